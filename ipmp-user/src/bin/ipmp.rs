@@ -1,0 +1,2 @@
+//! ipmp
+fn main() {}

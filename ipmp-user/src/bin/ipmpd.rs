@@ -1,0 +1,2 @@
+//! ipmpd
+fn main() {}
