@@ -2,7 +2,12 @@
 #![no_std]
 #![no_main]
 
-use aya_ebpf::{bindings::xdp_action, btf_maps::Array, macros::{btf_map, xdp}, programs::XdpContext};
+use aya_ebpf::{
+    bindings::xdp_action,
+    btf_maps::Array,
+    macros::{btf_map, xdp},
+    programs::XdpContext,
+};
 use ipmp_common::abi::{Evidence, MAX_SESSIONS};
 
 #[btf_map]
@@ -10,7 +15,9 @@ static ipmp_evidence: Array<Evidence, { MAX_SESSIONS as usize }, 1024> = Array::
 
 #[xdp(frags)]
 pub fn ipmp_xdp(_ctx: XdpContext) -> u32 {
-    if let Some(p) = ipmp_evidence.get_ptr_mut(0) { unsafe { (*p).replies += 1 } }
+    if let Some(p) = ipmp_evidence.get_ptr_mut(0) {
+        unsafe { (*p).replies += 1 }
+    }
     xdp_action::XDP_PASS
 }
 

@@ -1,0 +1,89 @@
+//! What the administrator wants, already validated: the engine trusts these values.
+//! `ipmp-user`'s `config/` makes them from the file and enforces the limits below.
+
+use alloc::{string::String, vec::Vec};
+use core::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::time::Nanos;
+
+/// in.mpathd's `FAILURE_DETECTION_TIME` default.
+pub const DEFAULT_FAILURE_DETECTION_TIME: Nanos = Nanos::from_secs(10);
+/// Below this the losses of one probe window cannot be told from a scheduler's hiccup of the *peer*.
+pub const MIN_FAILURE_DETECTION_TIME: Nanos = Nanos::from_millis(10);
+/// An hour: beyond it "failure detection" has lost its meaning, and products of it still fit 64 bits.
+pub const MAX_FAILURE_DETECTION_TIME: Nanos = Nanos::from_secs(3600);
+/// Groups in one configuration. Bounds the work of one wake-up.
+pub const MAX_GROUPS: usize = 256;
+/// Members of one group.
+pub const MAX_MEMBERS: usize = 64;
+/// Data addresses whose home is one member: the largest move that is measured (1,000), with room.
+pub const MAX_DATA_ADDRESSES: usize = 4096;
+/// Configured targets of one group: the ACTIVE ones are five a family, the rest are spares.
+pub const MAX_TARGETS: usize = 64;
+/// in.mpathd's post-creation quiet period: a spanning tree may still block the port.
+pub const DEFAULT_QUIET_PERIOD: Nanos = Nanos::from_secs(40);
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// Seed of every random choice, so that a run can be replayed. The daemon draws it at start.
+    pub seed: u64,
+    /// In the order of the file.
+    pub groups: Vec<GroupConfig>,
+}
+
+/// One group: interfaces on one IP link that cover for each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupConfig {
+    /// Its name, for people.
+    pub name: String,
+    /// Failure detection time (FDT).
+    pub failure_detection_time: Nanos,
+    /// `FAILBACK`: whether a repaired interface gets its addresses back.
+    pub failback: bool,
+    /// Configured probe targets; empty = discover. When given they *replace* the discovered ones.
+    pub targets: Vec<IpAddr>,
+    /// What to do when every member fails at once.
+    pub on_group_failure: OnGroupFailure,
+    /// How long after start and after link-up losses are not yet counted (ended by an answer).
+    pub quiet_period: Nanos,
+    /// In the order of the file; this order breaks ties.
+    pub interfaces: Vec<InterfaceConfig>,
+}
+
+/// Policy for the failure of a whole group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnGroupFailure {
+    /// Nothing moves, an alarm is raised: the fault is more likely the target's or the switch's.
+    Keep,
+    /// The group's addresses are withdrawn, so that another host may take the service.
+    Fail,
+}
+
+/// One member interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceConfig {
+    /// Kernel name.
+    pub name: String,
+    /// Spare until needed (`STANDBY`).
+    pub standby: bool,
+    /// Where its data addresses come from.
+    pub data: DataAddresses,
+    /// Test addresses: never move, used only for probing. None = link-based only, unless the group has
+    /// configured IPv6 targets (those are probed from the link-local address).
+    pub test: Vec<IpAddr>,
+}
+
+/// The data addresses whose home an interface is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DataAddresses {
+    /// Those found on it at start (static, global, not test addresses).
+    Adopt,
+    /// Exactly these.
+    Listed(Vec<IpNet>),
+}

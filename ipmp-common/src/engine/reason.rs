@@ -1,0 +1,287 @@
+//! Why something happened, with its numbers. The log line, the metric, `ipmp events` and `ipmp explain`
+//! all print these same values.
+
+use core::{fmt, net::IpAddr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    event::CarrierSource,
+    ids::{Family, GroupId, MemberId},
+    time::{Nanos, Timestamp},
+};
+
+/// One line of history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// When the engine decided it.
+    #[serde(rename = "t_ns")]
+    pub at: Timestamp,
+    /// What happened.
+    pub kind: Kind,
+    /// In which group.
+    pub group: Option<GroupId>,
+    /// To which member.
+    pub member: Option<MemberId>,
+    /// To which address.
+    pub address: Option<IpNet>,
+    /// Why.
+    pub reason: Reason,
+    /// Kernel time of the evidence: the carrier event, or the last good reply.
+    #[serde(rename = "evidence_ns")]
+    pub evidence_at: Option<Timestamp>,
+    /// When the engine decided the transition behind this record.
+    #[serde(rename = "decided_ns")]
+    pub decided_at: Option<Timestamp>,
+    /// When the kernel had the addresses and routes in their new place.
+    #[serde(rename = "applied_ns")]
+    pub applied_at: Option<Timestamp>,
+    /// When the first announcement had left.
+    #[serde(rename = "announced_ns")]
+    pub announced_at: Option<Timestamp>,
+}
+
+/// The kind of a record; its serialized form is the `kind` of `ipmp events --json`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Carrier lost.
+    LinkDown,
+    /// Carrier gained.
+    LinkUp,
+    /// A member failed.
+    Failed,
+    /// A member was repaired.
+    Repaired,
+    /// A member became active or inactive.
+    Activity,
+    /// A data address moved.
+    Moved,
+    /// A data address was announced.
+    Announced,
+    /// A group changed between ok, degraded and failed.
+    GroupState,
+    /// A member was taken offline.
+    Offline,
+    /// A member was brought online.
+    Online,
+    /// A member's interface is not there.
+    Absent,
+    /// A member's interface appeared.
+    Present,
+    /// The daemon ran late; judgement was suspended.
+    Stalled,
+    /// Probing of a member was turned on or off.
+    Probing,
+    /// Something asked for could not be done.
+    ActionFailed,
+    /// A repair is deferred because the link flaps.
+    Flapping,
+}
+
+/// Why, with numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "why", rename_all = "kebab-case")]
+pub enum Reason {
+    /// Start-up: nothing happened yet.
+    Start,
+    /// The interface has no carrier.
+    LinkDown {
+        /// Who saw it.
+        source: CarrierSource,
+        /// Carrier losses since the previous report.
+        downs: u64,
+    },
+    /// The interface has carrier again.
+    LinkUp {
+        /// Who saw it.
+        source: CarrierSource,
+    },
+    /// Consecutive probes were lost.
+    ProbesLost {
+        /// Consecutive losses over all targets of a family.
+        losses: u32,
+        /// The family judged last (both failed if both are probed).
+        family: Family,
+        /// The target of the newest lost probe.
+        target: IpAddr,
+        /// Time since the last good reply on this interface, if there ever was one.
+        silent_for: Option<Nanos>,
+        /// The failure detection time in force.
+        fdt: Nanos,
+    },
+    /// Consecutive probes were answered.
+    ProbesAnswered {
+        /// Consecutive successes.
+        replies: u32,
+        /// On which family.
+        family: Family,
+        /// The target of the newest answer.
+        target: IpAddr,
+    },
+    /// The link came back and the interface has no test address (link-based repair).
+    LinkRestored,
+    /// The link came up too often in a minute for an immediate repair.
+    LinkFlaps {
+        /// Link-ups within the last minute.
+        ups: u32,
+        /// When repair is tried again.
+        retry_in: Nanos,
+    },
+    /// No member of the group has any evidence of a working path.
+    GroupFailure {
+        /// Members of the group.
+        members: u32,
+    },
+    /// A member of the group is usable.
+    MembersUsable {
+        /// How many are.
+        usable: u32,
+        /// Of how many.
+        members: u32,
+    },
+    /// The placement follows from another member's state.
+    Failover {
+        /// The member that lost its addresses.
+        from: MemberId,
+    },
+    /// The address goes home.
+    Failback {
+        /// The member that hosted it meanwhile.
+        from: MemberId,
+    },
+    /// A standby (or idle) member takes over for a failed one.
+    Activated {
+        /// Active members now.
+        active: u32,
+        /// Active members wanted.
+        wanted: u32,
+    },
+    /// A standby (or repaired, with failback off) member is not needed.
+    Deactivated {
+        /// Active members now.
+        active: u32,
+        /// Active members wanted.
+        wanted: u32,
+    },
+    /// The administrator ordered it.
+    Administrator,
+    /// The interface does not exist.
+    NoInterface,
+    /// The interface exists.
+    InterfaceFound {
+        /// Its ifindex.
+        ifindex: u32,
+    },
+    /// Probing needs a test address and there is none.
+    NoTestAddress,
+    /// Probing has no target.
+    NoTargets,
+    /// Probing is possible.
+    TargetsKnown {
+        /// How many targets of both families.
+        targets: u32,
+    },
+    /// The daemon woke late.
+    LateWakeup {
+        /// How late.
+        late_by: Nanos,
+        /// Probe slots that were skipped, never bursted.
+        skipped_slots: u64,
+    },
+    /// The kernel refused.
+    Errno {
+        /// Its errno.
+        errno: i32,
+        /// What was tried.
+        what: alloc::string::String,
+    },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start => f.write_str("start"),
+            Self::LinkDown { source, downs: 0 | 1 } => write!(f, "carrier lost ({source})"),
+            Self::LinkDown { source, downs } => write!(f, "carrier lost {downs} times ({source})"),
+            Self::LinkUp { source } => write!(f, "carrier gained ({source})"),
+            Self::ProbesLost {
+                losses,
+                family,
+                target,
+                silent_for: Some(silent),
+                fdt,
+            } => write!(
+                f,
+                "{losses} consecutive {family} probes lost, the last to {target}; silent for {silent} (FDT {fdt})"
+            ),
+            Self::ProbesLost {
+                losses,
+                family,
+                target,
+                silent_for: None,
+                fdt,
+            } => write!(
+                f,
+                "{losses} consecutive {family} probes lost, the last to {target}; never answered (FDT {fdt})"
+            ),
+            Self::ProbesAnswered {
+                replies,
+                family,
+                target,
+            } => {
+                write!(
+                    f,
+                    "{replies} consecutive {family} probes answered, the last by {target}"
+                )
+            }
+            Self::LinkRestored => f.write_str("link is up and there is no test address"),
+            Self::LinkFlaps { ups, retry_in } => {
+                write!(
+                    f,
+                    "link came up {ups} times within a minute; repair deferred for {retry_in}"
+                )
+            }
+            Self::GroupFailure { members } => {
+                write!(f, "no evidence of a working path on any of {members} members")
+            }
+            Self::MembersUsable { usable, members } => write!(f, "{usable} of {members} members usable"),
+            Self::Failover { .. } => f.write_str("failover"),
+            Self::Failback { .. } => f.write_str("failback"),
+            Self::Activated { active, wanted } => {
+                write!(f, "needed: {active} of {wanted} wanted members active")
+            }
+            Self::Deactivated { active, wanted } => {
+                write!(f, "not needed: {active} of {wanted} wanted members active")
+            }
+            Self::Administrator => f.write_str("administrator's order"),
+            Self::NoInterface => f.write_str("no such interface"),
+            Self::InterfaceFound { ifindex } => write!(f, "interface is there, ifindex {ifindex}"),
+            Self::NoTestAddress => f.write_str("no test address"),
+            Self::NoTargets => f.write_str("no targets"),
+            Self::TargetsKnown { targets } => write!(f, "{targets} targets known"),
+            Self::LateWakeup {
+                late_by,
+                skipped_slots,
+            } => {
+                write!(
+                    f,
+                    "daemon woke {late_by} late, {skipped_slots} probe slots skipped"
+                )
+            }
+            Self::Errno { errno, what } => write!(f, "{what}: errno {errno}"),
+        }
+    }
+}
+
+impl fmt::Display for CarrierSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fentry => "fentry",
+            Self::Kprobe => "kprobe",
+            Self::Poll => "poll",
+            Self::Netlink => "netlink",
+        })
+    }
+}

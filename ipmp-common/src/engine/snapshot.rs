@@ -1,0 +1,146 @@
+//! A picture of the engine for people: what `ipmp status` shows. Never read back by the engine.
+
+use alloc::{string::String, vec::Vec};
+use core::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ids::{GroupId, MemberId, SessionId},
+    reason::Reason,
+    time::{Nanos, Timestamp},
+};
+
+/// All groups at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// When it was taken.
+    pub at: Timestamp,
+    /// In the order of the configuration.
+    pub groups: Vec<GroupSnapshot>,
+    /// Late wake-ups since start.
+    pub stalls: u64,
+}
+
+/// One group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupSnapshot {
+    /// Its number.
+    pub group: GroupId,
+    /// Its name.
+    pub name: String,
+    /// Its state.
+    pub state: GroupState,
+    /// Failure detection time in force.
+    pub fdt: Nanos,
+    /// Failure detection time configured.
+    pub fdt_configured: Nanos,
+    /// In the order of the configuration.
+    pub members: Vec<MemberSnapshot>,
+    /// Data addresses and where they shall be.
+    pub addresses: Vec<AddressSnapshot>,
+}
+
+/// Group state, as in section 4 of the IPMP behaviour: all, some or none of the members usable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GroupState {
+    /// All members usable.
+    Ok,
+    /// Some.
+    Degraded,
+    /// None.
+    Failed,
+}
+
+/// Member state as shown outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShownState {
+    /// Working.
+    Ok,
+    /// Failed.
+    Failed,
+    /// Administratively offline.
+    Offline,
+    /// Not known yet, or no targets.
+    Unknown,
+    /// The interface is not there.
+    Absent,
+}
+
+/// Result of probing a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProbeState {
+    /// Targets answer.
+    Ok,
+    /// They do not.
+    Failed,
+    /// There are no targets.
+    Unknown,
+    /// There is no test address.
+    Disabled,
+}
+
+/// One member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberSnapshot {
+    /// Its number.
+    pub member: MemberId,
+    /// Its name.
+    pub name: String,
+    /// Zero while absent.
+    pub ifindex: u32,
+    /// Its state.
+    pub state: ShownState,
+    /// Whether it may carry data addresses now.
+    pub active: bool,
+    /// Whether it is a standby.
+    pub standby: bool,
+    /// `None` = unknown.
+    pub link_up: Option<bool>,
+    /// Probing.
+    pub probe: ProbeState,
+    /// Why it is in this state.
+    pub reason: Reason,
+    /// When it came into it.
+    pub since: Timestamp,
+    /// Sessions through it.
+    pub targets: Vec<TargetSnapshot>,
+}
+
+/// One target through one member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetSnapshot {
+    /// The session.
+    pub session: SessionId,
+    /// The target.
+    pub address: IpAddr,
+    /// The test address.
+    pub source: IpAddr,
+    /// Newest round trip by kernel stamps.
+    pub rtt_kernel: Option<Nanos>,
+    /// Newest round trip as the daemon saw it: from the decision to send to the reply's processing.
+    pub rtt_daemon: Option<Nanos>,
+    /// Probes that left.
+    pub sent: u64,
+    /// Probes answered.
+    pub acked: u64,
+    /// Probes judged lost.
+    pub lost: u64,
+    /// Probes that never left: no evidence either way.
+    pub unsent: u64,
+}
+
+/// One data address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressSnapshot {
+    /// The address.
+    pub address: IpNet,
+    /// Where it belongs.
+    pub home: MemberId,
+    /// Where it is placed.
+    pub on: MemberId,
+}
