@@ -28,12 +28,8 @@ fn main() -> Result<()> {
     let out = PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?).join("ipmp-ebpf");
     if let Some(ready) = env::var_os("IPMP_EBPF_OBJECT") {
         println!("cargo:rerun-if-changed={}", Path::new(&ready).display());
-        fs::copy(&ready, &out).with_context(|| {
-            format!(
-                "IPMP_EBPF_OBJECT={}: cannot be copied",
-                Path::new(&ready).display()
-            )
-        })?;
+        fs::copy(&ready, &out)
+            .with_context(|| format!("IPMP_EBPF_OBJECT={}: cannot be copied", Path::new(&ready).display()))?;
         return Ok(());
     }
     build(&out)
@@ -56,18 +52,10 @@ fn build(out: &Path) -> Result<()> {
         }
     }
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../ipmp-ebpf");
-    let package = Package {
-        name: "ipmp-ebpf",
-        root_dir: root,
-        ..Package::default()
-    };
+    let package = Package { name: "ipmp-ebpf", root_dir: root, ..Package::default() };
     aya_build::build_ebpf([package], toolchain)
         .context("the eBPF programs do not compile; `cargo xtask setup` arranges the tool chain")?;
-    if out.is_file() {
-        Ok(())
-    } else {
-        bail!("{} is missing after the eBPF build", out.display())
-    }
+    if out.is_file() { Ok(()) } else { bail!("{} is missing after the eBPF build", out.display()) }
 }
 
 /// Where `cargo xtask setup` installs bpf-linker: outside the tree, so that a second clone finds it.
@@ -94,11 +82,7 @@ fn toolchain() -> Result<Toolchain<'static>> {
     if works("nightly").is_some_and(|root| root.join("lib/rustlib/src/rust/library/core").is_dir()) {
         return Ok(Toolchain::Nightly);
     }
-    let bare = Command::new("rustup")
-        .arg("--version")
-        .stderr(Stdio::null())
-        .output()
-        .is_err();
+    let bare = Command::new("rustup").arg("--version").stderr(Stdio::null()).output().is_err();
     if bare && Path::new("/usr/lib/rustlib/bpfel-unknown-none").is_dir() {
         return Ok(Toolchain::Custom("distribution"));
     }

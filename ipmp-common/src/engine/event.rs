@@ -15,8 +15,10 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
-    /// The deadline of `poll_timeout` may have come. All kernel evidence up to now was handed in before.
-    Timer,
+    /// All evidence up to now has been handed in: judge deadlines and decide. Every other event only records
+    /// a fact. The daemon ends each turn of its loop with this, so that facts that came together (two cables
+    /// pulled at once) are judged together.
+    Judge,
     /// A member's interface is there (at start, or after `InterfaceGone`).
     InterfacePresent(Presence),
     /// A member's interface disappeared.

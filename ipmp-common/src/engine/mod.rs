@@ -1,11 +1,43 @@
 //! The pure decision engine: `handle(now, event)`, then drain `poll_action()`, then sleep until
 //! `poll_timeout()`. It does no I/O, reads no clock, and never fails or panics.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `time`, `ids`, `config`, `event`, `action`, `reason`, `snapshot` | the vocabulary |
+//! | `detector`, `rtt` | one member, one family: what became of each probe |
+//! | `member`, `group` | what is known, and the states that follow |
+//! | `facts` | events are written down |
+//! | `judge` | timers, failure and repair verdicts |
+//! | `activity`, `placement` | which members serve, which address is where |
+//! | `moves` | placements and announcements, and what came of them |
+//! | `sessions` | targets turned into probe sessions |
 #![forbid(unsafe_code)]
 
 pub mod action;
+mod activity;
 pub mod config;
+mod core_loop;
+pub mod detector;
 pub mod event;
+mod facts;
+mod group;
 pub mod ids;
+mod judge;
+mod member;
+mod moves;
+mod picture;
+mod placement;
 pub mod reason;
+mod reason_text;
+mod rng;
+mod rtt;
+mod sessions;
 pub mod snapshot;
 pub mod time;
+mod timer;
+
+#[cfg(test)]
+mod tests;
+
+pub use core_loop::{Engine, Refusal};
+pub use placement::place;

@@ -1,7 +1,7 @@
 //! Why something happened, with its numbers. The log line, the metric, `ipmp events` and `ipmp explain`
 //! all print these same values.
 
-use core::{fmt, net::IpAddr};
+use core::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,24 @@ pub struct Record {
     /// When the first announcement had left.
     #[serde(rename = "announced_ns")]
     pub announced_at: Option<Timestamp>,
+}
+
+impl Record {
+    /// A record that concerns nothing in particular yet.
+    pub const fn new(at: Timestamp, kind: Kind, reason: Reason) -> Self {
+        Self {
+            at,
+            kind,
+            group: None,
+            member: None,
+            address: None,
+            reason,
+            evidence_at: None,
+            decided_at: None,
+            applied_at: None,
+            announced_at: None,
+        }
+    }
 }
 
 /// The kind of a record; its serialized form is the `kind` of `ipmp events --json`.
@@ -183,6 +201,11 @@ pub enum Reason {
         /// How many targets of both families.
         targets: u32,
     },
+    /// Addresses were announced to the neighbours.
+    Announcement {
+        /// How many.
+        addresses: u32,
+    },
     /// The daemon woke late.
     LateWakeup {
         /// How late.
@@ -197,91 +220,4 @@ pub enum Reason {
         /// What was tried.
         what: alloc::string::String,
     },
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Start => f.write_str("start"),
-            Self::LinkDown { source, downs: 0 | 1 } => write!(f, "carrier lost ({source})"),
-            Self::LinkDown { source, downs } => write!(f, "carrier lost {downs} times ({source})"),
-            Self::LinkUp { source } => write!(f, "carrier gained ({source})"),
-            Self::ProbesLost {
-                losses,
-                family,
-                target,
-                silent_for: Some(silent),
-                fdt,
-            } => write!(
-                f,
-                "{losses} consecutive {family} probes lost, the last to {target}; silent for {silent} (FDT {fdt})"
-            ),
-            Self::ProbesLost {
-                losses,
-                family,
-                target,
-                silent_for: None,
-                fdt,
-            } => write!(
-                f,
-                "{losses} consecutive {family} probes lost, the last to {target}; never answered (FDT {fdt})"
-            ),
-            Self::ProbesAnswered {
-                replies,
-                family,
-                target,
-            } => {
-                write!(
-                    f,
-                    "{replies} consecutive {family} probes answered, the last by {target}"
-                )
-            }
-            Self::LinkRestored => f.write_str("link is up and there is no test address"),
-            Self::LinkFlaps { ups, retry_in } => {
-                write!(
-                    f,
-                    "link came up {ups} times within a minute; repair deferred for {retry_in}"
-                )
-            }
-            Self::GroupFailure { members } => {
-                write!(f, "no evidence of a working path on any of {members} members")
-            }
-            Self::MembersUsable { usable, members } => write!(f, "{usable} of {members} members usable"),
-            Self::Failover { .. } => f.write_str("failover"),
-            Self::Failback { .. } => f.write_str("failback"),
-            Self::Activated { active, wanted } => {
-                write!(f, "needed: {active} of {wanted} wanted members active")
-            }
-            Self::Deactivated { active, wanted } => {
-                write!(f, "not needed: {active} of {wanted} wanted members active")
-            }
-            Self::Administrator => f.write_str("administrator's order"),
-            Self::NoInterface => f.write_str("no such interface"),
-            Self::InterfaceFound { ifindex } => write!(f, "interface is there, ifindex {ifindex}"),
-            Self::NoTestAddress => f.write_str("no test address"),
-            Self::NoTargets => f.write_str("no targets"),
-            Self::TargetsKnown { targets } => write!(f, "{targets} targets known"),
-            Self::LateWakeup {
-                late_by,
-                skipped_slots,
-            } => {
-                write!(
-                    f,
-                    "daemon woke {late_by} late, {skipped_slots} probe slots skipped"
-                )
-            }
-            Self::Errno { errno, what } => write!(f, "{what}: errno {errno}"),
-        }
-    }
-}
-
-impl fmt::Display for CarrierSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Fentry => "fentry",
-            Self::Kprobe => "kprobe",
-            Self::Poll => "poll",
-            Self::Netlink => "netlink",
-        })
-    }
 }

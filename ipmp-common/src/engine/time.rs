@@ -36,11 +36,13 @@ impl Nanos {
     }
 
     /// This span `times` over.
+    #[must_use]
     pub const fn times(self, times: u64) -> Self {
         Self(self.0.saturating_mul(times))
     }
 
     /// This span divided by `by`, which must not be zero.
+    #[must_use]
     pub const fn divided(self, by: u64) -> Self {
         Self(self.0 / by)
     }

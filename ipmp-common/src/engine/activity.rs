@@ -1,0 +1,97 @@
+//! Which members serve: as many as were configured, standbys only while needed.
+
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+use super::{
+    core_loop::Engine,
+    ids::{GroupId, MemberId},
+    member::Member,
+    reason::{Kind, Reason},
+    snapshot::GroupState,
+    time::Timestamp,
+};
+
+impl Engine {
+    /// in.mpathd's rules for INACTIVE, as a fixpoint instead of a case for each event:
+    /// a normal member serves if failback is on or it was recalled; while fewer serve than configured, an
+    /// inactive one is put into service, standbys first; while more serve, a standby is retired.
+    ///
+    /// With failback off this follows Oracle's guide, not the code: a repaired member is redeployed when
+    /// fewer members serve than are configured.
+    pub(super) fn settle_activity(&mut self, now: Timestamp, group: GroupId) {
+        let Some((wanted, failback)) =
+            self.group(group).map(|group| (group.wanted_active(), group.config.failback))
+        else {
+            return;
+        };
+        let returning: Vec<MemberId> = self
+            .members_of(group)
+            .filter(|member| member.functioning() && member.inactive && !member.config.standby)
+            .filter(|member| failback || member.recalled)
+            .map(|member| member.id)
+            .collect();
+        for member in returning {
+            self.set_inactive(now, member, false, wanted);
+        }
+        // Each round changes one member, and none changes twice.
+        for _ in 0..self.members_of(group).count() {
+            let Some((chosen, inactive)) = self.next_change(group, wanted) else { break };
+            self.set_inactive(now, chosen, inactive, wanted);
+        }
+    }
+
+    /// The member to put into service or to retire, if the count of active members is not as wanted.
+    fn next_change(&self, group: GroupId, wanted: usize) -> Option<(MemberId, bool)> {
+        let active = self.members_of(group).filter(|member| member.active()).count();
+        match active.cmp(&wanted) {
+            Ordering::Less => {
+                let idle = |member: &&Member| member.functioning() && member.inactive;
+                let chosen =
+                    self.members_of(group).filter(idle).min_by_key(|member| !member.config.standby)?;
+                Some((chosen.id, false))
+            }
+            Ordering::Equal => None,
+            Ordering::Greater => {
+                let spare = |member: &&Member| member.active() && member.config.standby;
+                Some((self.members_of(group).filter(spare).last()?.id, true))
+            }
+        }
+    }
+
+    fn set_inactive(&mut self, now: Timestamp, id: MemberId, inactive: bool, wanted: usize) {
+        let Some(member) = self.member_mut(id) else { return };
+        member.inactive = inactive;
+        member.recalled = false;
+        let group = member.group;
+        let active = self.members_of(group).filter(|member| member.active()).count() as u32;
+        let wanted = wanted as u32;
+        let reason = if inactive {
+            Reason::Deactivated { active, wanted }
+        } else {
+            Reason::Activated { active, wanted }
+        };
+        self.publish(now, Kind::Activity, Some(group), Some(id), reason);
+    }
+
+    /// Tells when the group changes between ok, degraded and failed.
+    pub(super) fn settle_state(&mut self, now: Timestamp, id: GroupId) {
+        let members = self.members_of(id).count() as u32;
+        let usable = self.members_of(id).filter(|member| member.functioning()).count() as u32;
+        let state = match usable {
+            0 => GroupState::Failed,
+            _ if usable < members => GroupState::Degraded,
+            _ => GroupState::Ok,
+        };
+        let Some(group) = self.group_mut(id) else { return };
+        if group.state.replace(state) == Some(state) {
+            return;
+        }
+        let reason = if group.all_failed {
+            Reason::GroupFailure { members }
+        } else {
+            Reason::MembersUsable { usable, members }
+        };
+        self.publish(now, Kind::GroupState, Some(id), None, reason);
+    }
+}

@@ -1,0 +1,186 @@
+//! The engine's contract: handle, drain, timeout.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    vec::Vec,
+};
+
+use super::{
+    action::Action,
+    config::Config,
+    event::{Command, Event},
+    group::Group,
+    ids::{Family, GroupId, MemberId, SessionId},
+    member::Member,
+    reason::{Kind, Reason, Record},
+    rng::Rng,
+    time::{Nanos, Timestamp},
+    timer::Timers,
+};
+
+/// The decision engine of all groups of a host.
+#[derive(Debug)]
+pub struct Engine {
+    pub(super) groups: Vec<Group>,
+    pub(super) members: Vec<Member>,
+    pub(super) sessions: BTreeMap<SessionId, (MemberId, Family)>,
+    pub(super) free_sessions: BTreeSet<SessionId>,
+    pub(super) timers: Timers,
+    pub(super) rngs: Vec<Rng>,
+    pub(super) actions: VecDeque<Action>,
+    pub(super) stalls: u64,
+}
+
+/// Why a command is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No member of that number.
+    NoSuchMember,
+    /// It is offline already.
+    AlreadyOffline,
+    /// It is not offline.
+    NotOffline,
+    /// in.mpathd's EMINRED: no other functioning member is left in the group.
+    LastFunctioning,
+}
+
+impl Engine {
+    /// An engine that knows of no interface yet.
+    pub fn new(config: Config) -> Self {
+        let mut groups = Vec::new();
+        let mut members = Vec::new();
+        for (number, group_config) in (0u32..).zip(config.groups) {
+            let mut group = Group::new(GroupId(number), group_config);
+            for interface in group.config.interfaces.clone() {
+                let id = MemberId(members.len() as u32);
+                group.members.push(id);
+                group.addresses.extend(super::facts::listed(id, &interface));
+                members.push(Member::new(id, group.id, interface));
+            }
+            groups.push(group);
+        }
+        let rngs = (0..members.len() as u64).map(|stream| Rng::new(config.seed, stream)).collect();
+        Self {
+            groups,
+            members,
+            sessions: BTreeMap::new(),
+            free_sessions: (0..crate::abi::MAX_SESSIONS).map(SessionId).collect(),
+            timers: Timers::default(),
+            rngs,
+            actions: VecDeque::new(),
+            stalls: 0,
+        }
+    }
+
+    /// Takes one event. Total: unknown members, groups and sessions are ignored, as they name things that
+    /// have just ceased to exist.
+    pub fn handle(&mut self, now: Timestamp, event: Event) {
+        match event {
+            Event::Judge => self.judge(now),
+            Event::InterfacePresent(presence) => self.interface_present(now, presence),
+            Event::InterfaceGone { member } => self.interface_gone(now, member),
+            Event::Carrier { member, up, at, source, downs } => {
+                self.carrier(now, member, super::facts::CarrierFact { up, at, source, downs });
+            }
+            Event::TestAddress { member, family, address } => {
+                self.test_address(now, member, family, address);
+            }
+            Event::Targets { group, family, targets } => self.discovered(now, group, family, targets),
+            Event::ProbeSent { session, seq, at } => self.probe_sent(session, seq, at),
+            Event::ProbeNotSent { session, seq, cause } => self.probe_not_sent(now, session, seq, cause),
+            Event::Reply { session, seq, received_at } => self.reply(now, session, seq, received_at),
+            Event::Applied(applied) => self.applied(now, &applied),
+            Event::ApplyFailed { group, epoch: _, what, errno } => {
+                let reason = Reason::Errno { errno, what };
+                self.publish(now, Kind::ActionFailed, Some(group), None, reason);
+            }
+            Event::Command(command) => self.command(now, &command),
+        }
+    }
+
+    /// The next thing to do; `None` = nothing until the next event.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When `Event::Judge` is wanted at the latest.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        self.timers.next()
+    }
+
+    /// Probes whose stamps the daemon shall read before each `Event::Judge`.
+    pub fn unanswered(&self) -> impl Iterator<Item = (SessionId, u64)> + '_ {
+        self.members.iter().flat_map(Member::judged).flat_map(super::detector::Detector::unanswered)
+    }
+
+    /// Whether a command would be refused. `handle` ignores a refused command.
+    pub fn check(&self, command: &Command) -> Result<(), Refusal> {
+        match command {
+            Command::Offline { member, force } => {
+                let known = self.member(*member).ok_or(Refusal::NoSuchMember)?;
+                if known.offline {
+                    return Err(Refusal::AlreadyOffline);
+                }
+                let other = self.siblings(*member).any(Member::functioning);
+                if other || *force { Ok(()) } else { Err(Refusal::LastFunctioning) }
+            }
+            Command::Online { member } => {
+                let known = self.member(*member).ok_or(Refusal::NoSuchMember)?;
+                if known.offline { Ok(()) } else { Err(Refusal::NotOffline) }
+            }
+        }
+    }
+
+    pub(super) fn member(&self, id: MemberId) -> Option<&Member> {
+        self.members.get(id.0 as usize)
+    }
+
+    pub(super) fn member_mut(&mut self, id: MemberId) -> Option<&mut Member> {
+        self.members.get_mut(id.0 as usize)
+    }
+
+    pub(super) fn group(&self, id: GroupId) -> Option<&Group> {
+        self.groups.get(id.0 as usize)
+    }
+
+    pub(super) fn group_mut(&mut self, id: GroupId) -> Option<&mut Group> {
+        self.groups.get_mut(id.0 as usize)
+    }
+
+    /// Members of a group, in the order of the configuration.
+    pub(super) fn members_of(&self, group: GroupId) -> impl Iterator<Item = &Member> {
+        self.group(group).into_iter().flat_map(|group| &group.members).filter_map(|id| self.member(*id))
+    }
+
+    /// The other members of a member's group.
+    pub(super) fn siblings(&self, id: MemberId) -> impl Iterator<Item = &Member> {
+        let group = self.member(id).map(|member| member.group);
+        group.into_iter().flat_map(|group| self.members_of(group)).filter(move |member| member.id != id)
+    }
+
+    pub(super) fn mark_dirty(&mut self, member: MemberId) {
+        let group = self.member(member).map(|member| member.group);
+        if let Some(group) = group.and_then(|group| self.group_mut(group)) {
+            group.dirty = true;
+        }
+    }
+
+    pub(super) fn fdt_of(&self, group: GroupId) -> Nanos {
+        self.group(group).map_or(Nanos(0), |group| group.config.failure_detection_time)
+    }
+
+    pub(super) fn publish(
+        &mut self,
+        now: Timestamp,
+        kind: Kind,
+        group: Option<GroupId>,
+        member: Option<MemberId>,
+        reason: Reason,
+    ) {
+        self.publish_with(Record { group, member, ..Record::new(now, kind, reason) });
+    }
+
+    pub(super) fn publish_with(&mut self, record: Record) {
+        self.actions.push_back(Action::Publish(record));
+    }
+}

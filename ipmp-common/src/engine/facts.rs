@@ -1,0 +1,250 @@
+//! Events are written down here; nothing is decided before `Event::Judge`.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use super::{
+    action::PlacedAddress,
+    config::{DataAddresses, InterfaceConfig},
+    core_loop::Engine,
+    event::{CarrierSource, Command, NotSent, Presence},
+    ids::{Family, GroupId, MemberId, SessionId},
+    member::slot,
+    reason::{Kind, Reason, Record},
+    time::Timestamp,
+    timer::TimerKey,
+};
+
+/// `Event::Carrier` without its member.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CarrierFact {
+    pub(super) up: bool,
+    pub(super) at: Timestamp,
+    pub(super) source: CarrierSource,
+    pub(super) downs: u64,
+}
+
+/// The listed data addresses of an interface, at home.
+pub(super) fn listed(member: MemberId, config: &InterfaceConfig) -> Vec<PlacedAddress> {
+    match &config.data {
+        DataAddresses::Adopt => Vec::new(),
+        DataAddresses::Listed(addresses) => addresses
+            .iter()
+            .map(|address| PlacedAddress { address: *address, home: member, on: member })
+            .collect(),
+    }
+}
+
+impl Engine {
+    pub(super) fn interface_present(&mut self, now: Timestamp, presence: Presence) {
+        let Presence { member: id, ifindex, link_up, adopted } = presence;
+        let Some(member) = self.member_mut(id) else { return };
+        let adopts = member.config.data == DataAddresses::Adopt;
+        let appeared = member.ifindex != Some(ifindex);
+        let was_told_absent = member.absence_told;
+        member.ifindex = Some(ifindex);
+        member.absence_told = false;
+        if appeared {
+            member.link = link_up;
+            member.link_changed_at = now;
+            if !member.failed {
+                member.reason = Reason::InterfaceFound { ifindex };
+                member.since = now;
+            }
+        }
+        let group_id = member.group;
+        if let Some(group) = self.group_mut(group_id) {
+            group.dirty = true;
+            for address in adopted.into_iter().filter(|_| adopts) {
+                if !group.addresses.iter().any(|known| known.address == address) {
+                    group.addresses.push(PlacedAddress { address, home: id, on: id });
+                }
+            }
+        }
+        if was_told_absent {
+            let reason = Reason::InterfaceFound { ifindex };
+            self.publish(now, Kind::Present, Some(group_id), Some(id), reason);
+        }
+        if appeared {
+            self.rebuild_sessions(now, id);
+        }
+    }
+
+    pub(super) fn interface_gone(&mut self, now: Timestamp, id: MemberId) {
+        let Some(member) = self.member_mut(id) else { return };
+        if member.ifindex.take().is_none() {
+            return;
+        }
+        member.link = None;
+        member.link_ups = [None; 2];
+        member.repair_after = None;
+        member.failed = false;
+        member.sources = [None; 2];
+        member.inactive = member.config.standby;
+        member.reason = Reason::NoInterface;
+        member.since = now;
+        self.timers.cancel(TimerKey::LinkRepair(id));
+        self.rebuild_sessions(now, id);
+        self.mark_dirty(id);
+    }
+
+    pub(super) fn carrier(&mut self, now: Timestamp, id: MemberId, fact: CarrierFact) {
+        let Some(member) = self.member_mut(id) else { return };
+        let CarrierFact { up, at, source, downs } = fact;
+        let changed = member.link != Some(up);
+        let hidden_flap = up && downs > 0;
+        if member.ifindex.is_none() || (!changed && !hidden_flap) {
+            return;
+        }
+        let known_before = member.link.is_some();
+        member.link = Some(up);
+        member.link_changed_at = at;
+        member.link_source = source;
+        member.link_downs = downs;
+        if up {
+            member.remember_link_up(at);
+        }
+        let group = member.group;
+        if hidden_flap || !up {
+            self.publish_link(now, group, id, Kind::LinkDown, at, Reason::LinkDown { source, downs });
+        }
+        if up && (known_before || hidden_flap) {
+            self.publish_link(now, group, id, Kind::LinkUp, at, Reason::LinkUp { source });
+        }
+        if up && changed {
+            self.resume_probing(now, id);
+        } else if !up {
+            self.suspend_probing(id);
+        }
+        self.mark_dirty(id);
+    }
+
+    fn publish_link(
+        &mut self,
+        now: Timestamp,
+        group: GroupId,
+        member: MemberId,
+        kind: Kind,
+        at: Timestamp,
+        reason: Reason,
+    ) {
+        self.publish_with(Record {
+            group: Some(group),
+            member: Some(member),
+            evidence_at: Some(at),
+            ..Record::new(now, kind, reason)
+        });
+    }
+
+    pub(super) fn test_address(
+        &mut self,
+        now: Timestamp,
+        id: MemberId,
+        family: Family,
+        address: Option<IpAddr>,
+    ) {
+        let Some(member) = self.member_mut(id) else { return };
+        if member.sources[slot(family)] != address {
+            member.sources[slot(family)] = address;
+            self.rebuild_sessions(now, id);
+        }
+    }
+
+    pub(super) fn discovered(&mut self, now: Timestamp, id: GroupId, family: Family, targets: Vec<IpAddr>) {
+        let Some(group) = self.group_mut(id) else { return };
+        // While nothing answers, a route that vanished must not take the targets away by which recovery is seen.
+        if group.discovered[slot(family)] == targets || (targets.is_empty() && group.all_failed) {
+            return;
+        }
+        group.discovered[slot(family)] = targets;
+        for member in group.members.clone() {
+            self.rebuild_sessions(now, member);
+        }
+    }
+
+    fn of_session(&self, session: SessionId) -> Option<(MemberId, Family)> {
+        self.sessions.get(&session).copied()
+    }
+
+    pub(super) fn probe_sent(&mut self, session: SessionId, seq: u64, at: Timestamp) {
+        let Some((member, family)) = self.of_session(session) else {
+            return;
+        };
+        let Some(detector) = self.member_mut(member).and_then(|member| member.detector_mut(family)) else {
+            return;
+        };
+        detector.sent(session, seq, at);
+        self.arm_verdict(member, family);
+    }
+
+    pub(super) fn probe_not_sent(&mut self, now: Timestamp, session: SessionId, seq: u64, cause: NotSent) {
+        let Some((member, family)) = self.of_session(session) else {
+            return;
+        };
+        let Some(detector) = self.member_mut(member).and_then(|member| member.detector_mut(family)) else {
+            return;
+        };
+        detector.not_sent(now, session, seq, cause);
+        if detector.says_failed() {
+            self.mark_dirty(member);
+        }
+    }
+
+    pub(super) fn reply(&mut self, now: Timestamp, session: SessionId, seq: u64, received_at: Timestamp) {
+        let Some((id, family)) = self.of_session(session) else {
+            return;
+        };
+        let Some(member) = self.member_mut(id) else { return };
+        let failed = member.failed;
+        let Some(detector) = member.detector_mut(family) else {
+            return;
+        };
+        let in_doubt = detector.losses > 0;
+        if detector.reply(now, session, seq, received_at).is_none() {
+            return;
+        }
+        // A healthy member's answers change no decision, unless a sibling waits to be exonerated by them.
+        let awaited = self.siblings(id).any(super::member::Member::probes_say_failed);
+        if failed || in_doubt || awaited {
+            self.mark_dirty(id);
+        }
+        if in_doubt {
+            self.arm_verdict(id, family);
+        }
+    }
+
+    pub(super) fn arm_verdict(&mut self, id: MemberId, family: Family) {
+        let due = self
+            .member(id)
+            .and_then(|member| member.detectors[slot(family)].as_ref())
+            .and_then(super::detector::Detector::verdict_due);
+        match due {
+            Some(at) => self.timers.set(TimerKey::Verdict(id, family), at),
+            None => self.timers.cancel(TimerKey::Verdict(id, family)),
+        }
+    }
+
+    pub(super) fn command(&mut self, now: Timestamp, command: &Command) {
+        if self.check(command).is_err() {
+            return;
+        }
+        let (id, kind) = match command {
+            Command::Offline { member, .. } => (*member, Kind::Offline),
+            Command::Online { member } => (*member, Kind::Online),
+        };
+        let Some(member) = self.member_mut(id) else { return };
+        member.offline = kind == Kind::Offline;
+        member.recalled = kind == Kind::Online;
+        member.inactive = member.config.standby && kind == Kind::Online;
+        member.reason = Reason::Administrator;
+        member.since = now;
+        let group = member.group;
+        self.publish(now, kind, Some(group), Some(id), Reason::Administrator);
+        if kind == Kind::Offline {
+            self.suspend_probing(id);
+        } else {
+            self.resume_probing(now, id);
+        }
+        self.mark_dirty(id);
+    }
+}

@@ -1,0 +1,89 @@
+//! One group: its members, its addresses, and which members are in service.
+
+use alloc::{collections::BTreeSet, vec::Vec};
+use core::net::IpAddr;
+
+use super::{
+    action::{PlacedAddress, Placement},
+    config::GroupConfig,
+    ids::{GroupId, MemberId},
+    reason::Reason,
+    snapshot::GroupState,
+    time::Timestamp,
+};
+
+/// A group.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) id: GroupId,
+    pub(super) config: GroupConfig,
+    /// In the order of the configuration.
+    pub(super) members: Vec<MemberId>,
+    /// Targets found by the daemon, by family.
+    pub(super) discovered: [Vec<IpAddr>; 2],
+    /// Every data address, its home and its place.
+    pub(super) addresses: Vec<PlacedAddress>,
+    /// `None` until first told.
+    pub(super) state: Option<GroupState>,
+    /// No member has evidence of a working path: the fault is taken to be elsewhere.
+    pub(super) all_failed: bool,
+    /// The last placement sent, without its epoch, and the interfaces it was sent for.
+    pub(super) sent: Option<SentPlacement>,
+    pub(super) epoch: u64,
+    pub(super) moves: Vec<Move>,
+    pub(super) announcing: Vec<Announcing>,
+    /// Facts arrived that may change a decision.
+    pub(super) dirty: bool,
+}
+
+/// What a placement depended on; a new one is sent when any of it changes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct SentPlacement {
+    pub(super) placement: Placement,
+    pub(super) ifindexes: Vec<Option<u32>>,
+}
+
+/// A move that is under way, with the story behind it.
+#[derive(Clone, Debug)]
+pub(super) struct Move {
+    pub(super) epoch: u64,
+    pub(super) address: PlacedAddress,
+    pub(super) reason: Reason,
+    pub(super) evidence_at: Option<Timestamp>,
+    pub(super) decided_at: Timestamp,
+}
+
+/// Announcements of addresses that moved to a member, still to be repeated.
+#[derive(Clone, Debug)]
+pub(super) struct Announcing {
+    pub(super) member: MemberId,
+    pub(super) addresses: BTreeSet<IpAddr>,
+    /// How many announcements have been made.
+    pub(super) made: u32,
+    pub(super) next_at: Timestamp,
+}
+
+impl Group {
+    pub(super) fn new(id: GroupId, config: GroupConfig) -> Self {
+        Self {
+            id,
+            config,
+            members: Vec::new(),
+            discovered: [Vec::new(), Vec::new()],
+            addresses: Vec::new(),
+            state: None,
+            all_failed: false,
+            sent: None,
+            epoch: 0,
+            moves: Vec::new(),
+            announcing: Vec::new(),
+            dirty: true,
+        }
+    }
+
+    /// Members that should be in service: as many as are not configured as standby; one in a group of
+    /// standbys only.
+    pub(super) fn wanted_active(&self) -> usize {
+        self.config.interfaces.iter().filter(|interface| !interface.standby).count().max(1)
+    }
+}

@@ -1,0 +1,320 @@
+//! Verdicts: which member has failed, which is repaired, and when the fault lies with the whole group.
+
+use alloc::vec::Vec;
+
+use super::{
+    core_loop::Engine,
+    ids::{Family, GroupId, MemberId},
+    member::{Member, slot},
+    reason::{Kind, Reason, Record},
+    time::{Nanos, Timestamp},
+    timer::TimerKey,
+};
+
+/// Whose fault it is that a member has no working path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// A sibling has a working path: the member's.
+    Interface,
+    /// No sibling has: the target's or the network's.
+    Group,
+    /// Siblings have lost probes too, but not yet enough to tell. Each of them will answer or fail within
+    /// its own detection time.
+    Undecided,
+}
+
+impl Engine {
+    pub(super) fn judge(&mut self, now: Timestamp) {
+        self.run_timers(now);
+        for number in 0..self.groups.len() as u32 {
+            let id = GroupId(number);
+            if self.group_mut(id).is_some_and(|group| core::mem::take(&mut group.dirty)) {
+                self.decide(now, id);
+            }
+        }
+    }
+
+    fn run_timers(&mut self, now: Timestamp) {
+        let (mut late_by, mut skipped_slots) = (Nanos(0), 0);
+        while let Some((due, key)) = self.timers.pop_due(now) {
+            match key {
+                TimerKey::Verdict(member, family) => self.verdict(now, member, family),
+                TimerKey::Slot(member, family) => {
+                    let skipped = self.probe_slot(now, member, family);
+                    skipped_slots += skipped;
+                    if now.since(due) >= self.stall_of(member) {
+                        late_by = late_by.max(now.since(due));
+                    }
+                }
+                TimerKey::LinkRepair(member) => self.mark_dirty(member),
+                TimerKey::Announce(group) => self.announce_again(now, group),
+            }
+        }
+        if skipped_slots > 0 {
+            self.stalls += 1;
+        }
+        if late_by > Nanos(0) {
+            self.publish(now, Kind::Stalled, None, None, Reason::LateWakeup { late_by, skipped_slots });
+        }
+    }
+
+    /// From this lateness on a stall is told: half the FDT, when several verdicts had to wait for it.
+    fn stall_of(&self, member: MemberId) -> Nanos {
+        self.member(member).map_or(Nanos(0), |member| self.fdt_of(member.group).divided(2)).max(Nanos(1))
+    }
+
+    fn verdict(&mut self, now: Timestamp, id: MemberId, family: Family) {
+        let Some(member) = self.member_mut(id) else { return };
+        let failed = member.failed;
+        let Some(detector) = member.detector_mut(family) else {
+            return;
+        };
+        let lost = detector.judge(now);
+        let news = lost && (failed || detector.says_failed());
+        self.arm_verdict(id, family);
+        if news {
+            self.mark_dirty(id);
+        }
+    }
+
+    /// Sends the probe of a slot; returns how many slots were skipped.
+    fn probe_slot(&mut self, now: Timestamp, id: MemberId, family: Family) -> u64 {
+        self.verdict(now, id, family);
+        let Some(member) = self.members.get_mut(id.0 as usize) else {
+            return 0;
+        };
+        let Some(rng) = self.rngs.get_mut(id.0 as usize) else {
+            return 0;
+        };
+        let Some(detector) = member.detectors[slot(family)].as_mut() else {
+            return 0;
+        };
+        let (probe, skipped, next) = detector.take_slot(now, rng);
+        self.timers.set(TimerKey::Slot(id, family), next);
+        if let Some((session, seq)) = probe {
+            self.actions.push_back(super::action::Action::SendProbe { session, seq });
+        }
+        skipped
+    }
+
+    fn tell_absence(&mut self, now: Timestamp, group: GroupId) {
+        let absent = |member: &&Member| member.ifindex.is_none() && !member.absence_told;
+        let absentees: Vec<MemberId> =
+            self.members_of(group).filter(absent).map(|member| member.id).collect();
+        for id in absentees {
+            if let Some(member) = self.member_mut(id) {
+                member.absence_told = true;
+                member.probing_told = None;
+            }
+            self.publish(now, Kind::Absent, Some(group), Some(id), Reason::NoInterface);
+        }
+    }
+
+    fn decide(&mut self, now: Timestamp, group: GroupId) {
+        self.tell_absence(now, group);
+        let members = self.group(group).map(|group| group.members.clone()).unwrap_or_default();
+        // One verdict can exonerate or condemn a sibling; each member changes at most once in a round.
+        for _ in 0..=members.len() {
+            let mut changed = false;
+            for member in &members {
+                changed |= self.decide_member(now, *member);
+            }
+            if !changed {
+                break;
+            }
+        }
+        self.settle_activity(now, group);
+        self.settle_placement(now, group);
+        self.settle_state(now, group);
+    }
+
+    fn decide_member(&mut self, now: Timestamp, id: MemberId) -> bool {
+        let Some(member) = self.member(id).filter(|member| member.ifindex.is_some()) else {
+            return false;
+        };
+        if member.failed {
+            return member.link_is_up() && self.try_repair(now, id);
+        }
+        if member.offline || (member.link_is_up() && !member.probes_say_failed()) {
+            return false;
+        }
+        let reason = self.failure_reason(now, member);
+        match self.whose_fault(member) {
+            Fault::Undecided => return false,
+            Fault::Interface => self.fail_member(now, id, reason),
+            Fault::Group => self.fail_group(now, id, &reason),
+        }
+        true
+    }
+
+    fn failure_reason(&self, now: Timestamp, member: &Member) -> Reason {
+        if !member.link_is_up() {
+            return Reason::LinkDown { source: member.link_source, downs: member.link_downs };
+        }
+        let Some((family, detector)) = member.telling_family() else {
+            return Reason::NoTargets;
+        };
+        Reason::ProbesLost {
+            losses: detector.losses,
+            family,
+            target: detector.last_target.unwrap_or(detector.source),
+            silent_for: member.last_reply_at().map(|at| now.since(at)),
+            fdt: self.fdt_of(member.group),
+        }
+    }
+
+    /// Looks for a sibling that proves the network innocent. A sibling with link and nothing to probe counts
+    /// as healthy; one that is only lossy never turns one failure into a group failure.
+    fn whose_fault(&self, member: &Member) -> Fault {
+        if self.group(member.group).is_some_and(|group| group.all_failed) {
+            return Fault::Group;
+        }
+        let mut fault = Fault::Group;
+        for sibling in self.siblings(member.id).filter(|sibling| sibling.functioning()) {
+            if !sibling.link_is_up() {
+                continue;
+            }
+            let link_fault = !member.link_is_up();
+            let heard_since = sibling.last_reply_at().is_some_and(|at| Some(at) > member.first_loss_at());
+            if link_fault || !sibling.probed() || heard_since {
+                return Fault::Interface;
+            }
+            if !sibling.probes_say_failed() {
+                fault = Fault::Undecided;
+            }
+        }
+        fault
+    }
+
+    /// Kernel time of what speaks for or against a member now.
+    pub(super) fn evidence_at(member: &Member) -> Option<Timestamp> {
+        if member.link == Some(false) || !member.probed() {
+            Some(member.link_changed_at)
+        } else {
+            member.last_reply_at()
+        }
+    }
+
+    fn fail_member(&mut self, now: Timestamp, id: MemberId, reason: Reason) {
+        let Some(member) = self.member_mut(id) else { return };
+        member.failed = true;
+        member.inactive = false;
+        member.recalled = false;
+        member.reason = reason.clone();
+        member.since = now;
+        let record = Record {
+            group: Some(member.group),
+            member: Some(id),
+            evidence_at: Self::evidence_at(member),
+            decided_at: Some(now),
+            ..Record::new(now, Kind::Failed, reason)
+        };
+        self.publish_with(record);
+    }
+
+    /// Every member is flagged; those with evidence of their own are told one by one (also the only member
+    /// of a group, where in.mpathd logs the group alone).
+    fn fail_group(&mut self, now: Timestamp, first: MemberId, reason: &Reason) {
+        let Some(group_id) = self.member(first).map(|member| member.group) else {
+            return;
+        };
+        let members = self.group(group_id).map(|group| group.members.clone()).unwrap_or_default();
+        let count = members.len() as u32;
+        if let Some(group) = self.group_mut(group_id) {
+            group.all_failed = true;
+        }
+        for id in members {
+            let Some(member) = self.member(id) else { continue };
+            if member.failed || member.offline || member.ifindex.is_none() {
+                continue;
+            }
+            let own = !member.link_is_up() || member.probes_say_failed();
+            if own {
+                let own_reason = if id == first { reason.clone() } else { self.failure_reason(now, member) };
+                self.fail_member(now, id, own_reason);
+            } else if let Some(member) = self.member_mut(id) {
+                member.failed = true;
+                member.inactive = false;
+                member.reason = Reason::GroupFailure { members: count };
+                member.since = now;
+            }
+        }
+    }
+
+    fn try_repair(&mut self, now: Timestamp, id: MemberId) -> bool {
+        let Some(member) = self.member(id) else {
+            return false;
+        };
+        let reason = if member.probed() {
+            if !member.probes_say_repaired() || self.host_is_recovering(member) {
+                return false;
+            }
+            let Some((family, detector)) = member.telling_family() else {
+                return false;
+            };
+            let target = detector.last_target.unwrap_or(detector.source);
+            Reason::ProbesAnswered { replies: detector.replies, family, target }
+        } else if let Some(until) = member.repair_after.filter(|until| *until > now) {
+            self.defer_repair(now, id, until);
+            return false;
+        } else {
+            Reason::LinkRestored
+        };
+        self.repair(now, id, reason);
+        true
+    }
+
+    /// After a group failure the member that carries the addresses is about to be repaired too: moving them
+    /// for a slot or two would help nobody. It goes on answering, or its next loss ends the wait.
+    fn host_is_recovering(&self, member: &Member) -> bool {
+        let Some(group) = self.group(member.group).filter(|group| group.all_failed) else {
+            return false;
+        };
+        self.siblings(member.id).any(|sibling| {
+            sibling.failed
+                && sibling.link_is_up()
+                && group.addresses.iter().any(|placed| placed.on == sibling.id)
+                && !sibling.probes_say_repaired()
+                && sibling.judged().any(|detector| detector.replies > 0)
+        })
+    }
+
+    fn defer_repair(&mut self, now: Timestamp, id: MemberId, until: Timestamp) {
+        self.timers.set(TimerKey::LinkRepair(id), until);
+        let Some(member) = self.member_mut(id).filter(|member| !member.flap_told) else {
+            return;
+        };
+        member.flap_told = true;
+        let group = member.group;
+        // Two remembered ups and the one before them.
+        let reason = Reason::LinkFlaps { ups: 3, retry_in: until.since(now) };
+        self.publish(now, Kind::Flapping, Some(group), Some(id), reason);
+    }
+
+    fn repair(&mut self, now: Timestamp, id: MemberId, reason: Reason) {
+        let Some(group_id) = self.member(id).map(|member| member.group) else {
+            return;
+        };
+        let (failback, all_failed) =
+            self.group(group_id).map_or((true, false), |group| (group.config.failback, group.all_failed));
+        let Some(member) = self.member_mut(id) else { return };
+        member.failed = false;
+        member.inactive = member.config.standby || !(failback || all_failed);
+        member.flap_told = false;
+        member.repair_after = None;
+        member.reason = reason.clone();
+        member.since = now;
+        let record = Record {
+            group: Some(group_id),
+            member: Some(id),
+            evidence_at: Self::evidence_at(member),
+            decided_at: Some(now),
+            ..Record::new(now, Kind::Repaired, reason)
+        };
+        self.timers.cancel(TimerKey::LinkRepair(id));
+        if let Some(group) = self.group_mut(group_id) {
+            group.all_failed = false;
+        }
+        self.publish_with(record);
+    }
+}

@@ -1,0 +1,189 @@
+//! One member interface: what is known of it, and the state that follows.
+
+use core::net::IpAddr;
+
+use super::{
+    config::InterfaceConfig,
+    detector::Detector,
+    event::CarrierSource,
+    ids::{Family, GroupId, MemberId},
+    reason::Reason,
+    snapshot::{ProbeState, ShownState},
+    time::{Nanos, Timestamp},
+};
+
+/// Link-ups within this span count against an immediate repair (in.mpathd: a minute).
+pub(super) const FLAP_WINDOW: Nanos = Nanos::from_secs(60);
+
+/// A member. `failed`, `inactive` and `offline` are the flags of the same names in IPMP; `failed` and
+/// `inactive` exclude each other.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent flags, as IPMP defines them")]
+pub(super) struct Member {
+    pub(super) id: MemberId,
+    pub(super) group: GroupId,
+    pub(super) config: InterfaceConfig,
+    /// `None` = the interface does not exist.
+    pub(super) ifindex: Option<u32>,
+    /// Whether this absence was told.
+    pub(super) absence_told: bool,
+    /// `None` = the driver cannot tell; treated as up.
+    pub(super) link: Option<bool>,
+    pub(super) link_changed_at: Timestamp,
+    pub(super) link_source: CarrierSource,
+    pub(super) link_downs: u64,
+    pub(super) failed: bool,
+    pub(super) inactive: bool,
+    pub(super) offline: bool,
+    /// Set by "online": it returns to service even without failback.
+    pub(super) recalled: bool,
+    /// The ifindex its sessions are armed for.
+    pub(super) probing_ifindex: Option<u32>,
+    pub(super) sources: [Option<IpAddr>; 2],
+    pub(super) detectors: [Option<Detector>; 2],
+    /// The two newest link-ups, newest last.
+    pub(super) link_ups: [Option<Timestamp>; 2],
+    /// Link-based repair is deferred until then.
+    pub(super) repair_after: Option<Timestamp>,
+    pub(super) flap_told: bool,
+    pub(super) probing_told: Option<bool>,
+    pub(super) reason: Reason,
+    pub(super) since: Timestamp,
+}
+
+/// Position of a family in the pairs above.
+pub(super) const fn slot(family: Family) -> usize {
+    match family {
+        Family::V4 => 0,
+        Family::V6 => 1,
+    }
+}
+
+impl Member {
+    pub(super) fn new(id: MemberId, group: GroupId, config: InterfaceConfig) -> Self {
+        let inactive = config.standby;
+        Self {
+            id,
+            group,
+            config,
+            ifindex: None,
+            absence_told: false,
+            link: None,
+            link_changed_at: Timestamp(0),
+            link_source: CarrierSource::Netlink,
+            link_downs: 0,
+            failed: false,
+            inactive,
+            offline: false,
+            recalled: false,
+            probing_ifindex: None,
+            sources: [None; 2],
+            detectors: [None, None],
+            link_ups: [None; 2],
+            repair_after: None,
+            flap_told: false,
+            probing_told: None,
+            reason: Reason::NoInterface,
+            since: Timestamp(0),
+        }
+    }
+
+    /// Present and not known to be without carrier.
+    pub(super) fn link_is_up(&self) -> bool {
+        self.ifindex.is_some() && self.link != Some(false)
+    }
+
+    /// RUNNING, or NOTARGETS without FAILED.
+    pub(super) const fn functioning(&self) -> bool {
+        self.ifindex.is_some() && !self.failed && !self.offline
+    }
+
+    /// May carry data addresses now.
+    pub(super) const fn active(&self) -> bool {
+        self.functioning() && !self.inactive
+    }
+
+    /// Families that can be judged: a source and at least one target.
+    pub(super) fn judged(&self) -> impl Iterator<Item = &Detector> {
+        self.detectors.iter().flatten()
+    }
+
+    pub(super) fn detector_mut(&mut self, family: Family) -> Option<&mut Detector> {
+        self.detectors[slot(family)].as_mut()
+    }
+
+    pub(super) fn probed(&self) -> bool {
+        self.judged().next().is_some()
+    }
+
+    /// Every judged family has lost enough: failing needs both, as IPv4 alone may be filtered.
+    pub(super) fn probes_say_failed(&self) -> bool {
+        self.probed() && self.judged().all(Detector::says_failed)
+    }
+
+    /// One judged family has answered enough: repairing needs one.
+    pub(super) fn probes_say_repaired(&self) -> bool {
+        self.judged().any(Detector::says_repaired)
+    }
+
+    /// Kernel time of the newest reply on either family.
+    pub(super) fn last_reply_at(&self) -> Option<Timestamp> {
+        self.judged().filter_map(|detector| detector.last_reply_at).max()
+    }
+
+    /// When the oldest probe of the present runs of losses had left.
+    pub(super) fn first_loss_at(&self) -> Option<Timestamp> {
+        self.judged().filter_map(|detector| detector.first_loss_at).min()
+    }
+
+    /// The family whose newest verdict stands for the member, for reasons.
+    pub(super) fn telling_family(&self) -> Option<(Family, &Detector)> {
+        Family::ALL
+            .into_iter()
+            .filter_map(|family| Some((family, self.detectors[slot(family)].as_ref()?)))
+            .max_by_key(|(_, detector)| (detector.replies, detector.losses))
+    }
+
+    /// Remembers a link-up; the third within a minute defers link-based repair until a minute has passed since
+    /// the older of the two that are then remembered (in.mpathd checks before it records).
+    pub(super) fn remember_link_up(&mut self, at: Timestamp) {
+        let earlier = self.link_ups;
+        self.link_ups = [earlier[1], Some(at)];
+        self.repair_after = match (earlier, self.link_ups[0]) {
+            ([Some(oldest), Some(_)], Some(older)) if oldest + FLAP_WINDOW > at => Some(older + FLAP_WINDOW),
+            _ => None,
+        };
+    }
+
+    pub(super) fn shown_state(&self) -> ShownState {
+        if self.ifindex.is_none() {
+            ShownState::Absent
+        } else if self.offline {
+            ShownState::Offline
+        } else if self.failed {
+            ShownState::Failed
+        } else if self.without_targets() {
+            ShownState::Unknown
+        } else {
+            ShownState::Ok
+        }
+    }
+
+    /// Has a source address to probe from but nothing to probe.
+    pub(super) fn without_targets(&self) -> bool {
+        !self.config.test.is_empty() && !self.probed()
+    }
+
+    pub(super) fn probe_state(&self) -> ProbeState {
+        if !self.probed() {
+            return if self.config.test.is_empty() { ProbeState::Disabled } else { ProbeState::Unknown };
+        }
+        if self.failed && !self.probes_say_repaired() || self.probes_say_failed() {
+            return ProbeState::Failed;
+        }
+        if self.judged().all(|detector| detector.last_reply_at.is_none()) {
+            return ProbeState::Unknown;
+        }
+        ProbeState::Ok
+    }
+}

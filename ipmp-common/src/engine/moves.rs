@@ -1,0 +1,181 @@
+//! Placements and announcements: what is asked for, and what came of it.
+
+use alloc::{collections::BTreeSet, vec::Vec};
+use core::net::IpAddr;
+
+use super::{
+    action::{Action, PlacedAddress, Placement},
+    core_loop::Engine,
+    event::Applied,
+    group::{Announcing, Move, SentPlacement},
+    ids::{Family, GroupId, MemberId},
+    placement::place,
+    reason::{Kind, Reason, Record},
+    time::{Nanos, Timestamp},
+    timer::TimerKey,
+};
+
+/// Announcements of an IPv4 address after it moved, the first included (RFC 5227 section 2.3 asks for two;
+/// Solaris sends five).
+pub(super) const ANNOUNCEMENTS_V4: u32 = 5;
+/// Unsolicited neighbour advertisements of an IPv6 address (RFC 4861, `MAX_NEIGHBOR_ADVERTISEMENT`).
+pub(super) const ANNOUNCEMENTS_V6: u32 = 3;
+/// Time between two announcements (RFC 5227 `ANNOUNCE_INTERVAL`).
+pub(super) const ANNOUNCE_INTERVAL: Nanos = Nanos::from_secs(2);
+
+impl Engine {
+    /// Recomputes the placement and asks for it if anything it rests on has changed.
+    pub(super) fn settle_placement(&mut self, now: Timestamp, id: GroupId) {
+        let active: Vec<MemberId> =
+            self.members_of(id).filter(|member| member.active()).map(|member| member.id).collect();
+        // With no usable member nothing is taken away from any of them.
+        let unusable: Vec<MemberId> = self
+            .members_of(id)
+            .filter(|member| !member.functioning() && !active.is_empty())
+            .map(|member| member.id)
+            .collect();
+        let ifindexes: Vec<Option<u32>> = self.members_of(id).map(|member| member.ifindex).collect();
+        let Some(group) = self.group(id) else { return };
+        let data = place(&group.addresses, &active);
+        let placement = Placement { group: id, epoch: 0, data, unusable };
+        let sent = SentPlacement { placement, ifindexes };
+        if group.sent.as_ref() == Some(&sent) {
+            return;
+        }
+        let epoch = group.epoch + 1;
+        let moves = self.moves(now, id, epoch, &sent.placement.data);
+        let placement = Placement { epoch, ..sent.placement.clone() };
+        let Some(group) = self.group_mut(id) else { return };
+        group.epoch = epoch;
+        group.addresses.clone_from(&placement.data);
+        group.sent = Some(sent);
+        group.moves.extend(moves);
+        self.actions.push_back(Action::SetPlacement(placement));
+    }
+
+    fn moves(&self, now: Timestamp, id: GroupId, epoch: u64, data: &[PlacedAddress]) -> Vec<Move> {
+        let Some(group) = self.group(id) else {
+            return Vec::new();
+        };
+        let changed = group.addresses.iter().zip(data).filter(|(old, new)| old.on != new.on);
+        changed
+            .map(|(old, new)| {
+                let home = new.on == new.home;
+                let cause = if home { new.on } else { old.on };
+                Move {
+                    epoch,
+                    address: *new,
+                    reason: if home {
+                        Reason::Failback { from: old.on }
+                    } else {
+                        Reason::Failover { from: old.on }
+                    },
+                    evidence_at: self.member(cause).and_then(Self::evidence_at),
+                    decided_at: now,
+                }
+            })
+            .collect()
+    }
+
+    pub(super) fn applied(&mut self, now: Timestamp, applied: &Applied) {
+        let Applied { group: id, epoch, applied_at, announced_at, changes: _ } = *applied;
+        let Some(group) = self.group_mut(id) else { return };
+        let (done, open): (Vec<Move>, Vec<Move>) =
+            core::mem::take(&mut group.moves).into_iter().partition(|entry| entry.epoch <= epoch);
+        group.moves = open;
+        // A move that was overtaken by a later placement never took place.
+        let places: BTreeSet<(ipnet::IpNet, MemberId)> =
+            group.addresses.iter().map(|placed| (placed.address, placed.on)).collect();
+        let done: Vec<Move> = done
+            .into_iter()
+            .filter(|entry| places.contains(&(entry.address.address, entry.address.on)))
+            .collect();
+        let first = epoch == 1 && done.is_empty();
+        let announced: Vec<PlacedAddress> =
+            if first { group.addresses.clone() } else { done.iter().map(|entry| entry.address).collect() };
+        for entry in done {
+            self.publish_with(Record {
+                group: Some(id),
+                member: Some(entry.address.on),
+                address: Some(entry.address.address),
+                evidence_at: entry.evidence_at,
+                decided_at: Some(entry.decided_at),
+                applied_at: Some(applied_at),
+                announced_at,
+                ..Record::new(now, Kind::Moved, entry.reason)
+            });
+        }
+        if let Some(at) = announced_at {
+            self.start_announcing(now, id, at, &announced);
+        }
+    }
+
+    /// The first announcement was part of the placement; the repetitions follow from here.
+    fn start_announcing(&mut self, now: Timestamp, id: GroupId, at: Timestamp, placed: &[PlacedAddress]) {
+        let hosts: BTreeSet<MemberId> = placed.iter().map(|placed| placed.on).collect();
+        for member in hosts {
+            let addresses: BTreeSet<IpAddr> = placed
+                .iter()
+                .filter(|placed| placed.on == member)
+                .map(|placed| placed.address.addr())
+                .collect();
+            self.publish_with(Record {
+                group: Some(id),
+                member: Some(member),
+                announced_at: Some(at),
+                ..Record::new(
+                    now,
+                    Kind::Announced,
+                    Reason::Announcement { addresses: addresses.len() as u32 },
+                )
+            });
+            if let Some(group) = self.group_mut(id) {
+                for other in &mut group.announcing {
+                    other.addresses.retain(|address| !addresses.contains(address));
+                }
+                group.announcing.push(Announcing {
+                    member,
+                    addresses,
+                    made: 1,
+                    next_at: at + ANNOUNCE_INTERVAL,
+                });
+            }
+        }
+        self.arm_announcing(id);
+    }
+
+    fn arm_announcing(&mut self, id: GroupId) {
+        let Some(group) = self.group_mut(id) else { return };
+        group.announcing.retain(|entry| !entry.addresses.is_empty());
+        match group.announcing.iter().map(|entry| entry.next_at).min() {
+            Some(at) => self.timers.set(TimerKey::Announce(id), at),
+            None => self.timers.cancel(TimerKey::Announce(id)),
+        }
+    }
+
+    pub(super) fn announce_again(&mut self, now: Timestamp, id: GroupId) {
+        let Some(group) = self.groups.get_mut(id.0 as usize) else {
+            return;
+        };
+        for entry in group.announcing.iter_mut().filter(|entry| entry.next_at <= now) {
+            entry.addresses.retain(|address| {
+                let total = match Family::of(*address) {
+                    Family::V4 => ANNOUNCEMENTS_V4,
+                    Family::V6 => ANNOUNCEMENTS_V6,
+                };
+                let still_there = group
+                    .addresses
+                    .iter()
+                    .any(|placed| placed.on == entry.member && placed.address.addr() == *address);
+                still_there && entry.made < total
+            });
+            entry.made += 1;
+            entry.next_at = now + ANNOUNCE_INTERVAL;
+            if !entry.addresses.is_empty() {
+                let addresses = entry.addresses.iter().copied().collect();
+                self.actions.push_back(Action::Announce { addresses, member: entry.member });
+            }
+        }
+        self.arm_announcing(id);
+    }
+}

@@ -1,0 +1,59 @@
+//! The timer table: a timer is a value under a key, never a task.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    ids::{Family, GroupId, MemberId},
+    time::Timestamp,
+};
+
+/// What a timer is for. The order breaks ties between equal deadlines: judge before sending more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum TimerKey {
+    /// The oldest outstanding probe of a detector is due for a verdict.
+    Verdict(MemberId, Family),
+    /// A detector's next probe slot.
+    Slot(MemberId, Family),
+    /// A deferred link-based repair may be tried again.
+    LinkRepair(MemberId),
+    /// Announcements of a group are due for repetition.
+    Announce(GroupId),
+}
+
+/// Deadlines by key and by time.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    by_key: BTreeMap<TimerKey, Timestamp>,
+    by_time: BTreeSet<(Timestamp, TimerKey)>,
+}
+
+impl Timers {
+    /// Arms or moves a timer.
+    pub(super) fn set(&mut self, key: TimerKey, at: Timestamp) {
+        self.cancel(key);
+        self.by_key.insert(key, at);
+        self.by_time.insert((at, key));
+    }
+
+    /// Disarms a timer; harmless if it is not armed.
+    pub(super) fn cancel(&mut self, key: TimerKey) {
+        if let Some(at) = self.by_key.remove(&key) {
+            self.by_time.remove(&(at, key));
+        }
+    }
+
+    /// The earliest deadline.
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        self.by_time.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the earliest timer that is due.
+    pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<(Timestamp, TimerKey)> {
+        let (at, key) = *self.by_time.first()?;
+        if at > now {
+            return None;
+        }
+        self.cancel(key);
+        Some((at, key))
+    }
+}
