@@ -42,6 +42,7 @@ impl fmt::Display for Reason {
 }
 
 impl Reason {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's list names what comes here")]
     fn of_link(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LinkDown { source, downs: 0 | 1 } => write!(f, "carrier lost ({source})"),
@@ -52,11 +53,11 @@ impl Reason {
                 write!(f, "link came up {ups} times within a minute; repair deferred for {retry_in}")
             }
             Self::InterfaceFound { ifindex } => write!(f, "interface is there, ifindex {ifindex}"),
-            #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's list names what comes here")]
             _ => f.write_str("no such interface"),
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's list names what comes here")]
     fn of_probes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ProbesLost { losses, family, target, silent_for, fdt } => {
@@ -71,7 +72,6 @@ impl Reason {
             }
             Self::NoTestAddress => f.write_str("no test address"),
             Self::TargetsKnown { targets } => write!(f, "{targets} targets known"),
-            #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's list names what comes here")]
             _ => f.write_str("no targets"),
         }
     }
