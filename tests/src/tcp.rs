@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{self, RecvTimeoutError, SyncSender},
@@ -34,6 +34,8 @@ pub struct Session {
     stop: Option<SyncSender<()>>,
     client: Option<JoinHandle<io::Result<()>>>,
     server: Option<JoinHandle<io::Result<()>>>,
+    /// Both ends, to break off a conversation that waits for a dead path.
+    ends: [TcpStream; 2],
 }
 
 impl Session {
@@ -54,6 +56,10 @@ impl Session {
             stream.set_nodelay(true).context("TCP_NODELAY")?;
             stream.set_read_timeout(Some(DEADLINE)).context("SO_RCVTIMEO")?;
         }
+        let ends = [
+            outgoing.try_clone().context("duplicating a socket")?,
+            incoming.try_clone().context("duplicating a socket")?,
+        ];
         let answers_ns = Arc::new(Mutex::new(Vec::new()));
         let (stop, stopped) = mpsc::sync_channel(1);
         let log = Arc::clone(&answers_ns);
@@ -62,6 +68,7 @@ impl Session {
             stop: Some(stop),
             client: Some(thread::spawn(move || talk(outgoing, interval, &log, &stopped))),
             server: Some(thread::spawn(move || echo(incoming))),
+            ends,
         })
     }
 
@@ -110,6 +117,9 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.stop = None;
+        for end in &self.ends {
+            let _closed = end.shutdown(Shutdown::Both);
+        }
         for thread in [self.client.take(), self.server.take()].into_iter().flatten() {
             let _failed = thread.join();
         }
@@ -140,7 +150,7 @@ fn talk(
         number += 1;
         match stopped.recv_timeout(interval) {
             Err(RecvTimeoutError::Timeout) => {}
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return stream.shutdown(Shutdown::Write),
         }
     }
 }

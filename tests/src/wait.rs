@@ -1,6 +1,7 @@
 //! Waiting for a condition, and the one clock.
 
 use std::{
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -13,6 +14,19 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// How often a condition is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Whether the program was asked to end.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Makes every wait of this process, running or to come, fail: for signal handlers, so that guards clean up.
+pub fn interrupt() {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+/// Whether [`interrupt`] was called.
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
 
 /// Polls `condition` until it holds.
 ///
@@ -33,6 +47,9 @@ pub fn until_within(
 ) -> Result<()> {
     let started = Instant::now();
     loop {
+        if interrupted() {
+            bail!("{what}: interrupted");
+        }
         if condition()? {
             return Ok(());
         }
