@@ -1,2 +1,7 @@
 //! The user half of IP multipathing.
+pub mod cli;
+pub mod config;
+pub mod daemon;
+
+/// The eBPF programs, as compiled.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ipmp-ebpf"));
