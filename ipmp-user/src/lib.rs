@@ -1,6 +1,12 @@
 //! The user half of IP multipathing.
 
 pub mod announce;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod journal;
 pub mod net;
+pub mod probe;
 
+/// The eBPF programs, as compiled.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ipmp-ebpf"));
