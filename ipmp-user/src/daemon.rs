@@ -28,24 +28,16 @@ use ipmp_common::engine::{
     ids::{GroupId, SessionId},
     time::Timestamp,
 };
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::{io::unix::AsyncFd, signal::unix::Signal};
 
-use self::{
-    actions::Reassert,
-    clock::Alarm,
-    draw::Draw,
-    members::MemberIo,
-};
+use self::{actions::Reassert, clock::Alarm, draw::Draw, members::MemberIo};
 use crate::{
     announce::Announcer,
     config::FileConfig,
     control::{self, ControlHandle},
     journal::{Journal, Names},
-    kernel::{Kernel, KernelOptions},
-    net::{apply, base::Base, inventory::Inventory, monitor::Monitor, resolve::Resolver, state::StateFile},
+    kernel::Kernel,
+    net::{apply, base::Base, inventory::Inventory, monitor::Monitor, resolve::Resolver},
     probe::Sender,
 };
 
@@ -74,15 +66,24 @@ struct Daemon {
     applier: apply::Handle,
     announcer: Announcer,
     journal: Arc<Journal>,
+    names: Names,
     control: ControlHandle,
     draw: Draw,
     /// Homes of data addresses as the state file knew them at start.
     base: Base,
     placements: BTreeMap<GroupId, Placement>,
     targets_stale: bool,
-    /// Probes in a row that the egress program did not see, by session.
-    blind_egress: BTreeMap<SessionId, u32>,
+    sessions: BTreeMap<SessionId, SessionIo>,
+    /// More is ready to be read than one turn takes.
+    unread: bool,
     reassert: Reassert,
+}
+
+/// What the daemon remembers of a probe session.
+struct SessionIo {
+    ifindex: u32,
+    /// Probes in a row that the kernel took and the egress program did not see.
+    unseen_departures: u32,
 }
 
 /// Runs until a signal ends the daemon. Addresses stay where they are, and what is pinned stays pinned.
@@ -140,6 +141,9 @@ impl Daemon {
     }
 
     fn next_wake(&self) -> Option<Timestamp> {
+        if self.unread {
+            return Some(Timestamp(0));
+        }
         let poll = self.kernel.next_poll_ns().map(Timestamp);
         [self.engine.poll_timeout(), poll, self.reassert_due()].into_iter().flatten().min()
     }

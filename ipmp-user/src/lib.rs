@@ -3,8 +3,10 @@
 pub mod announce;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod journal;
+pub mod kernel;
 pub mod net;
 pub mod probe;
 

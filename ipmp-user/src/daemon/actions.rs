@@ -13,7 +13,7 @@ use ipmp_common::{
     wire::mapped,
 };
 
-use super::Daemon;
+use super::{Daemon, SessionIo};
 use crate::{
     announce::Announcement,
     net::{
@@ -45,7 +45,7 @@ impl Daemon {
                 Action::DisarmSession { session } => self.disarm(session),
                 Action::SetPlacement(placement) => self.set_placement(now, placement),
                 Action::Announce { addresses, member } => self.announce(&addresses, member),
-                Action::Publish(record) => self.journal.publish(record),
+                Action::Publish(record) => self.journal.publish(&record, &self.names),
             }
         }
     }
@@ -70,12 +70,16 @@ impl Daemon {
             tracing::warn!(target = %session.target, %error, "a probe session cannot be armed");
         }
         self.sender.arm(now, session, token, icmp_id, source_mac);
+        let known = SessionIo { ifindex: session.ifindex, unseen_departures: 0 };
+        self.sessions.insert(session.session, known);
     }
 
     fn disarm(&mut self, session: SessionId) {
-        self.kernel.disarm(session);
+        if let Err(error) = self.kernel.disarm(session) {
+            tracing::warn!(?session, %error, "a probe session cannot be disarmed");
+        }
         self.sender.disarm(session);
-        self.blind_egress.remove(&session);
+        self.sessions.remove(&session);
     }
 
     /// Hands a placement to the thread that carries it out.

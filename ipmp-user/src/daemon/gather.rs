@@ -12,8 +12,9 @@ use ipmp_common::{
 
 use ipnet::IpNet;
 
-use super::{Daemon, clock};
+use super::{Daemon, clock, serve::source};
 use crate::{
+    kernel::DepartureRung,
     net::{base::Base, inventory::Inventory, monitor::Change},
     probe::SendResult,
 };
@@ -38,12 +39,17 @@ impl Daemon {
     }
 
     fn gather_netlink(&mut self, now: Timestamp) {
+        self.unread = true;
         for _ in 0..NETLINK_DRAINS {
             let changes = match self.monitor.drain(&mut self.inventory) {
-                Ok(changes) if changes.is_empty() => break,
+                Ok(changes) if changes.is_empty() => {
+                    self.unread = false;
+                    break;
+                }
                 Ok(changes) => changes,
                 Err(error) => {
                     tracing::warn!(%error, "cannot read the kernel's notifications");
+                    self.unread = false;
                     break;
                 }
             };
@@ -117,7 +123,14 @@ impl Daemon {
         let Some(member) = self.members.get_mut(position) else { return };
         let Some(link) = self.inventory.link(ifindex) else { return };
         let rungs = self.kernel.attach(ifindex, &link.name);
-        tracing::info!(interface = link.name, ifindex, %rungs, "member attached");
+        tracing::info!(
+            interface = link.name,
+            ifindex,
+            replies = %rungs.reply,
+            departures = %rungs.departure,
+            carrier = %rungs.carrier,
+            "member attached"
+        );
         let adopted = adoptable(&self.inventory, &self.base, &member.config, ifindex);
         let event = member.present(link, rungs, adopted);
         self.engine.handle(now, event);
@@ -154,15 +167,17 @@ impl Daemon {
     }
 
     fn gather_ring(&mut self, now: Timestamp) {
-        for _ in 0..RING_BATCH {
+        for taken in 0..RING_BATCH {
             let Some(event) = self.kernel.next_event() else { break };
+            self.unread |= taken + 1 == RING_BATCH;
             let up = match event.kind {
                 EVENT_CARRIER_UP => true,
                 EVENT_CARRIER_DOWN => false,
                 // A reply: its stamp is read with all others.
                 _ => continue,
             };
-            let source = self.kernel.carrier_source();
+            let rung = self.kernel.rungs(event.subject).map(|rungs| rungs.carrier);
+            let source = rung.map_or(CarrierSource::Fentry, source);
             self.take_carrier(now, event.subject, up, Timestamp(event.at_ns), source);
         }
     }
@@ -214,20 +229,26 @@ impl Daemon {
         if let Err(cause) = result {
             return Event::ProbeNotSent { session, seq, cause };
         }
+        let Some(known) = self.sessions.get_mut(&session) else {
+            return Event::ProbeSent { session, seq, at: taken_at };
+        };
         // The egress program runs within the send call, so its stamp is there or will never be.
         let stamped = self.kernel.stamp(session, seq).map_or(0, |stamp| stamp.sent_ns);
-        let blind = self.blind_egress.entry(session).or_default();
         if stamped != 0 {
-            *blind = 0;
+            known.unseen_departures = 0;
             return Event::ProbeSent { session, seq, at: Timestamp(stamped) };
         }
-        if self.kernel.stamps_egress(session) && *blind < BLIND_EGRESS {
-            *blind += 1;
-            if *blind == BLIND_EGRESS {
+        let departure = self.kernel.rungs(known.ifindex).map(|rungs| rungs.departure);
+        if departure.is_some_and(|rung| rung != DepartureRung::UserSpace)
+            && known.unseen_departures < BLIND_EGRESS
+        {
+            known.unseen_departures += 1;
+            if known.unseen_departures == BLIND_EGRESS {
                 tracing::warn!(?session, "probes no longer pass the egress program; judging by the send call");
             }
             return Event::ProbeNotSent { session, seq, cause: NotSent::NeverLeft };
         }
+        self.kernel.note_sent(session, seq, taken_at.0);
         Event::ProbeSent { session, seq, at: taken_at }
     }
 }

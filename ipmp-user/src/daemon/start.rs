@@ -33,9 +33,13 @@ impl Daemon {
         })?;
         let mut config = options.config.engine.clone();
         config.seed = draw::random().context("cannot draw random numbers")?;
-        let journal = Arc::new(Journal::new(Names::new(&config)));
+        let journal = Journal::new();
         // First of all: a second daemon must not touch anything of the first.
-        let control = control::spawn(&options.runtime_dir, &options.config.daemon, Arc::clone(&journal))?;
+        let control = control::spawn(
+            &options.runtime_dir,
+            options.config.daemon.control_group.as_deref(),
+            Arc::clone(&journal),
+        )?;
         let base = StateFile::new(&options.runtime_dir).load().unwrap_or_else(|error| {
             tracing::warn!(%error, "the state file is set aside; homes are taken from the configuration");
             crate::net::base::Base::default()
@@ -47,8 +51,9 @@ impl Daemon {
         let (monitor, inventory) = Monitor::open().context("the kernel's tables cannot be read")?;
         let mut daemon = Self {
             members: members::from_config(&config),
+            names: Names::of(&config),
             engine: Engine::new(config),
-            kernel: Kernel::open(&KernelOptions { pin_dir: options.pin_dir.clone() }),
+            kernel: Kernel::open(&KernelOptions::new(&options.pin_dir)),
             monitor,
             inventory,
             resolver: Resolver::open().context("hardware addresses cannot be asked for")?,
@@ -61,7 +66,8 @@ impl Daemon {
             base,
             placements: BTreeMap::new(),
             targets_stale: true,
-            blind_egress: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            unread: false,
             reassert: Reassert::default(),
         };
         daemon.adopt();
@@ -74,6 +80,9 @@ impl Daemon {
 
     /// Takes in the members that are there, one after the other.
     fn adopt(&mut self) {
+        for complaint in self.kernel.complaints() {
+            tracing::warn!("{complaint}");
+        }
         let now = clock::now();
         self.sync_links(now);
         self.sync_sources(now);
