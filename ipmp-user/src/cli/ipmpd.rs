@@ -73,7 +73,7 @@ fn start(args: DaemonArgs) -> Result<ExitCode, Failure> {
         runtime_dir: args.runtime_dir,
         pin_dir: args.pin_dir,
     };
-    daemon::run(options).map_err(|error| Failure::new(exit::SOFTWARE, format!("{error:#}")))
+    daemon::run(&options).map_err(|error| Failure::new(exit::SOFTWARE, format!("{error:#}")))
 }
 
 /// Names every missing capability at once.

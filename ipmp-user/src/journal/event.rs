@@ -84,6 +84,7 @@ fn member_of(reason: &Reason) -> Option<MemberId> {
         | Reason::NoTestAddress
         | Reason::NoTargets
         | Reason::TargetsKnown { .. }
+        | Reason::Announcement { .. }
         | Reason::LateWakeup { .. }
         | Reason::Errno { .. } => None,
     }

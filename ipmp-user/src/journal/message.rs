@@ -30,6 +30,7 @@ pub(super) fn usable_members(record: &Record) -> Option<u32> {
         | Reason::NoTestAddress
         | Reason::NoTargets
         | Reason::TargetsKnown { .. }
+        | Reason::Announcement { .. }
         | Reason::LateWakeup { .. }
         | Reason::Errno { .. } => None,
     }

@@ -9,6 +9,8 @@ use std::{
     net::IpAddr,
 };
 
+use ipnet::IpNet;
+
 use ipmp_common::engine::{action::PlacedAddress, ids::MemberId};
 
 use super::{
@@ -49,6 +51,12 @@ impl Base {
     /// A data address as it was at home.
     pub fn original(&self, ip: IpAddr) -> Option<&Original> {
         self.addresses.get(&ip)
+    }
+
+    /// The data addresses whose home is this interface, in kernel order.
+    pub fn at_home(&self, name: &str) -> Vec<IpNet> {
+        let order = self.order.get(name).into_iter().flatten();
+        order.filter_map(|ip| Some(self.addresses.get(ip)?.address.net())).collect()
     }
 
     /// Its position on its home interface.
