@@ -1,2 +1,3 @@
 //! The user half of IP multipathing.
-pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ipmp-ebpf"));
+
+pub mod kernel;
