@@ -90,8 +90,12 @@ pub struct Session {
     pub source: [u8; 16],
 }
 
-/// [`Session::flags`]: each accepted reply is also reported through the ring buffer, so that the daemon wakes.
+/// [`Session::flags`]: one accepted reply in [`NOTIFY_EVERY`] is also reported through the ring buffer.
 pub const SESSION_NOTIFY: u8 = 1;
+
+/// Replies to probes whose sequence number leaves the remainder 1 wake the daemon, so that its own round-trip
+/// time is sampled. The others wait in the evidence map: a wake-up costs more than a probe.
+pub const NOTIFY_EVERY: u64 = 16;
 
 /// What happened to one probe.
 #[repr(C)]
