@@ -9,6 +9,3 @@ pub mod journal;
 pub mod kernel;
 pub mod net;
 pub mod probe;
-
-/// The eBPF programs, as compiled.
-pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ipmp-ebpf"));
