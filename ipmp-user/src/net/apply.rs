@@ -1,5 +1,6 @@
 //! Carries placements out: make before break, one failing request never stops the rest.
 
+mod confirm;
 mod worker;
 
 use std::{
@@ -10,6 +11,7 @@ use std::{
 
 use ipmp_common::engine::{ids::GroupId, time::Timestamp};
 
+use self::confirm::Confirmation;
 pub use self::worker::{Handle, spawn};
 use super::{
     NetError,
@@ -177,11 +179,15 @@ impl Applier {
         self.learn_from(&inventory, &wanted);
         let mut addresses = plan::addresses(&inventory, &self.base, &wanted);
         outcome.left_alone.append(&mut addresses.left_alone);
+        let confirmation = Confirmation::expect(&addresses.add).filter(|_| !addresses.remove.is_empty());
         let failed = self.add_and_route(&mut inventory, &wanted, &addresses, outcome);
         outcome.applied_at = monotonic();
         let standing = |(ifindex, ip): &(u32, IpAddr)| !failed.contains(&(*ifindex, *ip));
         outcome.moved = addresses.moved.iter().copied().filter(standing).collect();
         self.announce(&inventory, job, outcome);
+        if let Some(confirmation) = confirmation {
+            confirmation.wait(&failed);
+        }
         self.remove(&wanted, &addresses, &failed, outcome);
         self.base.note_placement(&inventory, &wanted);
         if let Err(error) = self.state.save(&self.base) {

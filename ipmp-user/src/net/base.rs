@@ -264,7 +264,10 @@ fn merge(
     let ours = |route: &&Route| {
         !placed.contains(route) && !known.contains(route) && !present.contains(route.identity())
     };
-    let at_home = known.iter().zip(&placed).all(|(route, placed)| route == placed);
+    let at_home = known
+        .iter()
+        .zip(&placed)
+        .all(|(route, placed)| route == placed && !placement.demotes(placed));
     if !at_home {
         return kept().chain(kernel.iter().filter(ours)).cloned().collect();
     }

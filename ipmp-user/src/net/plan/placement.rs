@@ -48,11 +48,15 @@ impl<'a> Placement<'a> {
         !route.is_left_alone() && route.hops().iter().any(|hop| self.is_member(hop.oif))
     }
 
-    /// Whether an interface is a member's that must not carry traffic.
-    pub fn is_unusable(&self, ifindex: u32) -> bool {
-        self.members
-            .get(&ifindex)
-            .is_some_and(|member| self.wanted.unusable.contains(member))
+    /// Whether a route leaves only by members that must not carry traffic. Such routes come last in their list: with
+    /// carrier lost the kernel would still choose them (`linkdown`), and the traffic would vanish.
+    pub fn demotes(&self, route: &Route) -> bool {
+        let unusable = |hop: &Hop| {
+            self.members
+                .get(&hop.oif)
+                .is_some_and(|member| self.wanted.unusable.contains(member))
+        };
+        self.moves(route) && route.hops().iter().all(unusable)
     }
 
     /// The route as it should be under this placement. Under the home placement it is the route itself.

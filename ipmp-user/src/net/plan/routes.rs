@@ -80,8 +80,7 @@ fn needs_gateway(op: &Op) -> bool {
 }
 
 /// What the list of a key should be. Routes of others keep their places; ours are where the placement puts them; of
-/// routes that become equal the first stays. Routes by an unusable interface come last: with carrier lost they would
-/// still be chosen (`linkdown`) and swallow the traffic.
+/// routes that become equal the first stays; those by an unusable interface come last.
 fn desired(inventory: &Inventory, placement: &Placement<'_>, base: &[Route], kernel: &[Route]) -> Vec<Route> {
     let mut list: Vec<Route> = Vec::with_capacity(base.len());
     for route in base {
@@ -104,9 +103,7 @@ fn desired(inventory: &Inventory, placement: &Placement<'_>, base: &[Route], ker
             list.push(route.clone());
         }
     }
-    let unusable =
-        |route: &Route| placement.moves(route) && route.hops().iter().all(|h| placement.is_unusable(h.oif));
-    list.sort_by_key(|route| unusable(route));
+    list.sort_by_key(|route| placement.demotes(route));
     list
 }
 

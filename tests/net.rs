@@ -1,0 +1,11 @@
+//! Moving addresses and routes in a real kernel: each test in a network namespace of its own, which ends with it.
+//! Needs root; says SKIPPED where it may not make namespaces.
+
+#[path = "net/harness.rs"]
+mod harness;
+#[path = "net/identity.rs"]
+mod identity;
+#[path = "net/monitoring.rs"]
+mod monitoring;
+#[path = "net/moving.rs"]
+mod moving;
