@@ -246,7 +246,8 @@ pub(crate) fn end(child: &mut process::Child) {
     // A stopped process handles SIGTERM only once it continues. Errors mean that it is gone already.
     let _stopped = kill(pid, Signal::SIGCONT);
     let _gone = kill(pid, Signal::SIGTERM);
-    let ended = wait::until_within("exit", Duration::from_secs(5), || Ok(child.try_wait()?.is_some()));
+    let ended =
+        wait::until_despite_interrupt("exit", Duration::from_secs(5), || Ok(child.try_wait()?.is_some()));
     if ended.is_err() {
         let _gone = child.kill();
     }

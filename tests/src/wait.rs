@@ -39,17 +39,31 @@ pub fn until(what: &str, condition: impl FnMut() -> Result<bool>) -> Result<()> 
 /// As [`until`], with another deadline.
 ///
 /// # Errors
-/// When the condition fails, or does not hold within `deadline`.
+/// When the condition fails, or does not hold within `deadline`, or the program was asked to end.
 pub fn until_within(
+    what: &str,
+    deadline: Duration,
+    mut condition: impl FnMut() -> Result<bool>,
+) -> Result<()> {
+    until_despite_interrupt(what, deadline, || {
+        if interrupted() {
+            bail!("{what}: interrupted");
+        }
+        condition()
+    })
+}
+
+/// As [`until_within`], for cleaning up after an interrupt.
+///
+/// # Errors
+/// When the condition fails, or does not hold within `deadline`.
+pub fn until_despite_interrupt(
     what: &str,
     deadline: Duration,
     mut condition: impl FnMut() -> Result<bool>,
 ) -> Result<()> {
     let started = Instant::now();
     loop {
-        if interrupted() {
-            bail!("{what}: interrupted");
-        }
         if condition()? {
             return Ok(());
         }

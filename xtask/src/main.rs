@@ -1,12 +1,17 @@
 //! The project's own commands. `cargo xtask help` lists them.
 
+mod bench;
 mod build;
+mod demo;
 #[path = "../../ipmp-user/ebpf_toolchain.rs"]
 mod ebpf_toolchain;
+mod lab;
 mod privilege;
 mod setup;
 mod shell;
+mod stage;
 mod test;
+mod timeline;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -26,6 +31,13 @@ enum Command {
     Build,
     /// Set up, then run all tests; network tests as root, by sudo where needed
     Test(test::Options),
+    /// Show the main job: a cable pulled, a path cut, traffic that goes on; a timeline, then everything is removed
+    Demo(demo::Options),
+    /// Leave the demo's lab standing and print commands to try
+    Lab(lab::Options),
+    /// Measure
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 fn main() -> Result<()> {
@@ -33,5 +45,8 @@ fn main() -> Result<()> {
         Command::Setup => setup::run(setup::For::Running),
         Command::Build => build::run().map(drop),
         Command::Test(options) => test::run(&options),
+        Command::Demo(options) => demo::run(&options),
+        Command::Lab(options) => lab::run(&options),
+        Command::Bench(bench) => bench::run(&bench),
     }
 }

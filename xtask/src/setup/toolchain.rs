@@ -11,14 +11,17 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::packages;
 use crate::{
     ebpf_toolchain::{
-        BPF_LINKER_VERSION, Compiler, LINKED_TOOLCHAIN, LLVM_MAJOR, NIGHTLY, find_compiler, has_rustup,
-        linker_root, nightly_sysroot,
+        BPF_LINKER_VERSION, Compiler, LINKED_TOOLCHAIN, NIGHTLY, find_compiler, has_rustup, linker_root,
+        nightly_sysroot,
     },
     shell::{cargo, output, run, say, step},
 };
 
 /// Debian's compiler with a ready `core` for the BPF target.
 const DEBIAN_COMPILER: [&str; 3] = ["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"];
+
+/// The LLVM of both compilers, Debian's and the dated nightly's, and hence of the linker.
+const LLVM_MAJOR: &str = "22";
 
 /// Arranges both, unless a ready object file makes them needless.
 pub(super) fn arrange() -> Result<()> {
