@@ -1,6 +1,7 @@
 //! The user half of IP multipathing.
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod journal;
 
