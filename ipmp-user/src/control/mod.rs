@@ -19,6 +19,8 @@ mod socket;
 pub mod status;
 
 #[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
 mod tests;
 
 use std::{
