@@ -67,9 +67,7 @@ impl Names {
         let members = snapshot.groups.iter().flat_map(|group| &group.members);
         Self(Arc::new(NameLists {
             groups: groups.map(|group| (group.group, group.name.clone())).collect(),
-            members: members
-                .map(|member| (member.member, member.name.clone()))
-                .collect(),
+            members: members.map(|member| (member.member, member.name.clone())).collect(),
         }))
     }
 
@@ -146,10 +144,7 @@ impl Journal {
     pub async fn pump(&self) {
         let taken = lock(&self.outlet).take();
         let Some(outlet) = taken else { return };
-        let mut outlet = Outlet {
-            journal: self,
-            outlet: Some(outlet),
-        };
+        let mut outlet = Outlet { journal: self, outlet: Some(outlet) };
         let mut batch = Vec::with_capacity(BATCH);
         while let Some(receiver) = &mut outlet.outlet {
             if receiver.recv_many(&mut batch, BATCH).await == 0 {
@@ -185,26 +180,19 @@ impl Journal {
         let ring = lock(&self.ring);
         let wanted = |event: &Event| since.is_none_or(|since| event.t_ns >= since.0);
         let found = ring.entries.iter().find(|(_, event)| wanted(event));
-        Cursor {
-            next: found.map_or(ring.next, |(number, _)| *number),
-        }
+        Cursor { next: found.map_or(ring.next, |(number, _)| *number) }
     }
 
     /// A place behind the newest event.
     pub fn end(&self) -> Cursor {
-        Cursor {
-            next: lock(&self.ring).next,
-        }
+        Cursor { next: lock(&self.ring).next }
     }
 
     /// At most `max` events from the cursor on; moves the cursor behind them.
     pub fn read(&self, cursor: &mut Cursor, max: usize) -> Batch {
         let ring = lock(&self.ring);
         let start = ring.entries.partition_point(|(number, _)| *number < cursor.next);
-        let mut batch = Batch {
-            events: Vec::new(),
-            dropped: 0,
-        };
+        let mut batch = Batch { events: Vec::new(), dropped: 0 };
         for (number, event) in ring.entries.range(start..).take(max) {
             batch.dropped += number - cursor.next;
             cursor.next = number + 1;

@@ -28,9 +28,9 @@ pub(super) fn run(client: &mut Client, wanted: &EventsArgs, json: bool) -> Resul
             Told::Dropped(dropped) if json => {
                 print_json(&serde_json::json!({"kind": "dropped", "dropped": dropped}))
             }
-            Told::Dropped(dropped) => print(&format!(
-                "({dropped} events were forgotten before they could be read)\n"
-            )),
+            Told::Dropped(dropped) => {
+                print(&format!("({dropped} events were forgotten before they could be read)\n"))
+            }
         };
         matches!(outcome, Ok(true))
     })?;
@@ -58,15 +58,8 @@ fn delays(event: &Event) -> Vec<String> {
     let Some(evidence) = event.evidence_ns else {
         return Vec::new();
     };
-    let steps = [
-        ("decided", event.decided_ns),
-        ("applied", event.applied_ns),
-        ("announced", event.announced_ns),
-    ];
-    let known = steps
-        .into_iter()
-        .filter_map(|(step, at)| Some((step, at?.checked_sub(evidence)?)));
-    known
-        .map(|(step, delay)| format!("{step} {}", ipmp_common::engine::time::Nanos(delay)))
-        .collect()
+    let steps =
+        [("decided", event.decided_ns), ("applied", event.applied_ns), ("announced", event.announced_ns)];
+    let known = steps.into_iter().filter_map(|(step, at)| Some((step, at?.checked_sub(evidence)?)));
+    known.map(|(step, delay)| format!("{step} {}", ipmp_common::engine::time::Nanos(delay))).collect()
 }

@@ -47,12 +47,7 @@ pub(super) fn run(client: &mut Client, name: &str, json: bool) -> Result<u8, Fai
         true
     })?;
     if json {
-        print_json(&Explanation {
-            version: 1,
-            group,
-            interface,
-            events: &last,
-        })?;
+        print_json(&Explanation { version: 1, group, interface, events: &last })?;
     } else {
         print(&text(group, interface, &last, &Clock::read()))?;
     }
@@ -67,23 +62,13 @@ fn concerns(event: &Event, name: &str) -> bool {
 fn find<'s>(status: &'s Status, name: &str) -> Result<(&'s str, &'s InterfaceStatus), Failure> {
     let all = || {
         let groups = status.groups.iter();
-        groups.flat_map(|group| {
-            group
-                .interfaces
-                .iter()
-                .map(|interface| (group.name.as_str(), interface))
-        })
+        groups.flat_map(|group| group.interfaces.iter().map(|interface| (group.name.as_str(), interface)))
     };
-    all()
-        .find(|(_, interface)| interface.name == name)
-        .ok_or_else(|| {
-            let known: Vec<&str> = all().map(|(_, interface)| interface.name.as_str()).collect();
-            let text = format!(
-                "no such interface in any group: {name}: take one of {}",
-                known.join(", ")
-            );
-            Failure::new(exit::USAGE, text)
-        })
+    all().find(|(_, interface)| interface.name == name).ok_or_else(|| {
+        let known: Vec<&str> = all().map(|(_, interface)| interface.name.as_str()).collect();
+        let text = format!("no such interface in any group: {name}: take one of {}", known.join(", "));
+        Failure::new(exit::USAGE, text)
+    })
 }
 
 pub(super) fn text(
@@ -113,10 +98,7 @@ pub(super) fn text(
         let _ = writeln!(text, "  not better because: {note}");
     }
     let interfaces = std::slice::from_ref(interface);
-    for (heading, table) in [
-        ("targets", targets_text(interfaces)),
-        ("frames", counters_text(interfaces)),
-    ] {
+    for (heading, table) in [("targets", targets_text(interfaces)), ("frames", counters_text(interfaces))] {
         if !table.is_empty() {
             let _ = write!(text, "{heading}:\n{table}");
         }

@@ -29,10 +29,7 @@ pub(super) fn online(client: &mut Client, interface: &str, json: bool) -> Result
 fn run(client: &mut Client, command: Command, json: bool) -> Result<u8, Failure> {
     let message = client.order(command)?;
     if json {
-        print_json(&Done {
-            version: 1,
-            message: &message,
-        })?;
+        print_json(&Done { version: 1, message: &message })?;
     } else {
         print(&format!("{message}\n"))?;
     }

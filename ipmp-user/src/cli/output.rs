@@ -27,12 +27,8 @@ pub(super) fn print(text: &str) -> Result<bool, Failure> {
 
 /// Prints one JSON object on one line.
 pub(super) fn print_json(object: &impl Serialize) -> Result<bool, Failure> {
-    let mut line = serde_json::to_string(object).map_err(|error| {
-        Failure::new(
-            exit::IO,
-            format!("cannot write JSON: {error}: please report this"),
-        )
-    })?;
+    let mut line = serde_json::to_string(object)
+        .map_err(|error| Failure::new(exit::IO, format!("cannot write JSON: {error}: please report this")))?;
     line.push('\n');
     print(&line)
 }
@@ -55,10 +51,7 @@ impl Clock {
                 + u64::try_from(now.tv_nsec()).unwrap_or(0)
         });
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self {
-            now_ns: monotonic,
-            wall_ns: u64::try_from(wall.as_nanos()).unwrap_or(0),
-        }
+        Self { now_ns: monotonic, wall_ns: u64::try_from(wall.as_nanos()).unwrap_or(0) }
     }
 
     /// `2026-11-21T20:50:18.123Z`.
@@ -106,8 +99,7 @@ impl Table {
     /// Adds a row; control characters, which names from a file may hold, do not reach the terminal.
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = impl Display>) {
         let clean = |cell: String| cell.replace(char::is_control, "?");
-        self.rows
-            .push(cells.into_iter().map(|cell| clean(cell.to_string())).collect());
+        self.rows.push(cells.into_iter().map(|cell| clean(cell.to_string())).collect());
     }
 
     /// The text, each line indented by `indent` spaces, without spaces at the ends of lines.

@@ -48,19 +48,11 @@ pub(super) fn code(status: &Status) -> u8 {
 
 /// The page for people.
 pub(super) fn text(status: &Status, verbose: bool, clock: &Clock) -> String {
-    let pages: Vec<String> = status
-        .groups
-        .iter()
-        .map(|group| group_text(group, verbose, clock))
-        .collect();
+    let pages: Vec<String> = status.groups.iter().map(|group| group_text(group, verbose, clock)).collect();
     let mut text = pages.join("\n");
     if status.stalls > 0 {
         // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "\nthe daemon ran late {} times; see `ipmp events`",
-            status.stalls
-        );
+        let _ = writeln!(text, "\nthe daemon ran late {} times; see `ipmp events`", status.stalls);
     }
     text
 }
@@ -69,27 +61,10 @@ fn group_text(group: &GroupStatus, verbose: bool, clock: &Clock) -> String {
     let fdt = if group.fdt_ns == group.fdt_configured_ns {
         Nanos(group.fdt_ns).to_string()
     } else {
-        format!(
-            "{} (configured {})",
-            Nanos(group.fdt_ns),
-            Nanos(group.fdt_configured_ns)
-        )
+        format!("{} (configured {})", Nanos(group.fdt_ns), Nanos(group.fdt_configured_ns))
     };
-    let mut text = format!(
-        "{}: {}, failure detection time {fdt}\n",
-        group.name,
-        word(&group.state)
-    );
-    let mut table = Table::new(&[
-        "INTERFACE",
-        "STATE",
-        "ROLE",
-        "LINK",
-        "PROBE",
-        "EVIDENCE",
-        "FOR",
-        "REASON",
-    ]);
+    let mut text = format!("{}: {}, failure detection time {fdt}\n", group.name, word(&group.state));
+    let mut table = Table::new(&["INTERFACE", "STATE", "ROLE", "LINK", "PROBE", "EVIDENCE", "FOR", "REASON"]);
     for interface in &group.interfaces {
         table.row([
             interface.name.clone(),
@@ -111,11 +86,7 @@ fn group_text(group: &GroupStatus, verbose: bool, clock: &Clock) -> String {
         let mut table = Table::new(&["ADDRESS", "HOME", "ON"]);
         for data in &group.addresses {
             let away = if data.home == data.on { "" } else { " (away)" };
-            table.row([
-                data.address.to_string(),
-                data.home.clone(),
-                format!("{}{away}", data.on),
-            ]);
+            table.row([data.address.to_string(), data.home.clone(), format!("{}{away}", data.on)]);
         }
         text.push_str(&table.text(2));
     }
@@ -133,26 +104,13 @@ fn role(interface: &InterfaceStatus) -> &'static str {
 
 /// `xdp-native/fentry`: the rungs in use for replies and for carrier.
 fn evidence(interface: &InterfaceStatus) -> String {
-    format!(
-        "{}/{}",
-        word(&interface.reply_evidence),
-        word(&interface.carrier_evidence)
-    )
+    format!("{}/{}", word(&interface.reply_evidence), word(&interface.carrier_evidence))
 }
 
 /// Every target through every one of the interfaces.
 pub(super) fn targets_text(interfaces: &[InterfaceStatus]) -> String {
-    let mut table = Table::new(&[
-        "TARGET",
-        "VIA",
-        "FROM",
-        "RTT",
-        "RTT (DAEMON)",
-        "SENT",
-        "ACKED",
-        "LOST",
-        "NEVER LEFT",
-    ]);
+    let mut table =
+        Table::new(&["TARGET", "VIA", "FROM", "RTT", "RTT (DAEMON)", "SENT", "ACKED", "LOST", "NEVER LEFT"]);
     let mut any = false;
     for interface in interfaces {
         for target in &interface.targets {

@@ -18,10 +18,7 @@ use crate::{
 };
 
 /// Ten seconds after the machine's start, which was at midnight.
-const CLOCK: Clock = Clock {
-    now_ns: 10_000_000_000,
-    wall_ns: 86_400_000_000_000 + 10_000_000_000,
-};
+const CLOCK: Clock = Clock { now_ns: 10_000_000_000, wall_ns: 86_400_000_000_000 + 10_000_000_000 };
 
 fn document() -> Status {
     build(&snapshot(), &evidence())
@@ -43,10 +40,7 @@ fn the_defaults_are_the_contracts() {
 
 #[test]
 fn json_and_the_directory_stand_before_or_behind_the_command() {
-    for line in [
-        ["ipmp", "--json", "status", "g"],
-        ["ipmp", "status", "g", "--json"],
-    ] {
+    for line in [["ipmp", "--json", "status", "g"], ["ipmp", "status", "g", "--json"]] {
         let args = ClientArgs::try_parse_from(line).unwrap();
         assert!(
             args.json
@@ -58,10 +52,7 @@ fn json_and_the_directory_stand_before_or_behind_the_command() {
 #[test]
 fn since_is_a_duration_or_a_stamp() {
     let since = |text: &str| match ClientArgs::try_parse_from(["ipmp", "events", "--since", text]) {
-        Ok(ClientArgs {
-            command: Command::Events(wanted),
-            ..
-        }) => wanted.since,
+        Ok(ClientArgs { command: Command::Events(wanted), .. }) => wanted.since,
         Ok(_) | Err(_) => None,
     };
     assert_eq!(since("10m"), Some(Since::Ago(600_000_000_000)));
@@ -126,12 +117,7 @@ fn an_event_line_tells_when_what_why_and_how_fast() {
 fn an_explanation_has_the_reason_the_rungs_and_the_history() {
     let document = document();
     let event = Event::new(&link_down(1_000_000_000), &Names::in_snapshot(&snapshot()));
-    let text = explain::text(
-        "ipmp0",
-        &document.groups[0].interfaces[0],
-        &VecDeque::from([event]),
-        &CLOCK,
-    );
+    let text = explain::text("ipmp0", &document.groups[0].interfaces[0], &VecDeque::from([event]), &CLOCK);
     let start = "\
 eth0 of group ipmp0 is failed since 1970-01-02T00:00:01.000Z (9s ago)
   because: carrier lost (poll)

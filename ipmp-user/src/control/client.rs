@@ -67,10 +67,7 @@ impl Client {
             Ok(stream)
         });
         match connected {
-            Ok(stream) => Ok(Self {
-                path,
-                stream: BufReader::new(stream),
-            }),
+            Ok(stream) => Ok(Self { path, stream: BufReader::new(stream) }),
             Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
                 Err(ClientError::NotPermitted { path, source })
             }
@@ -134,16 +131,11 @@ impl Client {
     }
 
     fn send(&mut self, command: Command) -> Result<(), ClientError> {
-        let call = Call {
-            version: VERSION,
-            command,
-        };
-        let sent = serde_json::to_vec(&call)
-            .map_err(io::Error::from)
-            .and_then(|mut line| {
-                line.push(b'\n');
-                self.stream.get_mut().write_all(&line)
-            });
+        let call = Call { version: VERSION, command };
+        let sent = serde_json::to_vec(&call).map_err(io::Error::from).and_then(|mut line| {
+            line.push(b'\n');
+            self.stream.get_mut().write_all(&line)
+        });
         match sent {
             // A daemon that refuses a client outright has closed already; its reason is still to be read.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -159,16 +151,11 @@ impl Client {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => serde_json::from_slice::<Answer>(&line).map_err(io::Error::from),
         });
-        answer
-            .map(|answer| answer.content)
-            .map_err(|source| self.lost(source))
+        answer.map(|answer| answer.content).map_err(|source| self.lost(source))
     }
 
     fn lost(&self, source: io::Error) -> ClientError {
-        ClientError::Lost {
-            path: self.path.clone(),
-            source,
-        }
+        ClientError::Lost { path: self.path.clone(), source }
     }
 
     fn unexpected(&self, content: &Content) -> ClientError {

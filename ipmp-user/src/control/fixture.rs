@@ -61,10 +61,7 @@ pub(crate) fn snapshot() -> Snapshot {
             unsent: 0,
         }],
     };
-    let down = Reason::LinkDown {
-        source: CarrierSource::Poll,
-        downs: 1,
-    };
+    let down = Reason::LinkDown { source: CarrierSource::Poll, downs: 1 };
     Snapshot {
         at: Timestamp(5_000_000_000),
         stalls: 2,
@@ -92,11 +89,7 @@ pub(crate) fn evidence() -> BTreeMap<MemberId, EvidenceInfo> {
         reply_evidence: ReplyEvidence::XdpNative,
         carrier_evidence: CarrierSource::Poll,
         notes: vec!["fentry: refused by this kernel (EPERM)".to_owned()],
-        counters: Some(Counters {
-            seen: 5000,
-            ours: 899,
-            ..Counters::default()
-        }),
+        counters: Some(Counters { seen: 5000, ours: 899, ..Counters::default() }),
     };
     BTreeMap::from([(MemberId(0), info)])
 }
@@ -124,13 +117,7 @@ impl Fake {
                 answer(request);
             }
         });
-        Self {
-            dir,
-            journal,
-            asked,
-            handle: Some(handle),
-            answering: Some(answering),
-        }
+        Self { dir, journal, asked, handle: Some(handle), answering: Some(answering) }
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -153,15 +140,11 @@ impl Drop for Fake {
 
 fn answer(request: Request) {
     let response = match request.kind {
-        RequestKind::Status => Response::Status {
-            snapshot: snapshot(),
-            evidence: evidence(),
-        },
+        RequestKind::Status => Response::Status { snapshot: snapshot(), evidence: evidence() },
         RequestKind::Offline { interface, force } => Response::Done(format!("{interface} {force}")),
-        RequestKind::Online { interface } => Response::Refused(Refusal::new(
-            RefusalCode::NotSupported,
-            format!("online: {interface}: wait"),
-        )),
+        RequestKind::Online { interface } => {
+            Response::Refused(Refusal::new(RefusalCode::NotSupported, format!("online: {interface}: wait")))
+        }
     };
     // The client may have gone.
     let _ = request.reply.send(response);
@@ -174,10 +157,7 @@ pub(crate) fn link_down(t_ns: u64) -> Record {
         group: Some(GroupId(0)),
         member: Some(MemberId(0)),
         address: None,
-        reason: Reason::LinkDown {
-            source: CarrierSource::Netlink,
-            downs: 1,
-        },
+        reason: Reason::LinkDown { source: CarrierSource::Netlink, downs: 1 },
         evidence_at: Some(Timestamp(t_ns)),
         decided_at: None,
         applied_at: None,

@@ -161,10 +161,5 @@ pub fn spawn(
             journal.flush();
         })
         .map_err(failed("start the control thread"))?;
-    Ok(ControlHandle {
-        requests,
-        stop: Some(stop),
-        thread: Some(thread),
-        _socket: bound,
-    })
+    Ok(ControlHandle { requests, stop: Some(stop), thread: Some(thread), _socket: bound })
 }

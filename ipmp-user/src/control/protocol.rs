@@ -127,20 +127,14 @@ pub enum RefusalCode {
 impl Refusal {
     /// A refusal with a text `what: where: what to do`.
     pub fn new(code: RefusalCode, text: impl Into<String>) -> Self {
-        Self {
-            code,
-            text: text.into(),
-        }
+        Self { code, text: text.into() }
     }
 }
 
 impl Content {
     /// The line with its newline.
     pub fn line(self) -> Vec<u8> {
-        let answer = Answer {
-            version: VERSION,
-            content: self,
-        };
+        let answer = Answer { version: VERSION, content: self };
         // The types hold only strings, numbers, addresses and JSON values, which always serialize.
         let mut line = serde_json::to_vec(&answer).unwrap_or_default();
         line.push(b'\n');

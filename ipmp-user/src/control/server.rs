@@ -48,11 +48,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(questions: mpsc::Sender<Request>, journal: Arc<Journal>) -> Self {
-        Self {
-            questions,
-            journal,
-            status: Mutex::new(None),
-        }
+        Self { questions, journal, status: Mutex::new(None) }
     }
 }
 
@@ -88,10 +84,8 @@ async fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
         let is_root = peer.uid() == 0;
         let seats = if is_root { &root } else { &others };
         let Ok(permit) = Arc::clone(seats).try_acquire_owned() else {
-            let refusal = Refusal::new(
-                RefusalCode::Busy,
-                "too many clients: control socket: try again later",
-            );
+            let refusal =
+                Refusal::new(RefusalCode::Busy, "too many clients: control socket: try again later");
             // An empty socket buffer takes a line at once; a client that goes unanswered sees the end.
             let _ = stream.try_write(&Content::Error { error: refusal }.line());
             continue;
@@ -179,9 +173,9 @@ async fn status_line(shared: &Shared) -> Arc<[u8]> {
 
 fn content(response: Response) -> Content {
     match response {
-        Response::Status { snapshot, evidence } => Content::Status {
-            status: Box::new(status::build(&snapshot, &evidence)),
-        },
+        Response::Status { snapshot, evidence } => {
+            Content::Status { status: Box::new(status::build(&snapshot, &evidence)) }
+        }
         Response::Done(message) => Content::Done { message },
         Response::Refused(error) => Content::Error { error },
     }
@@ -197,12 +191,8 @@ async fn ask(kind: RequestKind, shared: &Shared) -> Result<Response, Refusal> {
     }
     match timeout(LOOP_TIMEOUT, answered).await {
         Ok(Ok(response)) => Ok(response),
-        Ok(Err(_)) => Err(busy(
-            "request dropped: the daemon's loop: it is ending, or see its log",
-        )),
-        Err(_) => Err(busy(
-            "no answer: the daemon's loop: it is stopped or starved; see `ipmp events`",
-        )),
+        Ok(Err(_)) => Err(busy("request dropped: the daemon's loop: it is ending, or see its log")),
+        Err(_) => Err(busy("no answer: the daemon's loop: it is stopped or starved; see `ipmp events`")),
     }
 }
 
@@ -219,12 +209,7 @@ async fn events(
         let batch = journal.read(&mut cursor, EVENTS_AT_ONCE);
         let mut lines = Vec::new();
         if batch.dropped > 0 {
-            lines.extend(
-                Content::Dropped {
-                    dropped: batch.dropped,
-                }
-                .line(),
-            );
+            lines.extend(Content::Dropped { dropped: batch.dropped }.line());
         }
         let more = batch.events.len() == EVENTS_AT_ONCE;
         for event in batch.events {

@@ -68,11 +68,7 @@ pub(super) fn bind(dir: &Path, group: Option<&str>) -> Result<(Bound, UnixListen
 
 fn lock(dir: &Path) -> Result<File, ControlError> {
     let path = dir.join(LOCK);
-    let failed = |source| ControlError::Io {
-        what: "lock the runtime directory",
-        path: path.clone(),
-        source,
-    };
+    let failed = |source| ControlError::Io { what: "lock the runtime directory", path: path.clone(), source };
     let mut file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -85,9 +81,7 @@ fn lock(dir: &Path) -> Result<File, ControlError> {
         Err(TryLockError::WouldBlock) => return Err(ControlError::AlreadyRunning(dir.join(SOCKET))),
         Err(TryLockError::Error(source)) => return Err(failed(source)),
     }
-    file.set_len(0)
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .map_err(failed)?;
+    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
     Ok(file)
 }
 

@@ -217,9 +217,7 @@ fn interface(member: &MemberSnapshot, evidence: Option<&EvidenceInfo>, names: &N
         since_ns: member.since.0,
         reply_evidence: evidence.map(|evidence| evidence.reply_evidence),
         carrier_evidence: evidence.map(|evidence| evidence.carrier_evidence),
-        notes: evidence
-            .map(|evidence| evidence.notes.clone())
-            .unwrap_or_default(),
+        notes: evidence.map(|evidence| evidence.notes.clone()).unwrap_or_default(),
         counters: evidence.and_then(|evidence| evidence.counters),
         targets: member.targets.iter().map(target).collect(),
     }
@@ -239,9 +237,5 @@ fn target(target: &TargetSnapshot) -> TargetStatus {
 }
 
 fn address(data: &AddressSnapshot, names: &Names) -> AddressStatus {
-    AddressStatus {
-        address: data.address,
-        home: names.member(data.home),
-        on: names.member(data.on),
-    }
+    AddressStatus { address: data.address, home: names.member(data.home), on: names.member(data.on) }
 }

@@ -86,21 +86,11 @@ fn status_orders_and_events_reach_the_client() {
     }
     assert_eq!(seen, (100..300).collect::<Vec<_>>());
     if nix::unistd::geteuid().is_root() {
-        let order = Command::Offline {
-            interface: "eth0".to_owned(),
-            force: true,
-        };
+        let order = Command::Offline { interface: "eth0".to_owned(), force: true };
         assert_eq!(client.order(order).unwrap(), "eth0 true");
-        let order = Command::Online {
-            interface: "eth0".to_owned(),
-        };
-        let Err(ClientError::Refused(refusal)) = client.order(order) else {
-            panic!("not refused")
-        };
-        assert_eq!(
-            (refusal.code, refusal.text.as_str()),
-            (RefusalCode::NotSupported, "online: eth0: wait")
-        );
+        let order = Command::Online { interface: "eth0".to_owned() };
+        let Err(ClientError::Refused(refusal)) = client.order(order) else { panic!("not refused") };
+        assert_eq!((refusal.code, refusal.text.as_str()), (RefusalCode::NotSupported, "online: eth0: wait"));
     }
 }
 
@@ -112,10 +102,7 @@ fn a_follower_hears_of_what_happens_later() {
     let mut next = 0;
     client
         .events(None, true, |told| {
-            assert!(
-                matches!(&told, Told::Event(event) if event.t_ns == next),
-                "{told:?}"
-            );
+            assert!(matches!(&told, Told::Event(event) if event.t_ns == next), "{told:?}");
             next += 1;
             // Published only once the one before was read.
             publish(&fake.journal, next..next + 1);
@@ -141,10 +128,7 @@ fn a_flood_of_status_asks_the_loop_at_most_once_in_the_shared_time() {
     });
     let most = started.elapsed().as_nanos() / STATUS_SHARED.as_nanos() + 1;
     let asked = fake.asked.load(Ordering::SeqCst);
-    assert!(
-        asked >= 1 && u128::from(asked) <= most,
-        "{asked} questions, at most {most}"
-    );
+    assert!(asked >= 1 && u128::from(asked) <= most, "{asked} questions, at most {most}");
 }
 
 #[test]
@@ -153,19 +137,12 @@ fn a_client_that_never_reads_is_dropped_and_holds_up_nobody() {
     publish(&fake.journal, 0..CAPACITY as u64);
     // More than a socket's buffer holds must be in the journal, not in the pump's inbox.
     let deadline = Instant::now() + DEADLINE;
-    while fake
-        .journal
-        .read(&mut fake.journal.cursor(None), CAPACITY)
-        .events
-        .len()
-        < CAPACITY
-    {
+    while fake.journal.read(&mut fake.journal.cursor(None), CAPACITY).events.len() < CAPACITY {
         assert!(Instant::now() < deadline, "the pump stands still");
         thread::yield_now();
     }
     let mut deaf = fake.raw();
-    deaf.write_all(b"{\"version\":1,\"command\":\"events\",\"follow\":true}\n")
-        .unwrap();
+    deaf.write_all(b"{\"version\":1,\"command\":\"events\",\"follow\":true}\n").unwrap();
     assert_eq!(fake.client().status().unwrap().version, status::VERSION);
     let mut hung_up = false;
     while !hung_up && Instant::now() < deadline {
@@ -181,13 +158,7 @@ fn a_line_without_end_is_refused() {
     let fake = Fake::start();
     let (answer, closed) = converse(&fake, &vec![b'x'; MAX_CALL]);
     assert_eq!(answer["error"]["code"], "bad-call");
-    assert!(
-        answer["error"]["text"]
-            .as_str()
-            .unwrap()
-            .starts_with("call too long"),
-        "{answer}"
-    );
+    assert!(answer["error"]["text"].as_str().unwrap().starts_with("call too long"), "{answer}");
     assert!(closed);
 }
 
@@ -221,9 +192,7 @@ fn another_version_is_named() {
 fn clients_beyond_the_limit_are_told_so() {
     let fake = Fake::start();
     let mut seated: Vec<Client> = (0..MAX_ROOT_CLIENTS).map(|_| fake.client()).collect();
-    let Err(ClientError::Refused(refusal)) = fake.client().status() else {
-        panic!("served")
-    };
+    let Err(ClientError::Refused(refusal)) = fake.client().status() else { panic!("served") };
     assert_eq!(refusal.code, RefusalCode::Busy);
     assert!(seated.iter_mut().all(|client| client.status().is_ok()));
     seated.clear();
@@ -238,9 +207,7 @@ fn clients_beyond_the_limit_are_told_so() {
 fn only_one_daemon_serves_a_directory() {
     let fake = Fake::start();
     let second = spawn(fake.dir.path(), None, Journal::new());
-    let Err(error @ ControlError::AlreadyRunning(_)) = second else {
-        panic!("{second:?}")
-    };
+    let Err(error @ ControlError::AlreadyRunning(_)) = second else { panic!("{second:?}") };
     assert!(error.to_string().starts_with("another ipmpd runs: "), "{error}");
     assert!(fake.client().status().is_ok(), "the first is unharmed");
 }
@@ -256,10 +223,7 @@ fn a_dead_daemons_socket_is_replaced_and_ones_own_removed() {
     assert!(Client::connect(dir.path()).is_ok());
     drop(handle);
     assert!(!path.exists());
-    assert!(matches!(
-        Client::connect(dir.path()),
-        Err(ClientError::NoDaemon { .. })
-    ));
+    assert!(matches!(Client::connect(dir.path()), Err(ClientError::NoDaemon { .. })));
 }
 
 #[test]
@@ -277,9 +241,7 @@ async fn only_root_may_change_anything() {
     let far = far.into_std().unwrap();
     far.set_nonblocking(false).unwrap();
     let client = tokio::task::spawn_blocking(move || {
-        (&far)
-            .write_all(b"{\"version\":1,\"command\":\"offline\",\"interface\":\"eth0\"}\n")
-            .unwrap();
+        (&far).write_all(b"{\"version\":1,\"command\":\"offline\",\"interface\":\"eth0\"}\n").unwrap();
         let mut line = String::new();
         BufReader::new(&far).read_line(&mut line).unwrap();
         line
