@@ -84,11 +84,11 @@ fn top(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Draft {
     for (key, field) in fields(table) {
         match key.value {
             "failure-detection-time" => {
-                put(detection_time(&field, problems), &mut inherited.failure_detection_time)
+                put(detection_time(&field, problems), &mut inherited.failure_detection_time);
             }
             "failback" => put(field.boolean(problems), &mut inherited.failback),
             "track-interfaces-only-with-groups" => {
-                put(field.boolean(problems), &mut daemon.track_interfaces_only_with_groups)
+                put(field.boolean(problems), &mut daemon.track_interfaces_only_with_groups);
             }
             "daemon" => daemon_section(&field, &mut daemon, problems),
             // Last, because the keys it inherits may stand behind it.
@@ -115,7 +115,7 @@ fn daemon_section(field: &Field<'_, '_>, daemon: &mut DaemonConfig, problems: &m
     for (key, field) in table_of(field, "[daemon]", problems) {
         match key.value {
             "real-time-priority" => {
-                put(field.small(MAX_REAL_TIME_PRIORITY, problems), &mut daemon.real_time_priority)
+                put(field.small(MAX_REAL_TIME_PRIORITY, problems), &mut daemon.real_time_priority);
             }
             "control-group" => {
                 if let Some(name) = field.text(problems) {
@@ -158,7 +158,7 @@ fn group(
             "targets" => draft.targets = field.hosts("target", problems),
             "on-group-failure" => put(field.on_group_failure(problems), &mut draft.on_group_failure),
             "quiet-period" => {
-                put(field.duration(Nanos(0), MAX_QUIET_PERIOD, problems), &mut draft.quiet_period)
+                put(field.duration(Nanos(0), MAX_QUIET_PERIOD, problems), &mut draft.quiet_period);
             }
             "interface" => draft.interfaces = interfaces(name.value, &field, problems),
             _ => unknown_key(&key, &format!("in [group.{}]", name.value), GROUP, problems),

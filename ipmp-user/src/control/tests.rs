@@ -252,6 +252,32 @@ async fn only_root_may_change_anything() {
     assert!(asked.try_recv().is_err(), "the loop was not bothered");
 }
 
+#[test]
+fn a_question_that_the_loop_drops_or_never_takes_is_answered_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut handle = spawn(dir.path(), None, Journal::new()).unwrap();
+    let asking = thread::spawn({
+        let dir = dir.path().to_owned();
+        move || Client::connect(&dir).unwrap().status()
+    });
+    drop(handle.requests.blocking_recv().unwrap());
+    let Err(ClientError::Refused(refusal)) = asking.join().unwrap() else { panic!("answered") };
+    assert_eq!(refusal.code, RefusalCode::Busy);
+    // The daemon is ending: nobody takes questions any more.
+    handle.requests.close();
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let Err(ClientError::Refused(refusal)) = Client::connect(dir.path()).unwrap().status() else {
+            panic!("answered")
+        };
+        if refusal.text.starts_with("too many requests wait") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{refusal:?}");
+        thread::yield_now();
+    }
+}
+
 proptest! {
     #[test]
     fn no_line_panics_the_parser(line in proptest::collection::vec(any::<u8>(), 0..200)) {
