@@ -22,5 +22,8 @@ pub struct DaemonOptions {
 #[expect(clippy::needless_pass_by_value, reason = "the loop owns its options")]
 /// Runs until a signal ends the daemon.
 pub fn run(options: DaemonOptions) -> Result<ExitCode> {
-    bail!("the daemon's loop is not built yet ({})", options.config_path.display())
+    bail!(
+        "the daemon's loop is not built yet ({})",
+        options.config_path.display()
+    )
 }
