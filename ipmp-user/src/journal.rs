@@ -12,7 +12,7 @@ mod message;
 mod tests;
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -23,11 +23,13 @@ use ipmp_common::engine::{
     config::Config,
     ids::{GroupId, MemberId},
     reason::Record,
+    snapshot::Snapshot,
     time::Timestamp,
 };
 use tokio::sync::{Notify, mpsc};
 
 pub use event::Event;
+pub(crate) use event::{reason_object, reason_text};
 
 /// Records kept: a failover of a thousand addresses leaves about two thousand, and the cause of today's trouble
 /// is often the failover before last. About 6 MB when full.
@@ -43,36 +45,48 @@ pub struct Names(Arc<NameLists>);
 
 #[derive(Debug)]
 struct NameLists {
-    groups: Vec<String>,
-    members: Vec<String>,
+    groups: BTreeMap<GroupId, String>,
+    members: BTreeMap<MemberId, String>,
 }
 
 impl Names {
     /// The names of a configuration, numbered as the engine numbers them.
     pub fn of(config: &Config) -> Self {
+        let groups = config.groups.iter().map(|group| group.name.clone());
         let members = config.groups.iter().flat_map(|group| &group.interfaces);
+        let members = members.map(|member| member.name.clone());
         Self(Arc::new(NameLists {
-            groups: config.groups.iter().map(|group| group.name.clone()).collect(),
-            members: members.map(|member| member.name.clone()).collect(),
+            groups: (0..).map(GroupId).zip(groups).collect(),
+            members: (0..).map(MemberId).zip(members).collect(),
+        }))
+    }
+
+    /// The names in a snapshot.
+    pub fn in_snapshot(snapshot: &Snapshot) -> Self {
+        let groups = snapshot.groups.iter();
+        let members = snapshot.groups.iter().flat_map(|group| &group.members);
+        Self(Arc::new(NameLists {
+            groups: groups.map(|group| (group.group, group.name.clone())).collect(),
+            members: members.map(|member| (member.member, member.name.clone())).collect(),
         }))
     }
 
     /// A group's name.
     pub fn group(&self, group: GroupId) -> String {
-        let name = self.0.groups.get(group.0 as usize);
+        let name = self.0.groups.get(&group);
         name.cloned().unwrap_or_else(|| format!("group {}", group.0))
     }
 
     /// A member interface's name.
     pub fn member(&self, member: MemberId) -> String {
-        let name = self.0.members.get(member.0 as usize);
+        let name = self.0.members.get(&member);
         name.cloned().unwrap_or_else(|| format!("member {}", member.0))
     }
 
     /// The member that is called `name`.
     pub fn member_named(&self, name: &str) -> Option<MemberId> {
-        let index = self.0.members.iter().position(|member| member == name)?;
-        u32::try_from(index).ok().map(MemberId)
+        let mut members = self.0.members.iter();
+        members.find_map(|(member, called)| (called == name).then_some(*member))
     }
 }
 
@@ -130,10 +144,7 @@ impl Journal {
     pub async fn pump(&self) {
         let taken = lock(&self.outlet).take();
         let Some(outlet) = taken else { return };
-        let mut outlet = Outlet {
-            journal: self,
-            outlet: Some(outlet),
-        };
+        let mut outlet = Outlet { journal: self, outlet: Some(outlet) };
         let mut batch = Vec::with_capacity(BATCH);
         while let Some(receiver) = &mut outlet.outlet {
             if receiver.recv_many(&mut batch, BATCH).await == 0 {
@@ -169,26 +180,19 @@ impl Journal {
         let ring = lock(&self.ring);
         let wanted = |event: &Event| since.is_none_or(|since| event.t_ns >= since.0);
         let found = ring.entries.iter().find(|(_, event)| wanted(event));
-        Cursor {
-            next: found.map_or(ring.next, |(number, _)| *number),
-        }
+        Cursor { next: found.map_or(ring.next, |(number, _)| *number) }
     }
 
     /// A place behind the newest event.
     pub fn end(&self) -> Cursor {
-        Cursor {
-            next: lock(&self.ring).next,
-        }
+        Cursor { next: lock(&self.ring).next }
     }
 
     /// At most `max` events from the cursor on; moves the cursor behind them.
     pub fn read(&self, cursor: &mut Cursor, max: usize) -> Batch {
         let ring = lock(&self.ring);
         let start = ring.entries.partition_point(|(number, _)| *number < cursor.next);
-        let mut batch = Batch {
-            events: Vec::new(),
-            dropped: 0,
-        };
+        let mut batch = Batch { events: Vec::new(), dropped: 0 };
         for (number, event) in ring.entries.range(start..).take(max) {
             batch.dropped += number - cursor.next;
             cursor.next = number + 1;

@@ -28,12 +28,10 @@ fn status_tells_the_group_state_by_its_exit_code() -> Result<()> {
     let code = |bed: &Bed| -> Result<Option<i32>> { Ok(bed.daemon.client(&["status"])?.status.code()) };
     assert_eq!(code(&bed)?, Some(0));
     bed.lab.pull(1)?;
-    bed.daemon
-        .wait_for("degraded", |status| group(status)["state"] == "degraded")?;
+    bed.daemon.wait_for("degraded", |status| group(status)["state"] == "degraded")?;
     assert_eq!(code(&bed)?, Some(1));
     bed.lab.pull(0)?;
-    bed.daemon
-        .wait_for("failed", |status| group(status)["state"] == "failed")?;
+    bed.daemon.wait_for("failed", |status| group(status)["state"] == "failed")?;
     assert_eq!(code(&bed)?, Some(2));
     bed.daemon.signal(Signal::SIGTERM)?;
     bed.daemon.wait_exit()?;
@@ -50,9 +48,8 @@ fn sigterm_leaves_addresses_where_they_are_and_exits_0() -> Result<()> {
     let address = data(0, false).to_string();
     bed.wait_address_on(&address, "eth1")?;
     bed.wait_address_on(&data(0, true).to_string(), "eth1")?;
-    bed.daemon.wait_event("announced", 0, |event| {
-        event["kind"] == "moved" && event["announced_ns"].is_u64()
-    })?;
+    bed.daemon
+        .wait_event("announced", 0, |event| event["kind"] == "moved" && event["announced_ns"].is_u64())?;
     let before = Snapshot::take(&bed.lab.host)?;
     bed.daemon.signal(Signal::SIGTERM)?;
     assert_eq!(bed.daemon.wait_exit()?.code(), Some(0));
@@ -70,10 +67,7 @@ fn a_restart_changes_nothing() -> Result<()> {
     };
     let before = Snapshot::take(&lab.host)?;
     drop(daemon);
-    let bed = Bed {
-        daemon: Daemon::start(&lab.host, &config)?,
-        lab,
-    };
+    let bed = Bed { daemon: Daemon::start(&lab.host, &config)?, lab };
     bed.daemon.wait_healthy()?;
     bed.wait_unchanged_since(&before)
 }

@@ -63,15 +63,11 @@ fn traffic_goes_on(family: Family, arrangement: Arrangement, how: Break) -> Resu
     bed.wait_address_on(&address, "eth1")?;
     traffic.wait_flow()?;
     bed.wait_state("eth0", "failed")?;
-    let moved = bed
-        .daemon
-        .wait_event("the address was moved and announced", broken_ns, |event| {
-            event["kind"] == "moved"
-                && event["address"]
-                    .as_str()
-                    .is_some_and(|moved| moved.starts_with(&address))
-                && event["announced_ns"].is_u64()
-        })?;
+    let moved = bed.daemon.wait_event("the address was moved and announced", broken_ns, |event| {
+        event["kind"] == "moved"
+            && event["address"].as_str().is_some_and(|moved| moved.starts_with(&address))
+            && event["announced_ns"].is_u64()
+    })?;
     in_order(&moved)?;
 
     how.mend(&bed.lab)?;

@@ -18,8 +18,7 @@ fn all_fail_at_once_moves_nothing_and_recovers() -> Result<()> {
     let before = Snapshot::take(&bed.lab.host)?;
     let traffic = Traffic::start(&bed.lab, false)?;
     let broken_ns = bed.lab.cut_peer(0)?;
-    bed.daemon
-        .wait_for("the group failed", |status| group(status)["state"] == "failed")?;
+    bed.daemon.wait_for("the group failed", |status| group(status)["state"] == "failed")?;
     assert_eq!(before.difference(&Snapshot::take(&bed.lab.host)?), "");
     assert_eq!(bed.count("moved", broken_ns)?, 0);
 
@@ -40,8 +39,7 @@ fn the_last_member_keeps_the_addresses_without_carrier() -> Result<()> {
     let before = Snapshot::take(&bed.lab.host)?;
     bed.lab.pull(0)?;
     bed.lab.pull(1)?;
-    bed.daemon
-        .wait_for("the group failed", |status| group(status)["state"] == "failed")?;
+    bed.daemon.wait_for("the group failed", |status| group(status)["state"] == "failed")?;
     bed.lab.plug(0)?;
     bed.lab.plug(1)?;
     bed.daemon.wait_healthy()?;
@@ -55,9 +53,7 @@ fn standby_failure_moves_nothing(fail: fn(&Bed) -> Result<u64>, mend: fn(&Bed) -
     let before = Snapshot::take(&bed.lab.host)?;
     let failed_ns = fail(&bed)?;
     bed.wait_state("eth1", "failed")?;
-    let status = bed.daemon.wait_for("the group degraded", |status| {
-        group(status)["state"] == "degraded"
-    })?;
+    let status = bed.daemon.wait_for("the group degraded", |status| group(status)["state"] == "degraded")?;
     assert_eq!(interface(&status, "eth0")["state"], "ok");
     mend(&bed)?;
     bed.daemon.wait_healthy()?;

@@ -44,11 +44,7 @@ impl Bed {
             return Ok(None);
         }
         let lab = Lab::new(&Shape {
-            data_members: config
-                .members
-                .iter()
-                .filter(|member| !member.data.is_empty())
-                .count(),
+            data_members: config.members.iter().filter(|member| !member.data.is_empty()).count(),
             ..Shape::default()
         })?;
         let daemon = Daemon::start(&lab.host, config)?;
@@ -57,17 +53,13 @@ impl Bed {
 
     fn wait_address_on(&self, address: &str, nic: &str) -> Result<()> {
         self.daemon
-            .wait_for(&format!("{address} on {nic}"), |status| {
-                address_on(status, address) == Some(nic)
-            })
+            .wait_for(&format!("{address} on {nic}"), |status| address_on(status, address) == Some(nic))
             .map(drop)
     }
 
     fn wait_state(&self, nic: &str, state: &str) -> Result<()> {
         self.daemon
-            .wait_for(&format!("{nic} {state}"), |status| {
-                interface(status, nic)["state"] == state
-            })
+            .wait_for(&format!("{nic} {state}"), |status| interface(status, nic)["state"] == state)
             .map(drop)
     }
 
@@ -85,10 +77,7 @@ impl Bed {
             Ok(difference.is_empty())
         });
         if let Err(error) = same {
-            bail!(
-                "{error:#}; the difference:\n{difference}\n{}",
-                self.daemon.log_tail()
-            );
+            bail!("{error:#}; the difference:\n{difference}\n{}", self.daemon.log_tail());
         }
         Ok(())
     }

@@ -22,24 +22,17 @@ fn stopped_for_five_seconds_fails_nothing_over_and_reports_the_stall() -> Result
     bed.daemon.signal(Signal::SIGSTOP)?;
     wait::until("five seconds pass", || Ok(now_ns() - stopped_ns >= STOPPED_NS))?;
     bed.daemon.signal(Signal::SIGCONT)?;
-    let stalled = bed
-        .daemon
-        .wait_event("a stall is reported", stopped_ns, |event| {
-            event["kind"] == "stalled"
-        })?;
+    let stalled =
+        bed.daemon.wait_event("a stall is reported", stopped_ns, |event| event["kind"] == "stalled")?;
 
     // Long enough for any verdict that the stall could have caused: twice the losses that fail a member.
     let acked = |status: &Value| {
         interface(status, "eth0")["targets"]
             .as_array()
-            .map_or(0, |targets| {
-                targets.iter().filter_map(|target| target["acked"].as_u64()).sum()
-            })
+            .map_or(0, |targets| targets.iter().filter_map(|target| target["acked"].as_u64()).sum())
     };
     let after = acked(&bed.daemon.status()?);
-    let status = bed
-        .daemon
-        .wait_for("probes are answered again", |status| acked(status) >= after + 20)?;
+    let status = bed.daemon.wait_for("probes are answered again", |status| acked(status) >= after + 20)?;
     for nic in ["eth0", "eth1"] {
         assert_eq!(interface(&status, nic)["state"], "ok", "{stalled}");
     }

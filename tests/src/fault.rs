@@ -29,18 +29,11 @@ pub(crate) enum Fault {
 
 /// Makes it happen, and returns the moment just before (`CLOCK_MONOTONIC`, nanoseconds).
 pub(crate) fn inject(switch: &Netns, port: &str, fault: Fault) -> Result<u64> {
-    switch
-        .run(|| apply(port, fault))?
-        .with_context(|| format!("{fault:?} of {port}"))
+    switch.run(|| apply(port, fault))?.with_context(|| format!("{fault:?} of {port}"))
 }
 
 fn apply(port: &str, fault: Fault) -> Result<u64> {
-    let any = socket(
-        AddressFamily::Inet,
-        SockType::Datagram,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )?;
+    let any = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     let mut request = request_for(port)?;
     let call = |code, request: &mut libc::ifreq| {
         // SAFETY: `code` is an interface ioctl (netdevice(7)), which reads and writes at most one `ifreq`, and `request`
@@ -57,11 +50,7 @@ fn apply(port: &str, fault: Fault) -> Result<u64> {
             // SAFETY: SIOCGIFFLAGS has just filled in the flags.
             let flags = unsafe { &mut request.ifr_ifru.ifru_flags };
             let up = libc::IFF_UP as libc::c_short;
-            *flags = if fault == Fault::PortUp {
-                *flags | up
-            } else {
-                *flags & !up
-            };
+            *flags = if fault == Fault::PortUp { *flags | up } else { *flags & !up };
             libc::SIOCSIFFLAGS
         }
         Fault::OffBridge | Fault::OnBridge => {
@@ -70,11 +59,7 @@ fn apply(port: &str, fault: Fault) -> Result<u64> {
             let index = unsafe { request.ifr_ifru.ifru_ifindex };
             request = request_for(BRIDGE)?;
             request.ifr_ifru.ifru_ifindex = index;
-            if fault == Fault::OnBridge {
-                SIOCBRADDIF
-            } else {
-                SIOCBRDELIF
-            }
+            if fault == Fault::OnBridge { SIOCBRADDIF } else { SIOCBRDELIF }
         }
     };
     let at = now_ns();
@@ -87,10 +72,7 @@ fn request_for(device: &str) -> Result<libc::ifreq> {
     let bytes = name.as_bytes_with_nul();
     // SAFETY: an ifreq is plain data, for which all zeros is a valid value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    ensure!(
-        bytes.len() <= request.ifr_name.len(),
-        "{device}: longer than a device name may be"
-    );
+    ensure!(bytes.len() <= request.ifr_name.len(), "{device}: longer than a device name may be");
     for (to, from) in request.ifr_name.iter_mut().zip(bytes) {
         *to = *from as libc::c_char;
     }

@@ -80,14 +80,9 @@ impl Session {
     /// What the connection did between two moments of `CLOCK_MONOTONIC` in nanoseconds.
     pub fn report(&self, from_ns: u64, to_ns: u64) -> TcpReport {
         let answers = self.answers();
-        let pairs = answers
-            .windows(2)
-            .filter(|pair| pair[1] >= from_ns && pair[0] <= to_ns);
+        let pairs = answers.windows(2).filter(|pair| pair[1] >= from_ns && pair[0] <= to_ns);
         TcpReport {
-            messages: answers
-                .iter()
-                .filter(|at| (from_ns..=to_ns).contains(*at))
-                .count() as u64,
+            messages: answers.iter().filter(|at| (from_ns..=to_ns).contains(*at)).count() as u64,
             longest_gap: Duration::from_nanos(pairs.map(|pair| pair[1] - pair[0]).max().unwrap_or(0)),
         }
     }
@@ -139,14 +134,9 @@ fn talk(
         let mut answer = [0; 8];
         stream.read_exact(&mut answer)?;
         if u64::from_be_bytes(answer) != number {
-            return Err(io::Error::other(format!(
-                "message {number} came back as {answer:?}"
-            )));
+            return Err(io::Error::other(format!("message {number} came back as {answer:?}")));
         }
-        answers_ns
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(now_ns());
+        answers_ns.lock().unwrap_or_else(PoisonError::into_inner).push(now_ns());
         number += 1;
         match stopped.recv_timeout(interval) {
             Err(RecvTimeoutError::Timeout) => {}
@@ -166,9 +156,7 @@ fn echo(mut stream: TcpStream) -> io::Result<()> {
             Err(error) => return Err(error),
         }
         if u64::from_be_bytes(message) != expected {
-            return Err(io::Error::other(format!(
-                "message {expected} arrived as {message:?}"
-            )));
+            return Err(io::Error::other(format!("message {expected} arrived as {message:?}")));
         }
         stream.write_all(&message)?;
         expected += 1;

@@ -45,12 +45,7 @@ pub struct Shape {
 
 impl Default for Shape {
     fn default() -> Self {
-        Self {
-            members: 2,
-            data_members: 1,
-            peers: 1,
-            keep_as: None,
-        }
+        Self { members: 2, data_members: 1, peers: 1, keep_as: None }
     }
 }
 
@@ -84,9 +79,7 @@ impl Lab {
         let lab = Self {
             host: netns("host")?,
             switch: netns("switch")?,
-            peers: (0..shape.peers)
-                .map(|n| netns(&format!("peer{n}")))
-                .collect::<Result<_>>()?,
+            peers: (0..shape.peers).map(|n| netns(&format!("peer{n}"))).collect::<Result<_>>()?,
             members: shape.members,
         };
         lab.wire_switch()?;
@@ -148,8 +141,7 @@ impl Lab {
     fn wire_switch(&self) -> Result<()> {
         // A switch has no business in IPv6: no router solicitations or reports of its own.
         for scope in ["all", "default"] {
-            self.switch
-                .sysctl(&format!("net/ipv6/conf/{scope}/disable_ipv6"), "1")?;
+            self.switch.sysctl(&format!("net/ipv6/conf/{scope}/disable_ipv6"), "1")?;
         }
         self.switch.batch(&format!(
             "link add {BRIDGE} type bridge stp_state 0 forward_delay 0 mcast_snooping 0\n\
@@ -160,16 +152,14 @@ impl Lab {
     fn wire_host(&self, data_members: usize) -> Result<()> {
         // What systemd sets on most distributions; strict would drop replies that arrive on the other NIC.
         for scope in ["all", "default"] {
-            self.host
-                .sysctl(&format!("net/ipv4/conf/{scope}/rp_filter"), "2")?;
+            self.host.sysctl(&format!("net/ipv4/conf/{scope}/rp_filter"), "2")?;
         }
         for n in 0..self.members {
             let (index, host, switch) = (FIRST_CABLE_INDEX + n, self.host.name(), self.switch.name());
             ip_words(&format!(
                 "link add name eth{n} index {index} netns {host} type veth peer name p{n} index {index} netns {switch}"
             ))?;
-            self.switch
-                .batch(&format!("link set p{n} master {BRIDGE}\nlink set p{n} up"))?;
+            self.switch.batch(&format!("link set p{n} master {BRIDGE}\nlink set p{n} up"))?;
             self.host.batch(&format!("link set eth{n} up"))?;
         }
         for n in 0..data_members {
@@ -196,8 +186,7 @@ impl Lab {
             peer.name(),
             self.switch.name()
         ))?;
-        self.switch
-            .batch(&format!("link set n{n} master {BRIDGE}\nlink set n{n} up"))?;
+        self.switch.batch(&format!("link set n{n} master {BRIDGE}\nlink set n{n} up"))?;
         peer.batch(&format!(
             "link set eth0 addrgenmode none\nlink set eth0 up\n\
              address add {}/{PREFIX4} brd + dev eth0\n\
@@ -213,9 +202,7 @@ impl Lab {
             .map(|n| (&self.host, format!("eth{n}")))
             .chain(self.peers.iter().map(|peer| (peer, "eth0".to_owned())));
         for (netns, device) in ends {
-            wait::until(&format!("{device} up in {}", netns.name()), || {
-                link_is_up(netns, &device)
-            })?;
+            wait::until(&format!("{device} up in {}", netns.name()), || link_is_up(netns, &device))?;
         }
         Ok(())
     }

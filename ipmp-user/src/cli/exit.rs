@@ -33,19 +33,14 @@ pub struct Failure {
 impl Failure {
     /// A failure with exit code `code`.
     pub fn new(code: u8, text: impl Display) -> Self {
-        Self {
-            code,
-            text: text.to_string(),
-        }
+        Self { code, text: text.to_string() }
     }
 
     /// Prints `ipmp: what: where: what to do` to standard error and gives the exit code.
     pub fn report(&self) -> ExitCode {
         // A closed standard error leaves nobody to tell.
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            format!("ipmp: {}\n", self.text).as_bytes(),
-        );
+        let _ =
+            std::io::Write::write_all(&mut std::io::stderr(), format!("ipmp: {}\n", self.text).as_bytes());
         ExitCode::from(self.code)
     }
 }

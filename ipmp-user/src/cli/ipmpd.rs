@@ -43,10 +43,7 @@ pub fn main() -> ExitCode {
 
 fn start(args: DaemonArgs) -> Result<ExitCode, Failure> {
     let filter = EnvFilter::try_new(&args.log).map_err(|error| {
-        let text = format!(
-            "usage: --log {:?}: {error}; write a level such as info or debug",
-            args.log
-        );
+        let text = format!("usage: --log {:?}: {error}; write a level such as info or debug", args.log);
         Failure::new(exit::USAGE, text)
     })?;
     let config = config::load(&args.config).map_err(|error| {
@@ -80,10 +77,7 @@ fn start(args: DaemonArgs) -> Result<ExitCode, Failure> {
 fn check_capabilities() -> Result<(), Failure> {
     let has = |capability| {
         caps::has_cap(None, CapSet::Effective, capability).map_err(|error| {
-            Failure::new(
-                exit::NOT_PERMITTED,
-                format!("capabilities: {error}: is /proc mounted?"),
-            )
+            Failure::new(exit::NOT_PERMITTED, format!("capabilities: {error}: is /proc mounted?"))
         })
     };
     let mut missing = Vec::new();
@@ -116,14 +110,8 @@ fn start_log(filter: EnvFilter) -> WorkerGuard {
         .with_writer(writer)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
-    let layer = if on_journal() {
-        layer.without_time().boxed()
-    } else {
-        layer.boxed()
-    };
-    tracing_subscriber::registry()
-        .with(layer.with_filter(filter))
-        .init();
+    let layer = if on_journal() { layer.without_time().boxed() } else { layer.boxed() };
+    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
     guard
 }
 

@@ -85,18 +85,13 @@ fn remedy(error: &io::Error) -> &'static str {
 /// Reads and validates the file at `path`.
 pub fn load(path: &Path) -> Result<FileConfig, ConfigError> {
     let file = path.display().to_string();
-    let unreadable = |source| ConfigError::Unreadable {
-        file: file.clone(),
-        source,
-    };
+    let unreadable = |source| ConfigError::Unreadable { file: file.clone(), source };
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|opened| opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
         .map_err(unreadable)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(unreadable(io::Error::other(format!(
-            "larger than {MAX_FILE_BYTES} bytes"
-        ))));
+        return Err(unreadable(io::Error::other(format!("larger than {MAX_FILE_BYTES} bytes"))));
     }
     Ok(parse(&file, &bytes)?)
 }
@@ -108,11 +103,7 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<FileConfig, Invalid> {
         Err(error) => {
             let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let mut problems = problem::Problems::new(file, std::str::from_utf8(valid).unwrap_or_default());
-            problems.add(
-                error.valid_up_to(),
-                "this byte is not UTF-8",
-                "save the file as UTF-8 text",
-            );
+            problems.add(error.valid_up_to(), "this byte is not UTF-8", "save the file as UTF-8 text");
             return Err(problems.into_invalid());
         }
     };

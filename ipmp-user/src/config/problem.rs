@@ -62,22 +62,13 @@ pub(super) struct Problems<'t> {
 
 impl<'t> Problems<'t> {
     pub(super) fn new(file: &'t str, text: &'t str) -> Self {
-        Self {
-            file,
-            text,
-            found: Vec::new(),
-        }
+        Self { file, text, found: Vec::new() }
     }
 
     /// Notes a problem at byte `offset` of the text.
     pub(super) fn add(&mut self, offset: usize, what: impl Into<String>, remedy: impl Into<String>) {
         let (line, column) = self.place(offset);
-        let problem = Problem {
-            line,
-            column,
-            what: what.into(),
-            remedy: remedy.into(),
-        };
+        let problem = Problem { line, column, what: what.into(), remedy: remedy.into() };
         self.found.push((offset, problem));
     }
 

@@ -18,22 +18,11 @@ use super::{
     value::{At, Field, fields},
 };
 
-const TOP: &[&str] = &[
-    "failure-detection-time",
-    "failback",
-    "track-interfaces-only-with-groups",
-    "daemon",
-    "group",
-];
+const TOP: &[&str] =
+    &["failure-detection-time", "failback", "track-interfaces-only-with-groups", "daemon", "group"];
 const DAEMON: &[&str] = &["real-time-priority", "control-group"];
-const GROUP: &[&str] = &[
-    "failure-detection-time",
-    "failback",
-    "targets",
-    "on-group-failure",
-    "quiet-period",
-    "interface",
-];
+const GROUP: &[&str] =
+    &["failure-detection-time", "failback", "targets", "on-group-failure", "quiet-period", "interface"];
 const INTERFACE: &[&str] = &["data", "test", "standby"];
 
 /// The longest time for which losses may be forgiven after a start or a link-up: as long as the slowest detection.
@@ -85,10 +74,7 @@ pub(super) fn read(text: &str, problems: &mut Problems<'_>) -> Option<Draft> {
 }
 
 fn top(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Draft {
-    let mut inherited = Inherited {
-        failure_detection_time: DEFAULT_FAILURE_DETECTION_TIME,
-        failback: true,
-    };
+    let mut inherited = Inherited { failure_detection_time: DEFAULT_FAILURE_DETECTION_TIME, failback: true };
     let mut daemon = DaemonConfig {
         real_time_priority: DEFAULT_REAL_TIME_PRIORITY,
         control_group: None,
@@ -97,15 +83,13 @@ fn top(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Draft {
     let mut group_field = None;
     for (key, field) in fields(table) {
         match key.value {
-            "failure-detection-time" => put(
-                detection_time(&field, problems),
-                &mut inherited.failure_detection_time,
-            ),
+            "failure-detection-time" => {
+                put(detection_time(&field, problems), &mut inherited.failure_detection_time);
+            }
             "failback" => put(field.boolean(problems), &mut inherited.failback),
-            "track-interfaces-only-with-groups" => put(
-                field.boolean(problems),
-                &mut daemon.track_interfaces_only_with_groups,
-            ),
+            "track-interfaces-only-with-groups" => {
+                put(field.boolean(problems), &mut daemon.track_interfaces_only_with_groups);
+            }
             "daemon" => daemon_section(&field, &mut daemon, problems),
             // Last, because the keys it inherits may stand behind it.
             "group" => group_field = Some(field),
@@ -130,10 +114,9 @@ fn detection_time(field: &Field<'_, '_>, problems: &mut Problems<'_>) -> Option<
 fn daemon_section(field: &Field<'_, '_>, daemon: &mut DaemonConfig, problems: &mut Problems<'_>) {
     for (key, field) in table_of(field, "[daemon]", problems) {
         match key.value {
-            "real-time-priority" => put(
-                field.small(MAX_REAL_TIME_PRIORITY, problems),
-                &mut daemon.real_time_priority,
-            ),
+            "real-time-priority" => {
+                put(field.small(MAX_REAL_TIME_PRIORITY, problems), &mut daemon.real_time_priority);
+            }
             "control-group" => {
                 if let Some(name) = field.text(problems) {
                     daemon.control_group = Some(name.to_owned());
@@ -169,18 +152,14 @@ fn group(
     for (key, field) in table_of(field, "[group.NAME]", problems) {
         match key.value {
             "failure-detection-time" => {
-                put(
-                    detection_time(&field, problems),
-                    &mut draft.failure_detection_time,
-                );
+                put(detection_time(&field, problems), &mut draft.failure_detection_time);
             }
             "failback" => put(field.boolean(problems), &mut draft.failback),
             "targets" => draft.targets = field.hosts("target", problems),
             "on-group-failure" => put(field.on_group_failure(problems), &mut draft.on_group_failure),
-            "quiet-period" => put(
-                field.duration(Nanos(0), MAX_QUIET_PERIOD, problems),
-                &mut draft.quiet_period,
-            ),
+            "quiet-period" => {
+                put(field.duration(Nanos(0), MAX_QUIET_PERIOD, problems), &mut draft.quiet_period);
+            }
             "interface" => draft.interfaces = interfaces(name.value, &field, problems),
             _ => unknown_key(&key, &format!("in [group.{}]", name.value), GROUP, problems),
         }
@@ -202,12 +181,7 @@ fn interface(
     field: &Field<'_, '_>,
     problems: &mut Problems<'_>,
 ) -> InterfaceDraft {
-    let mut draft = InterfaceDraft {
-        name: owned(name),
-        standby: false,
-        data: None,
-        test: Vec::new(),
-    };
+    let mut draft = InterfaceDraft { name: owned(name), standby: false, data: None, test: Vec::new() };
     let heading = format!("[group.{group}.interface.{}]", name.value);
     for (key, field) in table_of(field, &heading, problems) {
         match key.value {
@@ -221,10 +195,7 @@ fn interface(
 }
 
 fn owned(name: &At<&str>) -> At<String> {
-    At {
-        at: name.at,
-        value: name.value.to_owned(),
-    }
+    At { at: name.at, value: name.value.to_owned() }
 }
 
 /// The fields of a value that should be a table; none if it is not.
@@ -236,11 +207,7 @@ fn table_of<'v, 'i>(
     if let DeValue::Table(table) = field.value {
         return fields(table).collect();
     }
-    problems.add(
-        field.at,
-        format!("{} is not a table", field.key),
-        format!("write a section {heading}"),
-    );
+    problems.add(field.at, format!("{} is not a table", field.key), format!("write a section {heading}"));
     Vec::new()
 }
 
@@ -251,9 +218,8 @@ fn unknown_key(key: &At<&str>, place: &str, known: &[&str], problems: &mut Probl
         ("in [group.NAME]", GROUP),
         ("in [group.NAME.interface.NAME]", INTERFACE),
     ];
-    let elsewhere = sections
-        .iter()
-        .find_map(|(section, keys)| nearest(key.value, keys).map(|word| (section, word)));
+    let elsewhere =
+        sections.iter().find_map(|(section, keys)| nearest(key.value, keys).map(|word| (section, word)));
     let remedy = match (nearest(key.value, known), elsewhere) {
         (Some(word), _) => format!("did you mean {word:?}?"),
         (None, Some((section, word))) => format!("{word:?} belongs {section}"),

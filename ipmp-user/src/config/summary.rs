@@ -34,11 +34,7 @@ fn group_lines(group: &GroupConfig, text: &mut String) {
         OnGroupFailure::Keep => "keep",
         OnGroupFailure::Fail => "fail",
     };
-    let targets = if group.targets.is_empty() {
-        "discovered".to_owned()
-    } else {
-        list(&group.targets)
-    };
+    let targets = if group.targets.is_empty() { "discovered".to_owned() } else { list(&group.targets) };
     let _ = writeln!(
         text,
         "group {}: failure detection time {}, failback {}, on group failure {policy}, quiet period {}, targets {targets}",
@@ -58,19 +54,11 @@ fn interface_line(interface: &InterfaceConfig) -> String {
         DataAddresses::Listed(listed) if listed.is_empty() => "none".to_owned(),
         DataAddresses::Listed(listed) => list(listed),
     };
-    let test = if interface.test.is_empty() {
-        "none".to_owned()
-    } else {
-        list(&interface.test)
-    };
+    let test = if interface.test.is_empty() { "none".to_owned() } else { list(&interface.test) };
     let standby = if interface.standby { ", standby" } else { "" };
     format!("{}: data {data}; test {test}{standby}", interface.name)
 }
 
 fn list<T: ToString>(items: &[T]) -> String {
-    items
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -37,26 +37,17 @@ fn problems(text: &str) -> Vec<String> {
 #[test]
 fn the_contracts_example_is_understood() {
     let config = parse("f", EXAMPLE.as_bytes()).unwrap();
-    let [group] = config.engine.groups.as_slice() else {
-        panic!("one group: {config:?}")
-    };
+    let [group] = config.engine.groups.as_slice() else { panic!("one group: {config:?}") };
     assert_eq!(group.name, "ipmp0");
     assert_eq!(group.failure_detection_time, Nanos::from_millis(100));
     assert!(group.failback);
     assert_eq!(group.quiet_period, Nanos::from_secs(40));
     assert_eq!(group.on_group_failure, OnGroupFailure::Keep);
-    let targets: Vec<IpAddr> = ["192.168.10.1", "fe80::1"]
-        .iter()
-        .map(|t| t.parse().unwrap())
-        .collect();
+    let targets: Vec<IpAddr> = ["192.168.10.1", "fe80::1"].iter().map(|t| t.parse().unwrap()).collect();
     assert_eq!(group.targets, targets);
-    let [eth0, eth1] = group.interfaces.as_slice() else {
-        panic!("two interfaces: {group:?}")
-    };
+    let [eth0, eth1] = group.interfaces.as_slice() else { panic!("two interfaces: {group:?}") };
     assert_eq!((eth0.name.as_str(), eth0.standby), ("eth0", false));
-    let data = ["192.168.10.10/24", "2001:db8::10/64"]
-        .iter()
-        .map(|n| n.parse().unwrap());
+    let data = ["192.168.10.10/24", "2001:db8::10/64"].iter().map(|n| n.parse().unwrap());
     assert_eq!(eth0.data, DataAddresses::Listed(data.collect()));
     assert_eq!(eth0.test, ["192.168.10.110".parse::<IpAddr>().unwrap()]);
     assert_eq!((eth1.name.as_str(), eth1.standby), ("eth1", true));
@@ -70,12 +61,7 @@ fn groups_and_interfaces_keep_the_order_of_the_file() {
     let groups = parse("f", text.as_bytes()).unwrap().engine.groups;
     let order: Vec<(&str, Vec<&str>)> = groups
         .iter()
-        .map(|g| {
-            (
-                g.name.as_str(),
-                g.interfaces.iter().map(|i| i.name.as_str()).collect(),
-            )
-        })
+        .map(|g| (g.name.as_str(), g.interfaces.iter().map(|i| i.name.as_str()).collect()))
         .collect();
     assert_eq!(order, [("z", vec!["b", "a"]), ("a", vec!["c"])]);
 }
@@ -85,31 +71,19 @@ fn a_group_inherits_keys_that_stand_behind_it() {
     let text = "group.g.interface.a = {}\nfailback = false\nfailure-detection-time = \"1m30s\"\n";
     let config = parse("f", text.as_bytes()).unwrap();
     assert!(!config.engine.groups[0].failback);
-    assert_eq!(
-        config.engine.groups[0].failure_detection_time,
-        Nanos::from_secs(90)
-    );
+    assert_eq!(config.engine.groups[0].failure_detection_time, Nanos::from_secs(90));
 }
 
 #[test]
 fn a_group_of_standbys_only_is_allowed() {
     let text = "[group.g.interface]\na.standby = true\nb = { standby = true, data = [] }\n";
     let config = parse("f", text.as_bytes()).unwrap();
-    assert_eq!(
-        config.engine.groups[0].interfaces[1].data,
-        DataAddresses::Listed(vec![])
-    );
+    assert_eq!(config.engine.groups[0].interfaces[1].data, DataAddresses::Listed(vec![]));
 }
 
 #[test]
 fn prefixes_without_a_subnet_are_host_addresses() {
-    for data in [
-        "10.0.0.1/32",
-        "10.0.0.0/31",
-        "2001:db8::/127",
-        "2001:db8::/128",
-        "169.254.0.9/16",
-    ] {
+    for data in ["10.0.0.1/32", "10.0.0.0/31", "2001:db8::/127", "2001:db8::/128", "169.254.0.9/16"] {
         let text = format!("[group.g.interface.a]\ndata = [{data:?}]\n");
         assert!(parse("f", text.as_bytes()).is_ok(), "{data}");
     }
@@ -117,12 +91,7 @@ fn prefixes_without_a_subnet_are_host_addresses() {
 
 #[test]
 fn detection_time_limits_are_inclusive() {
-    for (written, accepted) in [
-        ("9999us", false),
-        ("10ms", true),
-        ("1h", true),
-        ("3600001ms", false),
-    ] {
+    for (written, accepted) in [("9999us", false), ("10ms", true), ("1h", true), ("3600001ms", false)] {
         let text = format!("failure-detection-time = {written:?}\n[group.g.interface.a]\n");
         assert_eq!(parse("f", text.as_bytes()).is_ok(), accepted, "{written}");
     }
@@ -262,10 +231,7 @@ const BAD: &[(&str, &str)] = &[
         "[daemon]\nreal-time-priority = 99\n[group.g.interface.a]",
         "f:2:22: real-time-priority is the number 99; write a whole number from 0 to 98",
     ),
-    (
-        "[[group]]\nname = \"g\"",
-        "f:1:1: group is not a table; write a section [group.NAME]",
-    ),
+    ("[[group]]\nname = \"g\"", "f:1:1: group is not a table; write a section [group.NAME]"),
     (
         "# ü\n[group.\"ü ü\".interface.a]",
         r#"f:2:8: group name "ü ü" is not usable; take 1 to 31 bytes without spaces"#,
@@ -288,27 +254,17 @@ fn every_problem_names_its_place_and_what_was_meant() {
 #[test]
 fn all_problems_are_reported_in_the_order_of_the_file() {
     let text = "failbak = true\n[group.g]\nquiet-period = 3\n[group.g.interface.a]\ndata = [\"x\", \"10.0.0.0/24\"]\n";
-    let places: Vec<String> = problems(text)
-        .iter()
-        .map(|line| line.split(": ").nth(1).unwrap().to_owned())
-        .collect();
+    let places: Vec<String> =
+        problems(text).iter().map(|line| line.split(": ").nth(1).unwrap().to_owned()).collect();
     assert_eq!(places, ["f:1:1", "f:3:16", "f:5:9", "f:5:14"]);
 }
 
 #[test]
 fn syntax_errors_have_a_place_too() {
     let found = problems("[group.g.interface.a]\ndata = [\"10.0.0.1/24\"\nstandby = yes\n");
-    assert!(
-        found
-            .iter()
-            .all(|line| line.starts_with("invalid configuration: f:")),
-        "{found:?}"
-    );
+    assert!(found.iter().all(|line| line.starts_with("invalid configuration: f:")), "{found:?}");
     let found = problems("failback = yes\n");
-    assert!(
-        found[0].starts_with("invalid configuration: f:1:12: not TOML: "),
-        "{found:?}"
-    );
+    assert!(found[0].starts_with("invalid configuration: f:1:12: not TOML: "), "{found:?}");
 }
 
 #[test]
@@ -322,10 +278,7 @@ fn a_file_that_is_not_there_says_what_to_do() {
     let error = load(std::path::Path::new("/nonexistent/ipmpd.toml")).unwrap_err();
     assert!(matches!(error, ConfigError::Unreadable { .. }));
     let text = error.to_string();
-    assert!(
-        text.contains("/nonexistent/ipmpd.toml") && text.contains("--config"),
-        "{text}"
-    );
+    assert!(text.contains("/nonexistent/ipmpd.toml") && text.contains("--config"), "{text}");
 }
 
 #[test]

@@ -71,11 +71,7 @@ impl Field<'_, '_> {
             .and_then(|number| u8::try_from(number).ok())
             .filter(|number| *number <= max);
         if number.is_none() {
-            problems.add(
-                self.at,
-                self.found(),
-                format!("write a whole number from 0 to {max}"),
-            );
+            problems.add(self.at, self.found(), format!("write a whole number from 0 to {max}"));
         }
         number
     }
@@ -85,11 +81,8 @@ impl Field<'_, '_> {
         const EXAMPLES: &str = r#"durations are strings with a unit, such as "10s", "250ms" or "1m30s""#;
         if let DeValue::Integer(number) = self.value {
             // in.mpathd's FAILURE_DETECTION_TIME counts milliseconds.
-            let remedy = format!(
-                r#"{EXAMPLES}; if milliseconds were meant: {} = "{}ms""#,
-                self.key,
-                number.as_str()
-            );
+            let remedy =
+                format!(r#"{EXAMPLES}; if milliseconds were meant: {} = "{}ms""#, self.key, number.as_str());
             problems.add(self.at, format!("{}, without a unit", self.found()), remedy);
             return None;
         }
@@ -99,10 +92,7 @@ impl Field<'_, '_> {
         };
         let Ok(parsed) = humantime::parse_duration(text) else {
             let (what, remedy) = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-                let meant = format!(
-                    r#"{EXAMPLES}; if milliseconds were meant: {} = "{text}ms""#,
-                    self.key
-                );
+                let meant = format!(r#"{EXAMPLES}; if milliseconds were meant: {} = "{text}ms""#, self.key);
                 (format!("{}, without a unit", self.found()), meant)
             } else {
                 (format!("{}, not a duration", self.found()), EXAMPLES.to_owned())
@@ -172,11 +162,7 @@ impl Field<'_, '_> {
     pub(super) fn data(&self, problems: &mut Problems<'_>) -> Vec<At<IpNet>> {
         let mut data = Vec::new();
         for At { at, value: text } in self.strings("192.168.10.10/24", problems) {
-            match text
-                .parse::<IpNet>()
-                .map_err(|_| network_fault(text))
-                .and_then(usable_data)
-            {
+            match text.parse::<IpNet>().map_err(|_| network_fault(text)).and_then(usable_data) {
                 Ok(value) => data.push(At { at, value }),
                 Err((what, remedy)) => problems.add(at, format!("data address {text:?} {what}"), remedy),
             }
@@ -188,11 +174,7 @@ impl Field<'_, '_> {
     pub(super) fn hosts(&self, role: &str, problems: &mut Problems<'_>) -> Vec<At<IpAddr>> {
         let mut hosts = Vec::new();
         for At { at, value: text } in self.strings("192.168.10.1", problems) {
-            match text
-                .parse::<IpAddr>()
-                .map_err(|_| host_fault(text))
-                .and_then(usable_host)
-            {
+            match text.parse::<IpAddr>().map_err(|_| host_fault(text)).and_then(usable_host) {
                 Ok(value) => hosts.push(At { at, value }),
                 Err((what, remedy)) => problems.add(at, format!("{role} {text:?} {what}"), remedy),
             }
@@ -210,10 +192,7 @@ fn fault(what: &str, remedy: impl Into<String>) -> Fault {
 
 /// The range's bounds as one would write them in the file.
 fn plain(span: Nanos) -> String {
-    format!(
-        "{:?}",
-        humantime::format_duration(std::time::Duration::from_nanos(span.0)).to_string()
-    )
+    format!("{:?}", humantime::format_duration(std::time::Duration::from_nanos(span.0)).to_string())
 }
 
 /// Why `text` is no address with prefix length.
@@ -229,10 +208,9 @@ fn network_fault(text: &str) -> Fault {
         );
     }
     match text.split_once('/') {
-        Some((host, _)) if host.parse::<IpAddr>().is_ok() => fault(
-            "has an impossible prefix length",
-            "write 1 to 32 for IPv4, 1 to 128 for IPv6",
-        ),
+        Some((host, _)) if host.parse::<IpAddr>().is_ok() => {
+            fault("has an impossible prefix length", "write 1 to 32 for IPv4, 1 to 128 for IPv6")
+        }
         Some((host, _)) => host_fault(host),
         None => host_fault(text),
     }
@@ -240,16 +218,10 @@ fn network_fault(text: &str) -> Fault {
 
 /// Why `text` is no address.
 fn host_fault(text: &str) -> Fault {
-    if let Some((ip, _)) = text
-        .split_once('/')
-        .filter(|(ip, _)| ip.parse::<IpAddr>().is_ok())
-    {
+    if let Some((ip, _)) = text.split_once('/').filter(|(ip, _)| ip.parse::<IpAddr>().is_ok()) {
         return fault("has a prefix length", format!("write the address alone: {ip:?}"));
     }
-    if let Some((ip, _)) = text
-        .split_once('%')
-        .filter(|(ip, _)| ip.parse::<IpAddr>().is_ok())
-    {
+    if let Some((ip, _)) = text.split_once('%').filter(|(ip, _)| ip.parse::<IpAddr>().is_ok()) {
         let remedy = format!("write {ip:?}: every interface of the group uses its own link");
         return fault("names a zone", remedy);
     }
@@ -263,30 +235,24 @@ fn host_fault(text: &str) -> Fault {
 fn usable_data(net: IpNet) -> Result<IpNet, Fault> {
     usable_host(net.addr())?;
     if net.prefix_len() == 0 {
-        return Err(fault(
-            "would make the whole Internet on-link",
-            "write the subnet's prefix length",
-        ));
+        return Err(fault("would make the whole Internet on-link", "write the subnet's prefix length"));
     }
     match net {
         // RFC 3021: on a /31 both addresses are hosts.
-        IpNet::V4(v4) if v4.prefix_len() < 31 && v4.addr() == v4.network() => Err(fault(
-            "is the subnet itself",
-            "write the interface's own address, host bits included",
-        )),
-        IpNet::V4(v4) if v4.prefix_len() < 31 && v4.addr() == v4.broadcast() => Err(fault(
-            "is the subnet's broadcast address",
-            "write the interface's own address",
-        )),
+        IpNet::V4(v4) if v4.prefix_len() < 31 && v4.addr() == v4.network() => {
+            Err(fault("is the subnet itself", "write the interface's own address, host bits included"))
+        }
+        IpNet::V4(v4) if v4.prefix_len() < 31 && v4.addr() == v4.broadcast() => {
+            Err(fault("is the subnet's broadcast address", "write the interface's own address"))
+        }
         // RFC 4291, section 2.6.1: the subnet-router anycast address; RFC 6164: not so on a /127.
         IpNet::V6(v6) if v6.prefix_len() < 127 && v6.addr() == v6.network() => Err(fault(
             "is the subnet-router anycast address",
             "write the interface's own address, host bits included",
         )),
-        IpNet::V6(v6) if v6.addr().is_unicast_link_local() => Err(fault(
-            "is link-local and cannot move",
-            "leave it out; every interface keeps its own",
-        )),
+        IpNet::V6(v6) if v6.addr().is_unicast_link_local() => {
+            Err(fault("is link-local and cannot move", "leave it out; every interface keeps its own"))
+        }
         IpNet::V4(_) | IpNet::V6(_) => Ok(net),
     }
 }
@@ -300,10 +266,9 @@ fn usable_host(ip: IpAddr) -> Result<IpAddr, Fault> {
         _ if ip.is_multicast() => Err(fault("is a multicast address", unicast)),
         IpAddr::V4(v4) if v4.is_broadcast() => Err(fault("is the broadcast address", unicast)),
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => Err(fault(
-                "is an IPv4 address in IPv6 clothes",
-                format!("write {:?}", v4.to_string()),
-            )),
+            Some(v4) => {
+                Err(fault("is an IPv4 address in IPv6 clothes", format!("write {:?}", v4.to_string())))
+            }
             None => Ok(ip),
         },
         IpAddr::V4(_) => Ok(ip),
@@ -316,15 +281,8 @@ pub(super) fn fields<'v, 'i>(
 ) -> impl Iterator<Item = (At<&'v str>, Field<'v, 'i>)> {
     table.iter().map(|(key, value): (&Spanned<_>, &Spanned<_>)| {
         let name: &str = key.get_ref();
-        let at = At {
-            at: key.span().start,
-            value: name,
-        };
-        let field = Field {
-            key: name,
-            at: value.span().start,
-            value: value.get_ref(),
-        };
+        let at = At { at: key.span().start, value: name };
+        let field = Field { key: name, at: value.span().start, value: value.get_ref() };
         (at, field)
     })
 }

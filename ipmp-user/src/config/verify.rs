@@ -40,10 +40,7 @@ pub(super) fn verify(draft: Draft, problems: &mut Problems<'_>) -> FileConfig {
         check_targets(group, &seen, problems);
     }
     FileConfig {
-        engine: Config {
-            seed: 0,
-            groups: draft.groups.into_iter().map(group_config).collect(),
-        },
+        engine: Config { seed: 0, groups: draft.groups.into_iter().map(group_config).collect() },
         daemon: draft.daemon,
     }
 }
@@ -81,17 +78,12 @@ fn check_group(group: &GroupDraft, seen: &mut Seen, problems: &mut Problems<'_>)
     }
     for interface in &group.interfaces {
         check_name(&interface.name, problems);
-        let known = seen
-            .interfaces
-            .insert(interface.name.value.clone(), (name.clone(), interface.name.at));
+        let known = seen.interfaces.insert(interface.name.value.clone(), (name.clone(), interface.name.at));
         if let Some((other, at)) = known {
             let (line, _) = problems.place(at);
             problems.add(
                 interface.name.at,
-                format!(
-                    "interface {:?} is already in group {other:?} (line {line})",
-                    interface.name.value
-                ),
+                format!("interface {:?} is already in group {other:?} (line {line})", interface.name.value),
                 "an interface belongs to one group: remove one of the two sections",
             );
         }
@@ -119,12 +111,7 @@ fn check_addresses(interface: &InterfaceDraft, seen: &mut Seen, problems: &mut P
     let name = &interface.name.value;
     let data = interface.data.as_deref().unwrap_or_default();
     if let Some(excess) = data.get(MAX_DATA_ADDRESSES) {
-        too_many(
-            excess,
-            "data addresses of one interface",
-            MAX_DATA_ADDRESSES,
-            problems,
-        );
+        too_many(excess, "data addresses of one interface", MAX_DATA_ADDRESSES, problems);
     }
     if let Some(excess) = interface.test.get(MAX_TARGETS) {
         too_many(excess, "test addresses of one interface", MAX_TARGETS, problems);
@@ -139,11 +126,7 @@ fn check_addresses(interface: &InterfaceDraft, seen: &mut Seen, problems: &mut P
             } else {
                 "a test address never moves and a data address does: take two different ones"
             };
-            problems.add(
-                at,
-                format!("{role} {ip} is already the {owner} (line {line})"),
-                remedy,
-            );
+            problems.add(at, format!("{role} {ip} is already the {owner} (line {line})"), remedy);
         } else {
             seen.addresses.insert(ip, (format!("{role} of {name}"), at));
         }
@@ -176,11 +159,7 @@ fn check_targets(group: &GroupDraft, seen: &Seen, problems: &mut Problems<'_>) {
 }
 
 fn too_many<T>(excess: &At<T>, what: &str, limit: usize, problems: &mut Problems<'_>) {
-    problems.add(
-        excess.at,
-        format!("more than {limit} {what}"),
-        "remove what is not needed",
-    );
+    problems.add(excess.at, format!("more than {limit} {what}"), "remove what is not needed");
 }
 
 fn group_config(draft: GroupDraft) -> GroupConfig {

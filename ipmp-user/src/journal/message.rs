@@ -58,18 +58,10 @@ pub(super) fn log(record: &Record, names: &Names, was_failed: bool) {
 
 /// The log line's text.
 pub(super) fn text(record: &Record, names: &Names, was_failed: bool) -> String {
-    let interface = record
-        .member
-        .map_or_else(String::new, |member| names.member(member));
+    let interface = record.member.map_or_else(String::new, |member| names.member(member));
     let group = record.group.map_or_else(String::new, |group| names.group(group));
-    let of_group = if group.is_empty() {
-        String::new()
-    } else {
-        format!(" of group {group}")
-    };
-    let address = record
-        .address
-        .map_or_else(String::new, |address| address.to_string());
+    let of_group = if group.is_empty() { String::new() } else { format!(" of group {group}") };
+    let address = record.address.map_or_else(String::new, |address| address.to_string());
     let what = match record.kind {
         Kind::LinkDown => format!("The link has gone down on {interface}"),
         Kind::LinkUp => format!("The link has come up on {interface}"),
@@ -138,11 +130,7 @@ fn probing(record: &Record, names: &Names, interface: &str) -> String {
 
 fn flapping(reason: &Reason, interface: &str) -> String {
     // in.mpathd says "more than 2 times" at the third.
-    let times = if let Reason::LinkFlaps { ups, .. } = reason {
-        ups.saturating_sub(1)
-    } else {
-        2
-    };
+    let times = if let Reason::LinkFlaps { ups, .. } = reason { ups.saturating_sub(1) } else { 2 };
     format!(
         "The link has come up on {interface} more than {times} times in the last minute; disabling repair until it stabilizes"
     )

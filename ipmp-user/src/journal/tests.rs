@@ -32,10 +32,7 @@ fn record(t_ns: u64, kind: Kind, member: Option<u32>, reason: Reason) -> Record 
 }
 
 fn link_down(t_ns: u64) -> Record {
-    let reason = Reason::LinkDown {
-        source: CarrierSource::Poll,
-        downs: 1,
-    };
+    let reason = Reason::LinkDown { source: CarrierSource::Poll, downs: 1 };
     record(t_ns, Kind::LinkDown, Some(0), reason)
 }
 
@@ -67,19 +64,8 @@ fn an_event_has_names_numbers_and_the_times_that_are_known() {
 #[test]
 fn log_lines_are_in_mpathds() {
     let text = |record: &Record| message::text(record, &names(), false);
-    assert_eq!(
-        text(&link_down(0)),
-        "The link has gone down on eth0: carrier lost (poll)"
-    );
-    let lost = record(
-        0,
-        Kind::Failed,
-        Some(1),
-        Reason::LinkDown {
-            source: CarrierSource::Fentry,
-            downs: 3,
-        },
-    );
+    assert_eq!(text(&link_down(0)), "The link has gone down on eth0: carrier lost (poll)");
+    let lost = record(0, Kind::Failed, Some(1), Reason::LinkDown { source: CarrierSource::Fentry, downs: 3 });
     assert_eq!(
         text(&lost),
         "IP interface failure detected on eth1 of group ipmp0: carrier lost 3 times (fentry)"
@@ -91,10 +77,7 @@ fn log_lines_are_in_mpathds() {
         text(&no_test),
         "No test address configured on interface eth0; disabling probe-based failure detection on it"
     );
-    let flaps = Reason::LinkFlaps {
-        ups: 3,
-        retry_in: Nanos::from_secs(60),
-    };
+    let flaps = Reason::LinkFlaps { ups: 3, retry_in: Nanos::from_secs(60) };
     assert!(text(&record(0, Kind::Flapping, Some(0), flaps)).starts_with(
         "The link has come up on eth0 more than 2 times in the last minute; disabling repair until it stabilizes"
     ));
@@ -102,15 +85,7 @@ fn log_lines_are_in_mpathds() {
 
 #[test]
 fn recovery_of_a_group_has_its_words_only_after_its_failure() {
-    let usable = record(
-        1,
-        Kind::GroupState,
-        Some(0),
-        Reason::MembersUsable {
-            usable: 1,
-            members: 2,
-        },
-    );
+    let usable = record(1, Kind::GroupState, Some(0), Reason::MembersUsable { usable: 1, members: 2 });
     let failed = record(0, Kind::GroupState, None, Reason::GroupFailure { members: 2 });
     let mut ring = super::Ring::default();
     assert!(!ring.note_group_state(&usable), "nothing had failed");
@@ -184,9 +159,5 @@ async fn a_follower_wakes_when_something_is_published() {
     assert_eq!(journal.read(&mut cursor, 10).events[0].t_ns, 3);
     journal.publish(&link_down(4), &names());
     journal.flush();
-    assert_eq!(
-        journal.read(&mut cursor, 10).events[0].t_ns,
-        4,
-        "the pump gave its inbox back"
-    );
+    assert_eq!(journal.read(&mut cursor, 10).events[0].t_ns, 4, "the pump gave its inbox back");
 }
