@@ -165,8 +165,8 @@ impl Detector {
         let skipped = skipped.saturating_sub(1);
         self.base = self.base + self.interval.times(skipped + 1);
         let half = self.interval.divided(2);
-        // After late wake-ups the next slot may already have begun; it is sent at once, not in a burst.
-        let next = (self.base + half + rng.below(half)).max(now + Nanos(1));
+        // On time, probes are at least half a slot apart; a late wake-up must not bring them closer.
+        let next = (self.base + half + rng.below(half)).max(now + half);
         let probe = self.next_probe(now);
         (probe, skipped, next)
     }
