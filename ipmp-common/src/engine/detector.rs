@@ -107,10 +107,12 @@ pub(super) struct Detector {
     pub(super) losses: u32,
     /// Consecutive answers over all targets.
     pub(super) replies: u32,
-    /// When the oldest probe of the present run of losses had left.
+    /// When the reply to the oldest probe of the present run of losses was overdue.
     pub(super) first_loss_at: Option<Timestamp>,
     /// Kernel time of the newest answer.
     pub(super) last_reply_at: Option<Timestamp>,
+    /// When the newest of the answered probes had left.
+    pub(super) answered_sent_at: Option<Timestamp>,
     /// The target of the newest verdict.
     pub(super) last_target: Option<IpAddr>,
     /// Losses before this are not counted; an answer ends it.
@@ -131,6 +133,7 @@ impl Detector {
             replies: 0,
             first_loss_at: None,
             last_reply_at: None,
+            answered_sent_at: None,
             last_target: None,
             quiet_until,
         }
@@ -296,6 +299,7 @@ impl Detector {
         probe.fate = Fate::Answered;
         let (decided_at, sent_at) = (probe.decided_at, probe.sent_at);
         self.last_reply_at = self.last_reply_at.max(Some(received_at));
+        self.answered_sent_at = self.answered_sent_at.max(sent_at);
         self.quiet_until = self.quiet_until.min(received_at);
         let heard = self.target_mut(session).map(|target| {
             target.acked += 1;
@@ -367,11 +371,11 @@ impl Detector {
                 (Fate::Outstanding | Fate::Unsent, _) => {}
                 (fate, None) => {
                     run = Some(fate);
-                    (length, oldest) = (1, probe.sent_at);
+                    (length, oldest) = (1, Some(probe));
                 }
                 (fate, Some(of)) if fate == of => {
                     length += 1;
-                    oldest = probe.sent_at;
+                    oldest = Some(probe);
                 }
                 (Fate::Answered | Fate::Lost, Some(_)) => break,
             }
@@ -379,8 +383,9 @@ impl Detector {
                 break;
             }
         }
+        let overdue = |probe: &Probe| Some(probe.sent_at? + self.reply_wait(self.target(probe.session)));
         (self.losses, self.replies, self.first_loss_at) = match run {
-            Some(Fate::Lost) => (length, 0, oldest),
+            Some(Fate::Lost) => (length, 0, oldest.and_then(overdue)),
             Some(Fate::Answered) => (0, length, None),
             Some(Fate::Outstanding | Fate::Unsent) | None => (0, 0, None),
         };

@@ -164,7 +164,9 @@ impl Engine {
     }
 
     /// Looks for a sibling that proves the network innocent. A sibling with link and nothing to probe counts
-    /// as healthy; one that is only lossy never turns one failure into a group failure.
+    /// as healthy; one that is only lossy never turns one failure into a group failure. A sibling's answer
+    /// counts if its probe left after the member's first lost one was overdue: what both asked of a target that
+    /// died in between would prove nothing about the member.
     fn whose_fault(&self, member: &Member) -> Fault {
         if self.group(member.group).is_some_and(|group| group.all_failed) {
             return Fault::Group;
@@ -175,7 +177,7 @@ impl Engine {
                 continue;
             }
             let link_fault = !member.link_is_up();
-            let heard_since = sibling.last_reply_at().is_some_and(|at| Some(at) > member.first_loss_at());
+            let heard_since = sibling.answered_sent_at() > member.first_loss_at();
             if link_fault || !sibling.probed() || heard_since {
                 return Fault::Interface;
             }

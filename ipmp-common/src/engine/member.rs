@@ -131,7 +131,12 @@ impl Member {
         self.judged().filter_map(|detector| detector.last_reply_at).max()
     }
 
-    /// When the oldest probe of the present runs of losses had left.
+    /// When the newest of its answered probes had left.
+    pub(super) fn answered_sent_at(&self) -> Option<Timestamp> {
+        self.judged().filter_map(|detector| detector.answered_sent_at).max()
+    }
+
+    /// When the reply to the oldest probe of the present runs of losses was overdue.
     pub(super) fn first_loss_at(&self) -> Option<Timestamp> {
         self.judged().filter_map(|detector| detector.first_loss_at).min()
     }
