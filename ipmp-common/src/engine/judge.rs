@@ -200,6 +200,7 @@ impl Engine {
     fn fail_member(&mut self, now: Timestamp, id: MemberId, reason: Reason) {
         let Some(member) = self.member_mut(id) else { return };
         member.failed = true;
+        member.failed_by_probes = member.link_is_up();
         member.inactive = false;
         member.recalled = false;
         member.reason = reason.clone();
@@ -256,6 +257,8 @@ impl Engine {
             };
             let target = detector.last_target.unwrap_or(detector.source);
             Reason::ProbesAnswered { replies: detector.replies, family, target }
+        } else if member.awaits_targets() {
+            return false;
         } else if let Some(until) = member.repair_after.filter(|until| *until > now) {
             self.defer_repair(now, id, until);
             return false;

@@ -33,6 +33,8 @@ pub(super) struct Member {
     pub(super) link_source: CarrierSource,
     pub(super) link_downs: u64,
     pub(super) failed: bool,
+    /// Probes said so, not the link: only probes may say otherwise.
+    pub(super) failed_by_probes: bool,
     pub(super) inactive: bool,
     pub(super) offline: bool,
     /// Set by "online": it returns to service even without failback.
@@ -73,6 +75,7 @@ impl Member {
             link_source: CarrierSource::Netlink,
             link_downs: 0,
             failed: false,
+            failed_by_probes: false,
             inactive,
             offline: false,
             recalled: false,
@@ -114,6 +117,11 @@ impl Member {
 
     pub(super) fn probed(&self) -> bool {
         self.judged().next().is_some()
+    }
+
+    /// Failed by probes, and could be probed again if only there were targets.
+    pub(super) fn awaits_targets(&self) -> bool {
+        self.failed_by_probes && !self.probed() && self.sources.iter().any(Option::is_some)
     }
 
     /// Every judged family has lost enough: failing needs both, as IPv4 alone may be filtered.
