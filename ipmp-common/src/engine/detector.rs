@@ -82,6 +82,8 @@ enum Fate {
     Outstanding,
     Answered,
     Lost,
+    /// Lost in the quiet period.
+    Excused,
     Unsent,
 }
 
@@ -211,7 +213,7 @@ impl Detector {
     /// Probes whose fate is open or may still be corrected by a late reply, oldest first.
     pub(super) fn unanswered(&self) -> impl Iterator<Item = (SessionId, u64)> + '_ {
         self.unsettled()
-            .filter(|probe| matches!(probe.fate, Fate::Outstanding | Fate::Lost))
+            .filter(|probe| matches!(probe.fate, Fate::Outstanding | Fate::Lost | Fate::Excused))
             .map(|probe| (probe.session, probe.seq))
     }
 
@@ -344,7 +346,7 @@ impl Detector {
         };
         let sent_at = probe.sent_at.unwrap_or(now);
         if sent_at < self.quiet_until {
-            probe.fate = Fate::Unsent;
+            probe.fate = Fate::Excused;
             return;
         }
         probe.fate = Fate::Lost;
@@ -368,7 +370,7 @@ impl Detector {
         let (mut length, mut oldest) = (0, None);
         for probe in self.probes.iter().rev() {
             match (probe.fate, run) {
-                (Fate::Outstanding | Fate::Unsent, _) => {}
+                (Fate::Outstanding | Fate::Excused | Fate::Unsent, _) => {}
                 (fate, None) => {
                     run = Some(fate);
                     (length, oldest) = (1, Some(probe));
@@ -387,8 +389,16 @@ impl Detector {
         (self.losses, self.replies, self.first_loss_at) = match run {
             Some(Fate::Lost) => (length, 0, oldest.and_then(overdue)),
             Some(Fate::Answered) => (0, length, None),
-            Some(Fate::Outstanding | Fate::Unsent) | None => (0, 0, None),
+            Some(Fate::Outstanding | Fate::Excused | Fate::Unsent) | None => (0, 0, None),
         };
+    }
+
+    /// Whether the newest probes, a detection time's worth of them, all failed to leave the host. Then it cannot
+    /// be expected to give evidence.
+    pub(super) fn is_mute(&self) -> bool {
+        let recent = SLOTS_PER_FDT as usize;
+        self.probes.len() >= recent
+            && self.probes.iter().rev().take(recent).all(|probe| probe.fate == Fate::Unsent)
     }
 
     /// Whether losses suffice to fail, as far as this family goes.

@@ -163,8 +163,8 @@ impl Engine {
         }
     }
 
-    /// Looks for a sibling that proves the network innocent. A sibling with link and nothing to probe counts
-    /// as healthy; one that is only lossy never turns one failure into a group failure. A sibling's answer
+    /// Looks for a sibling that proves the network innocent. A sibling with link and nothing to probe, or unable
+    /// to send, counts as healthy; one that is only lossy never turns one failure into a group failure. A sibling's answer
     /// counts if its probe left after the member's first lost one was overdue: what both asked of a target that
     /// died in between would prove nothing about the member.
     fn whose_fault(&self, member: &Member) -> Fault {
@@ -178,7 +178,7 @@ impl Engine {
             }
             let link_fault = !member.link_is_up();
             let heard_since = sibling.answered_sent_at() > member.first_loss_at();
-            if link_fault || !sibling.probed() || heard_since {
+            if link_fault || sibling.is_mute() || heard_since {
                 return Fault::Interface;
             }
             if !sibling.probes_say_failed() {

@@ -124,6 +124,11 @@ impl Member {
         self.failed_by_probes && !self.probed() && self.sources.iter().any(Option::is_some)
     }
 
+    /// Probes of no judged family leave the host: a fault of our own, which may last.
+    pub(super) fn is_mute(&self) -> bool {
+        self.judged().all(Detector::is_mute)
+    }
+
     /// Every judged family has lost enough: failing needs both, as IPv4 alone may be filtered.
     pub(super) fn probes_say_failed(&self) -> bool {
         self.probed() && self.judged().all(Detector::says_failed)
