@@ -27,6 +27,8 @@ use super::{
 pub const LOSSES_TO_FAIL: u32 = 5;
 /// Consecutive answers that repair it (in.mpathd `NUM_PROBE_REPAIRS`).
 pub const REPLIES_TO_REPAIR: u32 = 10;
+/// Answers beyond which a repaired member no longer waits for another one to recover with it.
+pub(super) const REPLIES_OF_PATIENCE: u32 = 2 * REPLIES_TO_REPAIR;
 /// Probe slots in one failure detection time. Seven, not five: it leaves room for the reply wait and for
 /// the random placement of probes, so that five losses fit into the FDT wherever the failure falls.
 pub const SLOTS_PER_FDT: u64 = 7;
@@ -107,7 +109,7 @@ pub(super) struct Detector {
     settled: usize,
     /// Consecutive losses over all targets.
     pub(super) losses: u32,
-    /// Consecutive answers over all targets.
+    /// Consecutive answers over all targets; counted no further than `REPLIES_OF_PATIENCE`.
     pub(super) replies: u32,
     /// When the reply to the oldest probe of the present run of losses was overdue.
     pub(super) first_loss_at: Option<Timestamp>,
@@ -381,7 +383,7 @@ impl Detector {
                 }
                 (Fate::Answered | Fate::Lost, Some(_)) => break,
             }
-            if run == Some(Fate::Answered) && length >= REPLIES_TO_REPAIR {
+            if run == Some(Fate::Answered) && length >= REPLIES_OF_PATIENCE {
                 break;
             }
         }

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::{
     core_loop::Engine,
+    detector::REPLIES_OF_PATIENCE,
     ids::{Family, GroupId, MemberId},
     member::{Member, slot},
     reason::{Kind, Reason, Record},
@@ -270,8 +271,12 @@ impl Engine {
     }
 
     /// After a group failure the member that carries the addresses is about to be repaired too: moving them
-    /// for a slot or two would help nobody. It goes on answering, or its next loss ends the wait.
+    /// for a slot or two would help nobody. It goes on answering, or its next loss ends the wait, or patience
+    /// does.
     fn host_is_recovering(&self, member: &Member) -> bool {
+        if member.judged().any(|detector| detector.replies >= REPLIES_OF_PATIENCE) {
+            return false;
+        }
         let Some(group) = self.group(member.group).filter(|group| group.all_failed) else {
             return false;
         };
