@@ -96,19 +96,25 @@ impl Engine {
         if member.ifindex.is_none() || (!changed && !hidden_flap) {
             return;
         }
-        let known_before = member.link.is_some();
+        let was = member.link;
         member.link = Some(up);
         member.link_changed_at = at;
         member.link_source = source;
         member.link_downs = downs;
-        if up {
+        let was_up = was != Some(false);
+        let ups = if up {
+            downs.saturating_add(u64::from(!was_up))
+        } else {
+            downs.saturating_sub(u64::from(was_up))
+        };
+        for _ in 0..ups.min(3) {
             member.remember_link_up(at);
         }
         let group = member.group;
         if hidden_flap || !up {
             self.publish_link(now, group, id, Kind::LinkDown, at, Reason::LinkDown { source, downs });
         }
-        if up && (known_before || hidden_flap) {
+        if up && (was.is_some() || hidden_flap) {
             self.publish_link(now, group, id, Kind::LinkUp, at, Reason::LinkUp { source });
         }
         if up && changed {
