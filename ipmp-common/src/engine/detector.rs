@@ -100,6 +100,8 @@ pub(super) struct Heard {
 #[derive(Clone, Debug)]
 pub(super) struct Detector {
     pub(super) source: IpAddr,
+    /// The interface that its sessions are armed for.
+    pub(super) ifindex: u32,
     pub(super) targets: Vec<Target>,
     interval: Nanos,
     turn: usize,
@@ -124,9 +126,16 @@ pub(super) struct Detector {
 }
 
 impl Detector {
-    pub(super) fn new(source: IpAddr, fdt: Nanos, targets: Vec<Target>, quiet_until: Timestamp) -> Self {
+    pub(super) fn new(
+        source: IpAddr,
+        ifindex: u32,
+        fdt: Nanos,
+        targets: Vec<Target>,
+        quiet_until: Timestamp,
+    ) -> Self {
         Self {
             source,
+            ifindex,
             targets,
             interval: fdt.divided(SLOTS_PER_FDT),
             turn: 0,

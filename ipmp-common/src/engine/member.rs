@@ -39,8 +39,6 @@ pub(super) struct Member {
     pub(super) offline: bool,
     /// Set by "online": it returns to service even without failback.
     pub(super) recalled: bool,
-    /// The ifindex its sessions are armed for.
-    pub(super) probing_ifindex: Option<u32>,
     pub(super) sources: [Option<IpAddr>; 2],
     pub(super) detectors: [Option<Detector>; 2],
     /// The two newest link-ups, newest last.
@@ -79,7 +77,6 @@ impl Member {
             inactive,
             offline: false,
             recalled: false,
-            probing_ifindex: None,
             sources: [None; 2],
             detectors: [None, None],
             link_ups: [None; 2],
