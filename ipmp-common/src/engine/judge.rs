@@ -37,12 +37,12 @@ impl Engine {
 
     fn run_timers(&mut self, now: Timestamp) {
         let (mut late_by, mut skipped_slots) = (Nanos(0), 0);
-        while let Some((due, key)) = self.timers.pop_due(now) {
+        for (due, key) in self.timers.take_due(now) {
             match key {
                 TimerKey::Verdict(member, family) => self.verdict(now, member, family),
                 TimerKey::Slot(member, family) => {
                     let skipped = self.probe_slot(now, member, family);
-                    skipped_slots += skipped;
+                    skipped_slots = skipped.saturating_add(skipped_slots);
                     if now.since(due) >= self.stall_of(member) {
                         late_by = late_by.max(now.since(due));
                     }
