@@ -84,6 +84,7 @@ impl Engine {
             _ => GroupState::Ok,
         };
         let Some(group) = self.group_mut(id) else { return };
+        group.all_failed &= usable == 0;
         if group.state.replace(state) == Some(state) {
             return;
         }

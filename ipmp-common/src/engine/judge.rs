@@ -139,11 +139,13 @@ impl Engine {
         if member.offline || (member.link_is_up() && !member.probes_say_failed()) {
             return false;
         }
-        let reason = self.failure_reason(now, member);
         match self.whose_fault(member) {
             Fault::Undecided => return false,
-            Fault::Interface => self.fail_member(now, id, reason),
-            Fault::Group => self.fail_group(now, id, &reason),
+            Fault::Interface => {
+                let reason = self.failure_reason(now, member);
+                self.fail_member(now, id, reason);
+            }
+            Fault::Group => self.fail_group(now, id),
         }
         true
     }
@@ -169,9 +171,6 @@ impl Engine {
     /// counts if its probe left after the member's first lost one was overdue: what both asked of a target that
     /// died in between would prove nothing about the member.
     fn whose_fault(&self, member: &Member) -> Fault {
-        if self.group(member.group).is_some_and(|group| group.all_failed) {
-            return Fault::Group;
-        }
         let mut fault = Fault::Group;
         for sibling in self.siblings(member.id).filter(|sibling| sibling.functioning()) {
             if !sibling.link_is_up() {
@@ -216,31 +215,21 @@ impl Engine {
         self.publish_with(record);
     }
 
-    /// Every member is flagged; those with evidence of their own are told one by one (also the only member
-    /// of a group, where in.mpathd logs the group alone).
-    fn fail_group(&mut self, now: Timestamp, first: MemberId, reason: &Reason) {
+    /// No functioning member is left without evidence against it: each is told with its own (also the only
+    /// member of a group, where in.mpathd logs the group alone).
+    fn fail_group(&mut self, now: Timestamp, first: MemberId) {
         let Some(group_id) = self.member(first).map(|member| member.group) else {
             return;
         };
         let members = self.group(group_id).map(|group| group.members.clone()).unwrap_or_default();
-        let count = members.len() as u32;
         if let Some(group) = self.group_mut(group_id) {
             group.all_failed = true;
         }
         for id in members {
             let Some(member) = self.member(id) else { continue };
-            if member.failed || member.offline || member.ifindex.is_none() {
-                continue;
-            }
-            let own = !member.link_is_up() || member.probes_say_failed();
-            if own {
-                let own_reason = if id == first { reason.clone() } else { self.failure_reason(now, member) };
-                self.fail_member(now, id, own_reason);
-            } else if let Some(member) = self.member_mut(id) {
-                member.failed = true;
-                member.inactive = false;
-                member.reason = Reason::GroupFailure { members: count };
-                member.since = now;
+            if member.functioning() && (!member.link_is_up() || member.probes_say_failed()) {
+                let reason = self.failure_reason(now, member);
+                self.fail_member(now, id, reason);
             }
         }
     }
