@@ -272,7 +272,7 @@ impl Engine {
         self.siblings(member.id).any(|sibling| {
             sibling.failed
                 && sibling.link_is_up()
-                && group.addresses.iter().any(|placed| placed.on == sibling.id)
+                && group.hosts(sibling.id)
                 && !sibling.probes_say_repaired()
                 && sibling.judged().any(|detector| detector.replies > 0)
         })
