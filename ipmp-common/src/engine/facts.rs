@@ -76,6 +76,7 @@ impl Engine {
             return;
         }
         member.link = None;
+        member.link_changed_at = now;
         member.link_ups = [None; 2];
         member.repair_after = None;
         member.failed = false;
@@ -241,7 +242,7 @@ impl Engine {
         let Some(member) = self.member_mut(id) else { return };
         member.offline = kind == Kind::Offline;
         member.recalled = kind == Kind::Online;
-        member.inactive = member.config.standby && kind == Kind::Online;
+        member.inactive = member.config.standby && kind == Kind::Online && !member.failed;
         member.reason = Reason::Administrator;
         member.since = now;
         let group = member.group;
