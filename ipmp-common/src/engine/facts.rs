@@ -194,6 +194,8 @@ impl Engine {
         detector.not_sent(now, session, seq, cause);
         if detector.says_failed() {
             self.mark_dirty(member);
+            // Known only after this turn's judgement; it must not wait for the next probe slot.
+            self.timers.set(TimerKey::Verdict(member, family), now);
         }
     }
 
