@@ -88,6 +88,10 @@ impl Engine {
             other => {
                 self.drop_sessions(other.map(|detector| detector.targets).unwrap_or_default());
                 let targets = self.make_targets(id, family, source, &addresses, Vec::new());
+                if targets.is_empty() {
+                    self.rebuild_family(now, id, family, None);
+                    return;
+                }
                 let quiet_until = self.group(group).map_or(quiet, |group| quiet + group.config.quiet_period);
                 let fdt = self.fdt_of(group);
                 let detector = Detector::new(source, ifindex, fdt, targets, quiet_until);
