@@ -76,6 +76,7 @@ impl Engine {
             return;
         }
         member.link = None;
+        member.link_changed_at = now;
         member.link_ups = [None; 2];
         member.repair_after = None;
         member.failed = false;
@@ -96,19 +97,25 @@ impl Engine {
         if member.ifindex.is_none() || (!changed && !hidden_flap) {
             return;
         }
-        let known_before = member.link.is_some();
+        let was = member.link;
         member.link = Some(up);
         member.link_changed_at = at;
         member.link_source = source;
         member.link_downs = downs;
-        if up {
+        let was_up = was != Some(false);
+        let ups = if up {
+            downs.saturating_add(u64::from(!was_up))
+        } else {
+            downs.saturating_sub(u64::from(was_up))
+        };
+        for _ in 0..ups.min(3) {
             member.remember_link_up(at);
         }
         let group = member.group;
         if hidden_flap || !up {
             self.publish_link(now, group, id, Kind::LinkDown, at, Reason::LinkDown { source, downs });
         }
-        if up && (known_before || hidden_flap) {
+        if up && (was.is_some() || hidden_flap) {
             self.publish_link(now, group, id, Kind::LinkUp, at, Reason::LinkUp { source });
         }
         if up && changed {
@@ -187,6 +194,8 @@ impl Engine {
         detector.not_sent(now, session, seq, cause);
         if detector.says_failed() {
             self.mark_dirty(member);
+            // Known only after this turn's judgement; it must not wait for the next probe slot.
+            self.timers.set(TimerKey::Verdict(member, family), now);
         }
     }
 
@@ -235,7 +244,7 @@ impl Engine {
         let Some(member) = self.member_mut(id) else { return };
         member.offline = kind == Kind::Offline;
         member.recalled = kind == Kind::Online;
-        member.inactive = member.config.standby && kind == Kind::Online;
+        member.inactive = member.config.standby && kind == Kind::Online && !member.failed;
         member.reason = Reason::Administrator;
         member.since = now;
         let group = member.group;

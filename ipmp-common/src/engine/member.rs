@@ -33,12 +33,12 @@ pub(super) struct Member {
     pub(super) link_source: CarrierSource,
     pub(super) link_downs: u64,
     pub(super) failed: bool,
+    /// Probes said so, not the link: only probes may say otherwise.
+    pub(super) failed_by_probes: bool,
     pub(super) inactive: bool,
     pub(super) offline: bool,
     /// Set by "online": it returns to service even without failback.
     pub(super) recalled: bool,
-    /// The ifindex its sessions are armed for.
-    pub(super) probing_ifindex: Option<u32>,
     pub(super) sources: [Option<IpAddr>; 2],
     pub(super) detectors: [Option<Detector>; 2],
     /// The two newest link-ups, newest last.
@@ -73,10 +73,10 @@ impl Member {
             link_source: CarrierSource::Netlink,
             link_downs: 0,
             failed: false,
+            failed_by_probes: false,
             inactive,
             offline: false,
             recalled: false,
-            probing_ifindex: None,
             sources: [None; 2],
             detectors: [None, None],
             link_ups: [None; 2],
@@ -116,6 +116,16 @@ impl Member {
         self.judged().next().is_some()
     }
 
+    /// Failed by probes, and could be probed again if only there were targets.
+    pub(super) fn awaits_targets(&self) -> bool {
+        self.failed_by_probes && !self.probed() && self.sources.iter().any(Option::is_some)
+    }
+
+    /// Probes of no judged family leave the host: a fault of our own, which may last.
+    pub(super) fn is_mute(&self) -> bool {
+        self.judged().all(Detector::is_mute)
+    }
+
     /// Every judged family has lost enough: failing needs both, as IPv4 alone may be filtered.
     pub(super) fn probes_say_failed(&self) -> bool {
         self.probed() && self.judged().all(Detector::says_failed)
@@ -131,7 +141,12 @@ impl Member {
         self.judged().filter_map(|detector| detector.last_reply_at).max()
     }
 
-    /// When the oldest probe of the present runs of losses had left.
+    /// When the newest of its answered probes had left.
+    pub(super) fn answered_sent_at(&self) -> Option<Timestamp> {
+        self.judged().filter_map(|detector| detector.answered_sent_at).max()
+    }
+
+    /// When the reply to the oldest probe of the present runs of losses was overdue.
     pub(super) fn first_loss_at(&self) -> Option<Timestamp> {
         self.judged().filter_map(|detector| detector.first_loss_at).min()
     }
