@@ -37,7 +37,7 @@ use crate::{
     control::{self, ControlHandle},
     journal::{Journal, Names},
     kernel::Kernel,
-    net::{apply, base::Base, inventory::Inventory, monitor::Monitor, resolve::Resolver},
+    net::{apply, base::Base, inventory::Inventory, monitor::Monitor, resolve::Resolver, sysctl::Sysctl},
     probe::Sender,
 };
 
@@ -65,6 +65,7 @@ struct Daemon {
     sender: Sender,
     applier: apply::Handle,
     announcer: Announcer,
+    sysctl: Sysctl,
     journal: Arc<Journal>,
     names: Names,
     control: ControlHandle,

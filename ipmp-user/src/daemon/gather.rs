@@ -122,6 +122,12 @@ impl Daemon {
     fn take_interface(&mut self, now: Timestamp, position: usize, ifindex: u32) {
         let Some(member) = self.members.get_mut(position) else { return };
         let Some(link) = self.inventory.link(ifindex) else { return };
+        // Before its test address appears: without arp_ignore any member would answer for it.
+        match self.sysctl.prepare(&link.name) {
+            Ok(Some(warning)) => tracing::warn!("{warning}"),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "a setting that members need could not be made"),
+        }
         let rungs = self.kernel.attach(ifindex, &link.name);
         tracing::info!(
             interface = link.name,

@@ -21,7 +21,7 @@ use crate::{
     control,
     journal::{Journal, Names},
     kernel::{Kernel, KernelOptions},
-    net::{apply, monitor::Monitor, resolve::Resolver, state::StateFile},
+    net::{apply, monitor::Monitor, resolve::Resolver, state::StateFile, sysctl::Sysctl},
     probe::Sender,
 };
 
@@ -60,6 +60,7 @@ impl Daemon {
             sender: Sender::open().context("no socket to send probes from; CAP_NET_RAW is needed")?,
             applier,
             announcer: Announcer::open().context("no socket to announce addresses from")?,
+            sysctl: Sysctl::new(&options.runtime_dir),
             journal,
             control,
             draw: Draw::new()?,
