@@ -1,6 +1,6 @@
 //! The only pointer arithmetic: bounded reads of frames, as the verifier wants to see them.
 
-use core::ptr;
+use core::{hint, ptr};
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -79,7 +79,9 @@ impl Bytes for Skb<'_> {
 
 #[inline(always)]
 fn direct<const N: usize>(start: usize, end: usize, offset: usize) -> Option<[u8; N]> {
-    let at = start + offset;
+    // Opaque, so that what is compared and what is read stays one pointer: the verifier's bounds hold for that
+    // one only.
+    let at = hint::black_box(start + offset);
     if at + N > end {
         return None;
     }

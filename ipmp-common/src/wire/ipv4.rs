@@ -17,7 +17,7 @@ const DONT_FRAGMENT: u16 = 0x4000;
 /// The ICMP message in the IPv4 datagram at `at`. `None`: no ICMP, a fragment, or no IPv4.
 #[inline(always)]
 pub(super) fn locate<B: Bytes + ?Sized>(frame: &B, at: usize) -> Option<Located> {
-    let h: [u8; HEADER_LEN] = frame.load(at)?;
+    let h: [u8; 10] = frame.load(at)?;
     let header_len = usize::from(h[0] & 0x0f) * 4;
     let whole = u16::from_be_bytes([h[6], h[7]]) & FRAGMENT == 0;
     if h[9] != PROTOCOL_ICMP || h[0] >> 4 != 4 || header_len < HEADER_LEN || !whole {
@@ -25,11 +25,16 @@ pub(super) fn locate<B: Bytes + ?Sized>(frame: &B, at: usize) -> Option<Located>
     }
     let total = usize::from(u16::from_be_bytes([h[2], h[3]]));
     Some(Located {
-        source: mapped4([h[12], h[13], h[14], h[15]]),
-        destination: mapped4([h[16], h[17], h[18], h[19]]),
         at: at + header_len,
         len: total.checked_sub(header_len)?,
     })
+}
+
+/// Source and destination of the datagram at `at`, mapped.
+#[inline(always)]
+pub(super) fn addresses<B: Bytes + ?Sized>(frame: &B, at: usize) -> Option<([u8; 16], [u8; 16])> {
+    let [a, b, c, d, e, f, g, h] = frame.load(at + 12)?;
+    Some((mapped4([a, b, c, d]), mapped4([e, f, g, h])))
 }
 
 /// A header for `payload_len` bytes of ICMP. The identification is zero, as an atomic datagram's may be

@@ -15,11 +15,15 @@ pub(super) fn locate<B: Bytes + ?Sized>(frame: &B, at: usize) -> Option<Located>
         return None;
     }
     Some(Located {
-        source: frame.load(at + 8)?,
-        destination: frame.load(at + 24)?,
         at: at + HEADER_LEN,
         len: usize::from(u16::from_be_bytes([h[4], h[5]])),
     })
+}
+
+/// Source and destination of the packet at `at`.
+#[inline(always)]
+pub(super) fn addresses<B: Bytes + ?Sized>(frame: &B, at: usize) -> Option<([u8; 16], [u8; 16])> {
+    Some((frame.load(at + 8)?, frame.load(at + 24)?))
 }
 
 /// A header for `payload_len` bytes of `ICMPv6`.

@@ -31,10 +31,8 @@ const MESSAGE_LEN: usize = ECHO_HEADER_LEN + PAYLOAD_LEN;
 /// for a dead neighbour is no evidence.
 const HOP_LIMIT: u8 = 1;
 
-/// Where an ICMP message is, and between whom.
+/// Where an ICMP message is.
 pub(super) struct Located {
-    pub(super) source: [u8; 16],
-    pub(super) destination: [u8; 16],
     /// Offset of the message in the frame.
     pub(super) at: usize,
     /// Its length, as the IP header gives it.
@@ -118,47 +116,76 @@ pub const fn mapped(address: IpAddr) -> [u8; 16] {
 #[inline(always)]
 pub fn recognise<B: Bytes + ?Sized>(frame: &B, kind: Kind) -> Result<Probe, Rejected> {
     let (ethertype, at) = ether::payload(frame).ok_or(Rejected::Other)?;
-    let (family, found, icmp_type) = match ethertype {
-        ETHERTYPE_IPV4 => (4, ipv4::locate(frame, at), kind.icmp()),
-        ETHERTYPE_IPV6 => (6, ipv6::locate(frame, at), kind.icmpv6()),
-        _ => return Err(Rejected::Other),
-    };
-    let found = found.ok_or(Rejected::Other)?;
-    if frame.load(found.at) != Some([icmp_type]) {
-        return Err(Rejected::Other);
+    match ethertype {
+        ETHERTYPE_IPV4 => {
+            let found = ipv4::locate(frame, at).ok_or(Rejected::Other)?;
+            let addresses = |frame: &B| ipv4::addresses(frame, at);
+            message(frame, &found, (4, kind.icmp()), addresses)
+        }
+        ETHERTYPE_IPV6 => {
+            let found = ipv6::locate(frame, at).ok_or(Rejected::Other)?;
+            let addresses = |frame: &B| ipv6::addresses(frame, at);
+            message(frame, &found, (6, kind.icmpv6()), addresses)
+        }
+        _ => Err(Rejected::Other),
     }
-    message(frame, family, &found)
 }
 
+/// Reads the ICMP message; addresses only once it looks like ours, since nearly nothing does.
 #[inline(always)]
-fn message<B: Bytes + ?Sized>(frame: &B, family: u8, found: &Located) -> Result<Probe, Rejected> {
+fn message<B: Bytes + ?Sized>(
+    frame: &B,
+    found: &Located,
+    (family, icmp_type): (u8, u8),
+    addresses: impl FnOnce(&B) -> Option<([u8; 16], [u8; 16])>,
+) -> Result<Probe, Rejected> {
+    // Two bytes, since the verifier derives no bounds from the comparison that one byte compiles to.
+    let [type_found, code] = frame.load(found.at).ok_or(Rejected::Other)?;
+    if type_found != icmp_type {
+        return Err(Rejected::Other);
+    }
     if found.len < ECHO_HEADER_LEN {
         return Err(Rejected::Malformed);
     }
     if found.len != MESSAGE_LEN {
         return Err(Rejected::Foreign);
     }
-    let [_, code, _, _, id @ .., s0, s1] = frame
-        .load::<ECHO_HEADER_LEN>(found.at)
-        .ok_or(Rejected::Malformed)?;
-    let payload = found.at + ECHO_HEADER_LEN;
-    let magic: [u8; 4] = frame.load(payload).ok_or(Rejected::Malformed)?;
-    let session = frame.load(payload + 4).ok_or(Rejected::Malformed)?;
-    let token = frame.load(payload + 8).ok_or(Rejected::Malformed)?;
-    let seq = u64::from_be_bytes(frame.load(payload + 16).ok_or(Rejected::Malformed)?);
-    if u32::from_ne_bytes(magic) != u32::from_ne_bytes(MAGIC) {
+    let m: [u8; MESSAGE_LEN] = frame.load(found.at).ok_or(Rejected::Malformed)?;
+    let [
+        _,
+        _,
+        _,
+        _,
+        i0,
+        i1,
+        s0,
+        s1,
+        m0,
+        m1,
+        m2,
+        m3,
+        n0,
+        n1,
+        n2,
+        n3,
+        rest @ ..,
+    ] = m;
+    if u32::from_ne_bytes([m0, m1, m2, m3]) != u32::from_ne_bytes(MAGIC) {
         return Err(Rejected::Foreign);
     }
+    let [t0, t1, t2, t3, t4, t5, t6, t7, q @ ..] = rest;
+    let seq = u64::from_be_bytes(q);
     if code != 0 || u16::from_be_bytes([s0, s1]) != seq as u16 {
         return Err(Rejected::Malformed);
     }
+    let (source, destination) = addresses(frame).ok_or(Rejected::Malformed)?;
     Ok(Probe {
         family,
-        source: found.source,
-        destination: found.destination,
-        icmp_id: u16::from_be_bytes(id),
-        session: u32::from_be_bytes(session),
-        token: u64::from_be_bytes(token),
+        source,
+        destination,
+        icmp_id: u16::from_be_bytes([i0, i1]),
+        session: u32::from_be_bytes([n0, n1, n2, n3]),
+        token: u64::from_be_bytes([t0, t1, t2, t3, t4, t5, t6, t7]),
         seq,
     })
 }

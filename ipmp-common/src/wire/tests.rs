@@ -122,10 +122,10 @@ fn every_field_of_the_session_must_match() {
 
 #[test]
 fn truncation_at_every_length_is_told_apart_by_what_was_still_readable() {
-    for (addresses, type_at) in [(V4, 34), (V6, 54)] {
+    for (addresses, code_at) in [(V4, 35), (V6, 55)] {
         let frame = probe_frame(addresses).build_as(Kind::Reply).unwrap();
         for len in 0..frame.len() {
-            let expected = if len <= type_at {
+            let expected = if len <= code_at {
                 Rejected::Other
             } else {
                 Rejected::Malformed

@@ -233,8 +233,17 @@ fn load(programs: &mut Ebpf, name: &str, offsets: &Offsets) -> Result<OwnedFd, S
 /// The innermost cause as the kernel put it, with what it takes if that is a privilege. A verifier's log goes
 /// to the debug log only.
 fn refusal(error: &(dyn std::error::Error + 'static)) -> String {
-    if let Some(ProgramError::LoadError { verifier_log, .. }) = error.downcast_ref() {
-        tracing::debug!(%verifier_log, "verifier");
+    if let Some(ProgramError::LoadError {
+        verifier_log,
+        io_error,
+    }) = error.downcast_ref()
+    {
+        let log = verifier_log.to_string();
+        tracing::debug!(%log, "verifier");
+        // The verifier answers EACCES or EINVAL; its last lines are statistics.
+        if let Some(verdict) = log.lines().rfind(|line| !is_statistics(line)) {
+            return format!("{io_error}: verifier: {verdict}");
+        }
     }
     let mut cause = error;
     while let Some(source) = cause.source() {
@@ -244,6 +253,14 @@ fn refusal(error: &(dyn std::error::Error + 'static)) -> String {
         Some(os) => explain(os),
         None => cause.to_string(),
     }
+}
+
+/// Lines that the verifier writes at the end of any log.
+fn is_statistics(line: &str) -> bool {
+    ["processed ", "verification time ", "stack depth "]
+        .iter()
+        .any(|start| line.starts_with(start))
+        || line.trim().is_empty()
 }
 
 /// An errno with what to do about it.
