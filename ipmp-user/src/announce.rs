@@ -45,9 +45,8 @@ impl Announcer {
             ));
         }
         // SAFETY: the descriptor was just opened and belongs to nobody else.
-        Ok(Self {
-            socket: unsafe { OwnedFd::from_raw_fd(fd) },
-        })
+        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self { socket })
     }
 
     /// Hands all announcements to their interfaces. Stops at the first that an interface refuses.
@@ -94,14 +93,13 @@ impl Announcer {
                     libc::MSG_DONTWAIT,
                 )
             };
-            match usize::try_from(sent) {
-                Ok(sent) => done += sent,
-                Err(_) => {
-                    let error = io::Error::last_os_error();
-                    if error.kind() != io::ErrorKind::Interrupted {
-                        return Err(NetError::io("sending announcements", error));
-                    }
-                }
+            if let Ok(sent) = usize::try_from(sent) {
+                done += sent;
+                continue;
+            }
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(NetError::io("sending announcements", error));
             }
         }
         Ok(())

@@ -358,7 +358,9 @@ impl Neighbourhood {
             unshare(CloneFlags::CLONE_NEWNET).expect("a second namespace");
             ready.send(nix::unistd::gettid()).expect("the test waits");
             there.recv().expect("the interface comes");
-            script.iter().for_each(|line| drop(ip(line)));
+            for line in &script {
+                ip(line);
+            }
             done.send(()).expect("the test waits");
             let _ = ended.recv();
         });

@@ -31,7 +31,9 @@ fn changes_are_seen_in_order() {
         let (mut monitor, mut inventory) = Monitor::open().expect("a monitor");
         let ifindex = Group::ifindex("eth0");
         assert_eq!(
-            inventory.link_by_name("eth0").and_then(|link| link.up()),
+            inventory
+                .link_by_name("eth0")
+                .and_then(ipmp_user::net::inventory::Link::up),
             Some(true)
         );
 

@@ -392,3 +392,32 @@ fn a_thousand_addresses_move() {
         assert_same(&before, &snapshot(), "after failback");
     });
 }
+
+#[test]
+fn placements_are_carried_out_by_a_thread_of_their_own() {
+    in_namespace(|| {
+        let group = dual_stack_pair();
+        let directory = tempfile::tempdir().expect("a directory");
+        let (started, runs) = std::sync::mpsc::channel();
+        let hook = move || drop(started.send(std::thread::current().name().map(str::to_owned)));
+        let mut handle = ipmp_user::net::apply::spawn(directory.path(), hook).expect("a thread");
+        assert_eq!(runs.recv().expect("the hook runs").as_deref(), Some("ipmp-apply"));
+        for (epoch, wanted) in [(1, group.wanted(&[], "")), (2, group.wanted(&["eth0"], "eth1"))] {
+            let job = ipmp_user::net::apply::Job {
+                group: ipmp_common::engine::ids::GroupId(0),
+                epoch,
+                wanted,
+                announce: Vec::new(),
+            };
+            handle.submit(Box::new(job)).expect("there is room");
+        }
+        let outcomes = [handle.outcomes.blocking_recv(), handle.outcomes.blocking_recv()]
+            .map(|o| o.expect("an outcome"));
+        assert_eq!(
+            outcomes.each_ref().map(|o| (o.epoch, o.moved.len())),
+            [(1, 0), (2, 3)]
+        );
+        handle.stop();
+        assert_eq!(addresses("eth0"), Vec::<String>::new());
+    });
+}

@@ -13,7 +13,7 @@ use rtnetlink::packet_route::{
 };
 
 /// `IFA_PROTO` of the test addresses we create (kernel 5.18 and later show it; older ones ignore it).
-/// Values above 3 are free for user space: include/uapi/linux/if_addr.h.
+/// Values above 3 are free for user space: `include/uapi/linux/if_addr.h`.
 pub const IFA_PROTO_IPMP: u8 = 0x49;
 /// `IFNAMSIZ` less the terminating zero: the longest label.
 const LABEL_MAX: usize = 15;
@@ -34,6 +34,10 @@ pub struct Address {
 
 impl Address {
     /// Takes a decoded message; none if it names no address.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the netlink crate's enums grow with the kernel"
+    )]
     pub fn from_message(message: AddressMessage) -> Option<Self> {
         // IFA_LOCAL is the address itself, IFA_ADDRESS the peer of a point-to-point link; IPv6 leaves
         // IFA_LOCAL out when both are the same.
@@ -207,6 +211,7 @@ impl Address {
     /// The same address for a foster interface: without a connected route of its own (the routes that follow it
     /// are moved by us), without duplicate address detection (the home interface still has it), its label
     /// adapted. Labels must begin with the interface's name, see ip-address(8).
+    #[must_use]
     pub fn fostered(&self, ifindex: u32, home_name: &str, name: &str) -> Self {
         let mut copy = Self {
             message: self.request(),
@@ -230,6 +235,7 @@ impl Address {
     }
 
     /// The same address, to be added without waiting for duplicate address detection.
+    #[must_use]
     pub fn without_dad(&self) -> Self {
         let mut copy = Self {
             message: self.request(),
@@ -240,6 +246,7 @@ impl Address {
     }
 
     /// The same address on another interface (an interface came back with a new ifindex).
+    #[must_use]
     pub fn rebound(mut self, ifindex: u32) -> Self {
         self.message.header.index = ifindex;
         self

@@ -179,6 +179,11 @@ impl Applier {
         self.learn_from(&inventory, &wanted);
         let mut addresses = plan::addresses(&inventory, &self.base, &wanted);
         outcome.left_alone.append(&mut addresses.left_alone);
+        let blocked = addresses.blocked.drain(..).map(|what| Failure {
+            what,
+            errno: libc::ENETDOWN,
+        });
+        outcome.errors.extend(blocked);
         let confirmation = Confirmation::expect(&addresses.add).filter(|_| !addresses.remove.is_empty());
         let failed = self.add_and_route(&mut inventory, &wanted, &addresses, outcome);
         outcome.applied_at = monotonic();

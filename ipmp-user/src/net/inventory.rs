@@ -48,6 +48,10 @@ pub struct Link {
 }
 
 impl Link {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the netlink crate's enums grow with the kernel"
+    )]
     fn from_message(message: &LinkMessage) -> Self {
         let mut link = Self {
             ifindex: message.header.index,
@@ -170,6 +174,10 @@ impl Inventory {
     }
 
     /// Takes in one message of a dump or a notification.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the netlink crate's enums grow with the kernel"
+    )]
     pub fn update(&mut self, message: RouteNetlinkMessage) -> Option<Change> {
         match message {
             RouteNetlinkMessage::NewLink(message) => Some(self.new_link(&message)),
@@ -291,6 +299,10 @@ impl Inventory {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the netlink crate's enums grow with the kernel"
+)]
 fn neighbour_ip(attribute: &NeighbourAttribute) -> Option<IpAddr> {
     match attribute {
         NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => Some(IpAddr::V4(*ip)),

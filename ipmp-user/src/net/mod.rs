@@ -14,6 +14,8 @@
 pub mod address;
 pub mod apply;
 pub mod base;
+#[cfg(test)]
+mod fixtures;
 pub mod inventory;
 pub mod monitor;
 pub mod plan;

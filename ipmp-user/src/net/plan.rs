@@ -163,6 +163,8 @@ pub struct AddressPlan {
     pub brings_routes: bool,
     /// What was found but must not be touched, as text for people.
     pub left_alone: Vec<String>,
+    /// Addresses whose wanted interface cannot take them now, with the reason; they stay where they are.
+    pub blocked: Vec<String>,
 }
 
 /// Plans the addresses.
@@ -178,17 +180,31 @@ pub fn addresses(inventory: &Inventory, base: &Base, wanted: &Wanted) -> Address
         }
     }
     for placed in in_adding_order(base, &wanted.data) {
-        let Some(on) = up_link(inventory, wanted.ifindex(placed.on)) else {
+        let ip = placed.address.addr();
+        let ifindex = wanted.ifindex(placed.on);
+        if ifindex.is_some_and(|ifindex| has(inventory, ifindex, ip)) {
             continue;
-        };
-        if !has(inventory, on, placed.address.addr()) {
-            add_data(inventory, base, wanted, placed, on, &mut plan);
+        }
+        match up_link(inventory, ifindex) {
+            Some(on) => add_data(inventory, base, wanted, placed, on, &mut plan),
+            None => plan.blocked.push(blocked(inventory, placed, ifindex)),
         }
     }
     for MemberLink { ifindex, .. } in &wanted.members {
         plan_removals(inventory, wanted, *ifindex, &mut plan);
     }
     plan
+}
+
+fn blocked(inventory: &Inventory, placed: &PlacedAddress, ifindex: Option<u32>) -> String {
+    let address = placed.address;
+    match ifindex.and_then(|ifindex| inventory.link(ifindex)) {
+        Some(link) => format!(
+            "{address} stays where it is: {} is administratively down; `ip link set {} up` lets it move",
+            link.name, link.name
+        ),
+        None => format!("{address} stays where it is: the interface it shall move to is not present"),
+    }
 }
 
 fn add_data(

@@ -329,6 +329,10 @@ fn is_dynamic(message: &RouteMessage) -> bool {
     })
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the netlink crate's enums grow with the kernel"
+)]
 fn key(message: &RouteMessage) -> Option<RouteKey> {
     let header = &message.header;
     let unspecified = match header.address_family {
@@ -359,6 +363,10 @@ fn key(message: &RouteMessage) -> Option<RouteKey> {
     })
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the netlink crate's enums grow with the kernel"
+)]
 fn address(ip: &RouteAddress) -> Option<IpAddr> {
     match ip {
         RouteAddress::Inet(ip) => Some(IpAddr::V4(*ip)),
@@ -367,6 +375,10 @@ fn address(ip: &RouteAddress) -> Option<IpAddr> {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the netlink crate's enums grow with the kernel"
+)]
 fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {
     attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Gateway(ip) => address(ip),
@@ -375,3 +387,6 @@ fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests;

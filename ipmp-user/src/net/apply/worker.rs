@@ -29,18 +29,14 @@ pub struct Handle {
 
 impl Handle {
     /// Hands a job over without waiting; gives it back if the queue is full or the thread has ended.
-    pub fn submit(&self, job: Job) -> Result<(), Box<Job>> {
-        self.orders
-            .try_send(Order::Apply(Box::new(job)))
-            .map_err(|refused| match refused.into_inner() {
-                Order::Apply(job) => job,
-                Order::Learn => Box::new(Job {
-                    group: ipmp_common::engine::ids::GroupId(0),
-                    epoch: 0,
-                    wanted: crate::net::plan::Wanted::default(),
-                    announce: Vec::new(),
-                }),
-            })
+    pub fn submit(&self, job: Box<Job>) -> Result<(), Box<Job>> {
+        match self.orders.try_reserve() {
+            Ok(place) => {
+                place.send(Order::Apply(job));
+                Ok(())
+            }
+            Err(_) => Err(job),
+        }
     }
 
     /// Asks for a look at what an administrator may have changed (after a route or address change that is not ours). A

@@ -85,14 +85,13 @@ fn desired(inventory: &Inventory, placement: &Placement<'_>, base: &[Route], ker
     let mut list: Vec<Route> = Vec::with_capacity(base.len());
     for route in base {
         let placed = placement.place(route);
-        let wanted = if placement.moves(route) {
-            placed
+        // Nothing is added by an interface that is down, and nothing of others is restored.
+        let possible = placement.moves(route)
+            && placed
                 .hops()
                 .iter()
-                .all(|hop| up_link(inventory, Some(hop.oif)).is_some())
-        } else {
-            kernel.contains(&placed)
-        };
+                .all(|hop| up_link(inventory, Some(hop.oif)).is_some());
+        let wanted = possible || kernel.contains(&placed);
         if wanted && !list.iter().any(|other| other.clashes(&placed)) {
             list.push(placed);
         }
@@ -152,3 +151,6 @@ fn left_alone(route: &Route, placement: &Placement<'_>) -> Option<String> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests;
