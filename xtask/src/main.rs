@@ -13,6 +13,8 @@ mod stage;
 mod test;
 mod timeline;
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
@@ -40,13 +42,24 @@ enum Command {
     Bench(bench::Bench),
 }
 
-fn main() -> Result<()> {
-    match Arguments::parse().command {
+fn main() -> ExitCode {
+    match run(&Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Not by returning it: a backtrace helps nobody whose package is missing.
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<()> {
+    match command {
         Command::Setup => setup::run(setup::For::Running),
         Command::Build => build::run().map(drop),
-        Command::Test(options) => test::run(&options),
-        Command::Demo(options) => demo::run(&options),
-        Command::Lab(options) => lab::run(&options),
-        Command::Bench(bench) => bench::run(&bench),
+        Command::Test(options) => test::run(options),
+        Command::Demo(options) => demo::run(options),
+        Command::Lab(options) => lab::run(options),
+        Command::Bench(bench) => bench::run(bench),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use ipmp_tests::{
     config::Config,
     daemon::Daemon,
@@ -257,8 +257,5 @@ pub(crate) fn end(result: Result<()>) -> Result<()> {
         eprintln!("interrupted: the lab is removed");
         std::process::exit(130);
     }
-    if let Err(error) = result {
-        bail!("{error:#}");
-    }
-    Ok(())
+    result
 }

@@ -114,18 +114,29 @@ fn arrange_linker(compiler: Compiler) -> Result<()> {
         return Ok(());
     }
     let mut install = cargo();
+    // With its own place in PATH, cargo does not advise the user to put it there.
+    let mut path = vec![root.join("bin")];
     match compiler {
         Compiler::Nightly => {
             let sysroot = nightly_sysroot().context("rustup's nightly vanished")?;
             install.env("LLVM_PREFIX", keep_llvm(&sysroot, &root)?);
         }
         Compiler::Linked | Compiler::Distribution => {
+<<<<<<< HEAD
             packages::install(&[&format!("llvm-{LLVM_MAJOR}-dev"), "g++"], "to build bpf-linker against")?;
             let mut path = vec![PathBuf::from(format!("/usr/lib/llvm-{LLVM_MAJOR}/bin"))];
             path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
             install.env("PATH", env::join_paths(path).context("PATH has an entry that cannot be joined")?);
+=======
+            packages::install(
+                &[&format!("llvm-{LLVM_MAJOR}-dev"), "g++"],
+                "to build bpf-linker against",
+            )?;
+            path.push(PathBuf::from(format!("/usr/lib/llvm-{LLVM_MAJOR}/bin")));
+>>>>>>> xtask
         }
     }
+    path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     step(
         &format!("building bpf-linker {BPF_LINKER_VERSION} into {} (about a minute, once)", root.display()),
         install
