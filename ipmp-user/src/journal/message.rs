@@ -69,6 +69,7 @@ pub(super) fn text(record: &Record, names: &Names, was_failed: bool) -> String {
         Kind::Repaired => format!("IP interface repair detected on {interface}{of_group}"),
         Kind::Activity => format!("IP interface {interface}{of_group} {}", activity(&record.reason)),
         Kind::Moved => format!("Data address {address}{of_group} is now on {interface}"),
+        Kind::Announced if address.is_empty() => format!("Data addresses{of_group} announced on {interface}"),
         Kind::Announced => format!("Data address {address}{of_group} announced on {interface}"),
         Kind::GroupState => group_state(record, &interface, &group, was_failed),
         Kind::Offline => format!("IP interface {interface}{of_group} is now offline"),
@@ -95,15 +96,17 @@ fn activity(reason: &Reason) -> &'static str {
 }
 
 fn group_state(record: &Record, interface: &str, group: &str, was_failed: bool) -> String {
-    match usable_members(record) {
-        Some(0) => format!("All IP interfaces in group {group} are now unusable"),
-        Some(_) if was_failed && interface.is_empty() => {
+    match (usable_members(record), was_failed) {
+        (Some(0), _) => format!("All IP interfaces in group {group} are now unusable"),
+        (Some(_), true) if interface.is_empty() => {
             format!("At least 1 IP interface in group {group} is now usable")
         }
-        Some(_) if was_failed => {
-            format!("At least 1 IP interface ({interface}) in group {group} is now usable")
+        (Some(_), true) => format!("At least 1 IP interface ({interface}) in group {group} is now usable"),
+        (Some(usable), false) => {
+            let whole = matches!(record.reason, Reason::MembersUsable { members, .. } if members == usable);
+            format!("Group {group} is {}", if whole { "ok" } else { "degraded" })
         }
-        Some(_) | None => format!("The state of group {group} has changed"),
+        (None, _) => format!("The state of group {group} has changed"),
     }
 }
 

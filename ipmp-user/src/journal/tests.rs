@@ -96,6 +96,10 @@ fn recovery_of_a_group_has_its_words_only_after_its_failure() {
         message::text(&usable, &names(), true),
         "At least 1 IP interface (eth0) in group ipmp0 is now usable: 1 of 2 members usable"
     );
+    let text = |record: &Record| message::text(record, &names(), false);
+    assert_eq!(text(&usable), "Group ipmp0 is degraded: 1 of 2 members usable");
+    let whole = record(2, Kind::GroupState, None, Reason::MembersUsable { usable: 2, members: 2 });
+    assert_eq!(text(&whole), "Group ipmp0 is ok: 2 of 2 members usable");
     assert!(
         message::text(&failed, &names(), false)
             .starts_with("All IP interfaces in group ipmp0 are now unusable: ")
