@@ -9,7 +9,7 @@ use super::{
     core_loop::Engine,
     event::{CarrierSource, Command, NotSent, Presence},
     ids::{Family, GroupId, MemberId, SessionId},
-    member::slot,
+    member::{Member, TEST_ADDRESS_GRACE, slot},
     reason::{Kind, Reason, Record},
     time::Timestamp,
     timer::TimerKey,
@@ -53,6 +53,9 @@ impl Engine {
             }
         }
         let group_id = member.group;
+        if was_told_absent && self.siblings(id).any(Member::functioning) {
+            self.put_to_the_proof(now, id);
+        }
         if let Some(group) = self.group_mut(group_id) {
             group.dirty = true;
             for address in adopted.into_iter().filter(|_| adopts) {
@@ -68,6 +71,19 @@ impl Engine {
         if appeared {
             self.rebuild_sessions(now, id);
         }
+    }
+
+    /// Its addresses are served elsewhere: one that returns gets them back as if repaired, so not before it is
+    /// known to work. Whether it can be probed is known only when its test addresses stand on it.
+    fn put_to_the_proof(&mut self, now: Timestamp, id: MemberId) {
+        let Some(member) = self.member_mut(id).filter(|member| member.link_is_up()) else {
+            return;
+        };
+        member.failed = true;
+        member.inactive = false;
+        let tested = !member.config.test.is_empty();
+        member.failed_by_probes = tested;
+        member.test_address_until = tested.then_some(now + TEST_ADDRESS_GRACE);
     }
 
     pub(super) fn interface_gone(&mut self, now: Timestamp, id: MemberId) {
@@ -213,7 +229,7 @@ impl Engine {
             return;
         }
         // A healthy member's answers change no decision, unless a sibling waits to be exonerated by them.
-        let awaited = self.siblings(id).any(super::member::Member::probes_say_failed);
+        let awaited = self.siblings(id).any(Member::probes_say_failed);
         if failed || in_doubt || awaited {
             self.mark_dirty(id);
         }

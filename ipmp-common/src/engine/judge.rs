@@ -247,6 +247,9 @@ impl Engine {
             };
             let target = detector.last_target.unwrap_or(detector.source);
             Reason::ProbesAnswered { replies: detector.replies, family, target }
+        } else if let Some(until) = member.awaits_test_address(now) {
+            self.timers.set(TimerKey::LinkRepair(id), until);
+            return false;
         } else if member.awaits_targets() {
             return false;
         } else if let Some(until) = member.repair_after.filter(|until| *until > now) {
@@ -301,6 +304,7 @@ impl Engine {
         member.inactive = member.config.standby || !(failback || all_failed);
         member.flap_told = false;
         member.repair_after = None;
+        member.test_address_until = None;
         member.reason = reason.clone();
         member.since = now;
         let record = Record {

@@ -15,6 +15,9 @@ use super::{
 /// Link-ups within this span count against an immediate repair (in.mpathd: a minute).
 pub(super) const FLAP_WINDOW: Nanos = Nanos::from_secs(60);
 
+/// How long an interface that appeared may take to get its test addresses (in.mpathd: 20 s).
+pub(super) const TEST_ADDRESS_GRACE: Nanos = Nanos::from_secs(20);
+
 /// A member. `failed`, `inactive` and `offline` are the flags of the same names in IPMP; `failed` and
 /// `inactive` exclude each other.
 #[derive(Debug)]
@@ -45,6 +48,8 @@ pub(super) struct Member {
     pub(super) link_ups: [Option<Timestamp>; 2],
     /// Link-based repair is deferred until then.
     pub(super) repair_after: Option<Timestamp>,
+    /// Until then test addresses are expected; the link alone does not repair.
+    pub(super) test_address_until: Option<Timestamp>,
     pub(super) flap_told: bool,
     pub(super) probing_told: Option<bool>,
     pub(super) reason: Reason,
@@ -81,6 +86,7 @@ impl Member {
             detectors: [None, None],
             link_ups: [None; 2],
             repair_after: None,
+            test_address_until: None,
             flap_told: false,
             probing_told: None,
             reason: Reason::NoInterface,
@@ -114,6 +120,12 @@ impl Member {
 
     pub(super) fn probed(&self) -> bool {
         self.judged().next().is_some()
+    }
+
+    /// Until when it may be repaired only by probes because its test addresses are still on their way.
+    pub(super) fn awaits_test_address(&self, now: Timestamp) -> Option<Timestamp> {
+        let without = self.sources.iter().all(Option::is_none);
+        self.test_address_until.filter(|until| without && *until > now)
     }
 
     /// Failed by probes, and could be probed again if only there were targets.
