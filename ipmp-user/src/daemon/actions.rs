@@ -97,7 +97,7 @@ impl Daemon {
             unusable: placement.unusable.clone(),
         };
         let job = Job { group, epoch: placement.epoch, wanted, announce: Vec::new() };
-        if self.applier.submit(job).is_err() {
+        if self.applier.submit(Box::new(job)).is_err() {
             tracing::warn!("a placement waits: earlier ones are still being carried out");
             self.reassert.due = Some(now + REASSERT_DELAY);
         }
