@@ -77,12 +77,15 @@ pub(super) fn text(
     last: &VecDeque<Event>,
     clock: &Clock,
 ) -> String {
+    let since = match interface.since_ns {
+        // It was never in another state.
+        0 => String::new(),
+        since_ns => format!(" since {} ({} ago)", clock.day(since_ns), clock.ago(since_ns)),
+    };
     let mut text = format!(
-        "{} of group {group} is {} since {} ({} ago)\n  because: {}\n  link {}, probing {}\n",
+        "{} of group {group} is {}{since}\n  because: {}\n  link {}, probing {}\n",
         interface.name,
         word(&interface.state),
-        clock.day(interface.since_ns),
-        clock.ago(interface.since_ns),
         interface.reason,
         word(&interface.link),
         word(&interface.probe),

@@ -61,8 +61,11 @@ impl Clock {
         humantime::format_rfc3339_millis(time).to_string()
     }
 
-    /// `2m 13s`: how long ago, in the two largest units.
+    /// `2m 13s`: how long ago, in the two largest units; `-` for the zero of what never happened.
     pub(super) fn ago(&self, t_ns: u64) -> String {
+        if t_ns == 0 {
+            return "-".to_owned();
+        }
         let seconds = self.now_ns.saturating_sub(t_ns) / 1_000_000_000;
         let long = humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string();
         long.split(' ').take(2).collect::<Vec<_>>().join(" ")

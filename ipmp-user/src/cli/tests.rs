@@ -132,6 +132,17 @@ targets:
 }
 
 #[test]
+fn a_state_that_was_always_so_has_no_age() {
+    let mut document = document();
+    document.groups[0].interfaces[0].since_ns = 0;
+    let page = status::text(&document, false, &CLOCK);
+    assert!(page.contains("xdp-native/poll  -    carrier lost"), "{page}");
+    let text = explain::text("ipmp0", &document.groups[0].interfaces[0], &VecDeque::new(), &CLOCK);
+    assert!(text.starts_with("eth0 of group ipmp0 is failed\n  because: carrier lost (poll)\n"), "{text}");
+    assert!(text.ends_with("last events:\n  none\n"), "{text}");
+}
+
+#[test]
 fn names_from_a_file_cannot_steer_the_terminal() {
     let mut table = Table::new(&["A"]);
     table.row(["\u{1b}[2J"]);
