@@ -33,8 +33,8 @@ pub(super) fn locate<B: Bytes + ?Sized>(frame: &B, at: usize) -> Option<Located>
 /// Source and destination of the datagram at `at`, mapped.
 #[inline(always)]
 pub(super) fn addresses<B: Bytes + ?Sized>(frame: &B, at: usize) -> Option<([u8; 16], [u8; 16])> {
-    let [a, b, c, d, e, f, g, h] = frame.load(at + 12)?;
-    Some((mapped4([a, b, c, d]), mapped4([e, f, g, h])))
+    let [s0, s1, s2, s3, d0, d1, d2, d3] = frame.load(at + 12)?;
+    Some((mapped4([s0, s1, s2, s3]), mapped4([d0, d1, d2, d3])))
 }
 
 /// A header for `payload_len` bytes of ICMP. The identification is zero, as an atomic datagram's may be

@@ -124,12 +124,13 @@ impl Loaded {
             self.program(name, pins).map_err(str::to_owned)?;
         }
         for name in names {
-            match self.programs.program_mut(name) {
+            let attached = match self.programs.program_mut(name) {
                 Some(Program::FEntry(program)) => program.attach().map(drop),
                 Some(Program::KProbe(program)) => program.attach(carrier_function(name), 0).map(drop),
                 Some(_) | None => Err(ProgramError::UnexpectedProgramType),
-            }
-            .map_err(|error| refusal(&error))?;
+            };
+            attached
+                .map_err(|error| format!("{}: not traceable: {}", carrier_function(name), refusal(&error)))?;
         }
         Ok(())
     }
