@@ -313,7 +313,6 @@ impl Detector {
         let (decided_at, sent_at) = (probe.decided_at, probe.sent_at);
         self.last_reply_at = self.last_reply_at.max(Some(received_at));
         self.answered_sent_at = self.answered_sent_at.max(sent_at);
-        self.quiet_until = self.quiet_until.min(received_at);
         let heard = self.target_mut(session).map(|target| {
             target.acked += 1;
             if seq % NOTIFY_EVERY == 1 {

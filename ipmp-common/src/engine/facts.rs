@@ -228,6 +228,10 @@ impl Engine {
         if detector.reply(now, session, seq, received_at).is_none() {
             return;
         }
+        // An answer shows that the port forwards, whatever the family.
+        for detector in member.detectors.iter_mut().flatten() {
+            detector.quiet_until = detector.quiet_until.min(received_at);
+        }
         // A healthy member's answers change no decision, unless a sibling waits to be exonerated by them.
         let awaited = self.siblings(id).any(Member::probes_say_failed);
         if failed || in_doubt || awaited {

@@ -71,11 +71,11 @@ impl Daemon {
             unread: false,
             reassert: Reassert::default(),
         };
-        daemon.adopt();
         if let Err(error) = clock::lock_memory() {
             tracing::info!(%error, "memory is not locked: under memory pressure the daemon may be late, never wrong");
         }
         tell_priority("loop", priority);
+        daemon.adopt();
         Ok(daemon)
     }
 
