@@ -127,10 +127,12 @@ fn refusal(error: &io::Error, hook: Hook) -> String {
 }
 
 /// The ladder for the carrier, as far as it is the kernel's and not the interface's: a tracing rung serves
-/// all interfaces. `None`: poll, or wait for netlink.
+/// all interfaces. `None`: poll, or wait for netlink. Tracing sees all network namespaces, and without the
+/// cookie of ours it would take another's device of the same number for ours.
 pub(super) fn trace_carrier(
     loaded: &mut Loaded,
     pins: &Pins,
+    netns_cookie: u64,
     refused: &mut Vec<Refused>,
 ) -> Option<CarrierRung> {
     const LADDER: [(CarrierRung, [&str; 2]); 2] = [
@@ -138,6 +140,13 @@ pub(super) fn trace_carrier(
         (CarrierRung::Kprobe, [program::KPROBE_ON, program::KPROBE_OFF]),
     ];
     for (rung, programs) in LADDER {
+        if netns_cookie == 0 {
+            refused.push(Refused::new(
+                &rung,
+                "the kernel has no namespace cookies (they came with 5.14)",
+            ));
+            continue;
+        }
         match loaded.trace(programs, pins) {
             Ok(()) => return Some(rung),
             Err(reason) => refused.push(Refused::new(&rung, reason)),

@@ -54,9 +54,12 @@ impl Offsets {
         })
     }
 
-    /// Whether the carrier programs can work with these. The namespace's cookie may be missing.
+    /// Whether the carrier programs can work with these.
     pub(super) const fn complete(&self) -> bool {
-        self.device_ifindex != u32::MAX && self.device_state != u32::MAX
+        self.device_ifindex != u32::MAX
+            && self.device_net != u32::MAX
+            && self.device_state != u32::MAX
+            && self.namespace_cookie != u32::MAX
     }
 }
 

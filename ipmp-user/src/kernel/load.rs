@@ -218,7 +218,7 @@ fn load(programs: &mut Ebpf, name: &str, offsets: &Offsets) -> Result<OwnedFd, S
         Program::Xdp(program) => program.load(),
         Program::SchedClassifier(program) => program.load(),
         Program::FEntry(_) | Program::KProbe(_) if !offsets.complete() => {
-            return Err("the kernel does not tell its types (no /sys/kernel/btf/vmlinux)".to_owned());
+            return Err("the kernel does not tell where its fields are (/sys/kernel/btf/vmlinux)".to_owned());
         }
         Program::FEntry(program) => match Btf::from_sys_fs() {
             Ok(btf) => program.load(carrier_function(name), &btf),

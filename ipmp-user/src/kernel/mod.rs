@@ -124,16 +124,17 @@ impl Kernel {
                 None
             }
         };
+        let netns_cookie = bpf::netns_cookie();
         let mut tracing_refused = Vec::new();
         let tracing = match &mut bpf {
-            Some(bpf) => attach::trace_carrier(&mut bpf.loaded, &pins, &mut tracing_refused),
+            Some(bpf) => attach::trace_carrier(&mut bpf.loaded, &pins, netns_cookie, &mut tracing_refused),
             None => None,
         };
         Self {
             bpf,
             complaints,
             pins,
-            netns_cookie: bpf::netns_cookie(),
+            netns_cookie,
             tracing,
             tracing_refused,
             members: BTreeMap::new(),
