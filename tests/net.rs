@@ -14,5 +14,9 @@ mod identity;
 mod monitoring;
 #[path = "net/moving.rs"]
 mod moving;
+#[path = "net/obstacles.rs"]
+mod obstacles;
 #[path = "net/property.rs"]
 mod property;
+#[path = "net/witness.rs"]
+mod witness;

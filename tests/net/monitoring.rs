@@ -11,7 +11,8 @@ use ipmp_user::net::{
 };
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::harness::{Group, Neighbourhood, eventually, in_namespace, interfaces, ip, settled};
+use crate::harness::{Group, eventually, in_namespace, interfaces, ip, settled};
+use crate::witness::Neighbourhood;
 
 /// Drains until a change satisfies `wanted`.
 fn until(monitor: &mut Monitor, inventory: &mut Inventory, what: &str, wanted: impl Fn(&Change) -> bool) {

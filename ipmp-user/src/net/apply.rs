@@ -194,12 +194,31 @@ impl Applier {
             confirmation.wait(&failed);
         }
         self.remove(&wanted, &addresses, &failed, outcome);
+        if addresses.orphans {
+            self.restore_orphans(&wanted, outcome);
+        }
         self.base.note_placement(&inventory, &wanted);
         if let Err(error) = self.state.save(&self.base) {
             outcome.errors.push(Failure {
                 what: error.to_string(),
                 errno: error.errno(),
             });
+        }
+    }
+
+    /// Puts back secondary addresses that the kernel deleted together with a primary one, and their routes.
+    fn restore_orphans(&mut self, wanted: &Wanted, outcome: &mut Outcome) {
+        // What the kernel took was not removed by an administrator.
+        self.present.clear();
+        match Inventory::dump_without_neighbours(&mut self.socket) {
+            Ok(mut inventory) => {
+                let addresses = plan::addresses(&inventory, &self.base, wanted);
+                self.add_and_route(&mut inventory, wanted, &addresses, outcome);
+            }
+            Err(error) => outcome.errors.push(Failure {
+                what: format!("reading the kernel's addresses after the move: {error}"),
+                errno: error.errno(),
+            }),
         }
     }
 
@@ -246,6 +265,7 @@ impl Applier {
         let mut failed = BTreeSet::new();
         for (op, result) in ops.iter().zip(results) {
             outcome.changes += 1;
+            tracing::trace!(%op, refused = ?result.as_ref().err(), "netlink request");
             let refusal = result.err().filter(|error| !op.is_satisfied_by(error.errno()));
             match (op, &refusal) {
                 (Op::AddRoute(route), None) => {

@@ -12,11 +12,12 @@ use ipmp_common::engine::{
     action::PlacedAddress,
     ids::{Family, GroupId, MemberId},
 };
+use ipnet::IpNet;
 use rtnetlink::{
     packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE},
     packet_route::{
         RouteNetlinkMessage,
-        address::{AddressAttribute, AddressMessage},
+        address::{AddressAttribute, AddressFlags, AddressMessage},
     },
 };
 
@@ -121,7 +122,7 @@ impl Op {
                 flags: NLM_F_CREATE | NLM_F_APPEND,
             },
             Self::DelRoute(route) => Request {
-                message: RouteNetlinkMessage::DelRoute(route.request()),
+                message: RouteNetlinkMessage::DelRoute(route.deletion()),
                 flags: 0,
             },
         }
@@ -161,6 +162,9 @@ pub struct AddressPlan {
     pub moved: Vec<(u32, IpAddr)>,
     /// An added address brings a connected route of the kernel's making: read the routes again before planning them.
     pub brings_routes: bool,
+    /// A removed IPv4 address is the primary one of a subnet of which others stay. Unless `promote_secondaries` is set the
+    /// kernel deletes those too (`__inet_del_ifa`): look again afterwards.
+    pub orphans: bool,
     /// What was found but must not be touched, as text for people.
     pub left_alone: Vec<String>,
     /// Addresses whose wanted interface cannot take them now, with the reason; they stay where they are.
@@ -247,22 +251,25 @@ fn add_data(
 }
 
 /// Kernel order of the home interface: IPv4 lists addresses as they were added (the first of a subnet is its
-/// primary), IPv6 the newest first, so those are added last to first.
+/// primary), IPv6 the newest first, so those are added last to first. Those that come home go before guests, which must not
+/// become the primary address of the subnet.
 fn in_adding_order<'a>(base: &Base, data: &'a [PlacedAddress]) -> Vec<&'a PlacedAddress> {
-    let mut ordered: Vec<(usize, usize, &PlacedAddress)> = data
+    let mut ordered: Vec<((bool, Family, usize), &PlacedAddress)> = data
         .iter()
         .enumerate()
         .map(|(index, placed)| {
             let ip = placed.address.addr();
             let position = base.position(ip).unwrap_or(usize::MAX / 2 + index);
-            match Family::of(ip) {
-                Family::V4 => (0, position, placed),
-                Family::V6 => (1, usize::MAX - position, placed),
-            }
+            let family = Family::of(ip);
+            let turn = match family {
+                Family::V4 => position,
+                Family::V6 => usize::MAX - position,
+            };
+            ((placed.on != placed.home, family, turn), placed)
         })
         .collect();
-    ordered.sort_by_key(|(family, position, _)| (*family, *position));
-    ordered.into_iter().map(|(_, _, placed)| placed).collect()
+    ordered.sort_by_key(|(turn, _)| *turn);
+    ordered.into_iter().map(|(_, placed)| placed).collect()
 }
 
 /// Last to first: secondary addresses go before the primary one of their subnet, whose deletion would take them along
@@ -278,6 +285,7 @@ fn plan_removals(inventory: &Inventory, wanted: &Wanted, ifindex: u32, plan: &mu
         }
         if address.is_permanent() {
             plan.remove.push(Op::DelAddress(address.clone()));
+            plan.orphans |= leaves_orphans(inventory, wanted, address);
         } else {
             plan.left_alone.push(format!(
                 "{} on ifindex {ifindex} has a lifetime, so somebody else renews it",
@@ -285,6 +293,24 @@ fn plan_removals(inventory: &Inventory, wanted: &Wanted, ifindex: u32, plan: &mu
             ));
         }
     }
+}
+
+/// Whether others of its subnet stay on, or come to, the interface that an IPv4 primary address leaves.
+fn leaves_orphans(inventory: &Inventory, wanted: &Wanted, primary: &Address) -> bool {
+    if primary.family() == Family::V6 || primary.flags().contains(AddressFlags::Secondary) {
+        return false;
+    }
+    let same_subnet = |net: IpNet| net.addr() != primary.ip() && net.trunc() == primary.net().trunc();
+    let place = |ip: IpAddr| {
+        let placed = wanted.data.iter().find(|p| p.address.addr() == ip);
+        placed.map(|placed| wanted.ifindex(placed.on))
+    };
+    // Data addresses that leave as well go first; those that come are not in the inventory yet.
+    let stays = |ip: IpAddr| place(ip).is_none_or(|on| on == Some(primary.ifindex()));
+    let here = inventory.addresses(primary.ifindex()).iter().map(Address::net);
+    let mut coming = wanted.data.iter().map(|placed| placed.address);
+    here.filter(|net| same_subnet(*net)).any(|net| stays(net.addr()))
+        || coming.any(|net| same_subnet(net) && place(net.addr()) == Some(Some(primary.ifindex())))
 }
 
 fn has(inventory: &Inventory, ifindex: u32, ip: IpAddr) -> bool {

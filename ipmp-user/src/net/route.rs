@@ -1,6 +1,6 @@
 //! One route, in a canonical form that can be compared with what the kernel says and sent back unchanged.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipmp_common::engine::ids::Family;
 use ipnet::IpNet;
@@ -9,11 +9,15 @@ use rtnetlink::{
     packet_route::{
         AddressFamily,
         route::{
-            RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteNextHop, RouteNextHopFlags,
-            RouteProtocol, RouteType, RouteVia,
+            RouteAttribute, RouteFlags, RouteMessage, RouteNextHop, RouteNextHopFlags, RouteProtocol,
+            RouteType,
         },
     },
 };
+
+mod message;
+
+use self::message::{address, gateway, is_dynamic, key, multipath, set_hops};
 
 /// `RT_TABLE_LOCAL`: kept by the kernel itself, never touched.
 pub const TABLE_LOCAL: u32 = 255;
@@ -106,8 +110,7 @@ impl Route {
             .retain(|a| !matches!(a, RouteAttribute::CacheInfo(_) | RouteAttribute::Uid(_)));
         message.attributes.sort_by_key(Nla::kind);
         let key = key(&message)?;
-        let mut identity = vec![0; message.buffer_len()];
-        message.emit(&mut identity);
+        let identity = identity(&message, &key);
         Some(Self {
             message,
             key,
@@ -116,12 +119,17 @@ impl Route {
         })
     }
 
-    /// Reads back what [`Self::identity`] gave; none if it is no route.
-    pub fn from_identity(bytes: &[u8]) -> Option<Self> {
+    /// Reads back what [`Self::to_bytes`] gave; none if it is no route.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         RouteMessage::parse(bytes).ok().and_then(Self::canonical)
     }
 
-    /// The canonical message as bytes: equal exactly if the routes are.
+    /// The canonical message as bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        emit(&self.message)
+    }
+
+    /// Equal exactly if the routes are.
     pub fn identity(&self) -> &[u8] {
         &self.identity
     }
@@ -129,6 +137,15 @@ impl Route {
     /// The message to send.
     pub fn request(&self) -> RouteMessage {
         self.message.clone()
+    }
+
+    /// The message that deletes it. A protocol in it must match (`ip6_route_del`), and that of an IPv6 hop is not known.
+    pub fn deletion(&self) -> RouteMessage {
+        let mut message = self.message.clone();
+        if self.family() == Family::V6 {
+            message.header.protocol = RouteProtocol::Unspec;
+        }
+        message
     }
 
     /// What it competes under.
@@ -293,99 +310,20 @@ impl std::fmt::Display for Route {
     }
 }
 
-fn multipath(attribute: &RouteAttribute) -> Option<&[RouteNextHop]> {
-    if let RouteAttribute::MultiPath(hops) = attribute {
-        Some(hops)
-    } else {
-        None
-    }
+fn emit(message: &RouteMessage) -> Vec<u8> {
+    let mut bytes = vec![0; message.buffer_len()];
+    message.emit(&mut bytes);
+    bytes
 }
 
-/// Puts hops into a message the way the kernel shows them: one hop of weight 1 as attributes of the route itself,
-/// anything else as `RTA_MULTIPATH`.
-fn set_hops(message: &mut RouteMessage, mut hops: Vec<RouteNextHop>) {
-    message.attributes.retain(|a| multipath(a).is_none());
-    for hop in &mut hops {
-        hop.flags &= RouteNextHopFlags::Onlink;
-        hop.attributes.sort_by_key(Nla::kind);
+/// Of an IPv6 multipath route the kernel shows only the first hop's protocol, so the protocol of a hop changes with its
+/// neighbours and says nothing.
+fn identity(message: &RouteMessage, key: &RouteKey) -> Vec<u8> {
+    let mut copy = message.clone();
+    if key.dst.addr().is_ipv6() && gateway(&message.attributes).is_some() {
+        copy.header.protocol = RouteProtocol::Unspec;
     }
-    if let [hop] = hops.as_slice()
-        && (hop.hops == 0 || message.header.address_family == AddressFamily::Inet)
-    {
-        message.attributes.push(RouteAttribute::Oif(hop.interface_index));
-        message.attributes.extend(hop.attributes.iter().cloned());
-        if hop.flags.contains(RouteNextHopFlags::Onlink) {
-            message.header.flags |= RouteFlags::Onlink;
-        }
-    } else {
-        message.attributes.push(RouteAttribute::MultiPath(hops));
-    }
-}
-
-fn is_dynamic(message: &RouteMessage) -> bool {
-    message.attributes.iter().any(|a| {
-        matches!(a, RouteAttribute::Expires(_))
-            || matches!(a, RouteAttribute::CacheInfo(info) if info.expires != 0)
-    })
-}
-
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the netlink crate's enums grow with the kernel"
-)]
-fn key(message: &RouteMessage) -> Option<RouteKey> {
-    let header = &message.header;
-    let unspecified = match header.address_family {
-        AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        AddressFamily::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        _ => return None,
-    };
-    let mut dst = unspecified;
-    let mut src = unspecified;
-    let mut table = u32::from(header.table);
-    let mut priority = 0;
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Destination(ip) => dst = address(ip)?,
-            RouteAttribute::Source(ip) => src = address(ip)?,
-            RouteAttribute::Table(number) => table = *number,
-            RouteAttribute::Priority(metric) => priority = *metric,
-            _ => {}
-        }
-    }
-    let src = (header.source_prefix_length > 0).then(|| IpNet::new(src, header.source_prefix_length).ok());
-    Some(RouteKey {
-        table,
-        dst: IpNet::new(dst, header.destination_prefix_length).ok()?,
-        src: src.flatten(),
-        tos: header.tos,
-        priority,
-    })
-}
-
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the netlink crate's enums grow with the kernel"
-)]
-fn address(ip: &RouteAddress) -> Option<IpAddr> {
-    match ip {
-        RouteAddress::Inet(ip) => Some(IpAddr::V4(*ip)),
-        RouteAddress::Inet6(ip) => Some(IpAddr::V6(*ip)),
-        _ => None,
-    }
-}
-
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the netlink crate's enums grow with the kernel"
-)]
-fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {
-    attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Gateway(ip) => address(ip),
-        RouteAttribute::Via(RouteVia::Inet(ip)) => Some(IpAddr::V4(*ip)),
-        RouteAttribute::Via(RouteVia::Inet6(ip)) => Some(IpAddr::V6(*ip)),
-        _ => None,
-    })
+    emit(&copy)
 }
 
 #[cfg(test)]

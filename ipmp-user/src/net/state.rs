@@ -151,7 +151,7 @@ fn encode(base: &Base) -> serde_json::Result<Vec<u8>> {
             .routes
             .values()
             .flatten()
-            .map(|route| to_hex(route.identity()))
+            .map(|route| to_hex(&route.to_bytes()))
             .collect(),
         placement: base.placement.clone(),
         unusable: base.unusable.iter().cloned().collect(),
@@ -189,7 +189,7 @@ fn decode(bytes: &[u8]) -> Result<Option<Base>, String> {
     }
     for hex in document.routes {
         let bytes = from_hex(&hex).ok_or("a route is not hexadecimal")?;
-        let route = Route::from_identity(&bytes).ok_or("a route message is no route")?;
+        let route = Route::from_bytes(&bytes).ok_or("a route message is no route")?;
         base.routes.entry(route.key()).or_default().push(route);
     }
     Ok(Some(base))

@@ -1,3 +1,5 @@
+use rtnetlink::packet_route::route::RouteAddress;
+
 use super::*;
 use crate::net::fixtures::{ip, message, route};
 
@@ -61,11 +63,11 @@ fn routes_of_others_are_left_alone() {
 }
 
 #[test]
-fn identity_bytes_read_back_as_the_same_route() {
+fn bytes_read_back_as_the_same_route() {
     let original = route("2001:db8::/32", 2, Some("fe80::1"));
     assert_eq!(original.family(), Family::V6);
-    assert_eq!(Route::from_identity(original.identity()), Some(original));
-    assert_eq!(Route::from_identity(&[1, 2, 3]), None);
+    assert_eq!(Route::from_bytes(&original.to_bytes()), Some(original));
+    assert_eq!(Route::from_bytes(&[1, 2, 3]), None);
     let mut other = message("10.0.0.0/8", 2, None);
     other.header.address_family = AddressFamily::Mpls;
     assert!(Route::from_message(other).is_empty());

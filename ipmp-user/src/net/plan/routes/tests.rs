@@ -34,9 +34,9 @@ fn any_list_converges_to_any_other_without_a_gap() {
     let gateways = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"];
     let routes: Vec<Route> = gateways.iter().map(|g| route("0.0.0.0/0", 2, Some(g))).collect();
     let mut lists: Vec<Vec<Route>> = vec![Vec::new()];
-    let mut last = lists.clone();
+    let mut longest = lists.clone();
     for _ in 0..4 {
-        last = last
+        longest = longest
             .iter()
             .flat_map(|list| {
                 routes
@@ -45,7 +45,7 @@ fn any_list_converges_to_any_other_without_a_gap() {
                     .map(|r| [list.clone(), vec![r.clone()]].concat())
             })
             .collect();
-        lists.extend(last.clone());
+        lists.extend(longest.clone());
     }
     assert_eq!(lists.len(), 1 + 5 + 20 + 60 + 120);
     for from in &lists {

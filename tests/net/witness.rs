@@ -1,0 +1,126 @@
+//! What others see: the kernel's notifications, frames on the wire, a neighbour in another namespace.
+
+use std::{process::Command, thread};
+
+use nix::sched::{CloneFlags, unshare};
+
+use crate::harness::{eventually, ip};
+
+/// `ip monitor` of addresses and routes, from when it has subscribed.
+pub(crate) struct Log {
+    child: std::process::Child,
+    file: tempfile::NamedTempFile,
+}
+
+impl Log {
+    pub(crate) fn start() -> Self {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let out = file.reopen().expect("a file");
+        let mut command = Command::new("ip");
+        let child = command
+            .args(["monitor", "address", "route"])
+            .stdout(out)
+            .spawn()
+            .expect("ip monitor runs");
+        let log = Self { child, file };
+        log.mark("127.0.0.101/32");
+        log
+    }
+
+    /// Adds and deletes an address on the loopback interface until it shows.
+    fn mark(&self, address: &str) {
+        eventually("ip monitor shows a mark", || {
+            ip(&format!("addr add {address} dev lo"));
+            ip(&format!("addr del {address} dev lo"));
+            self.text().contains(address)
+        });
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(self.file.path()).expect("the log")
+    }
+
+    /// Its lines, one an event.
+    pub(crate) fn finish(mut self) -> Vec<String> {
+        self.mark("127.0.0.102/32");
+        self.child.kill().expect("ours to end");
+        self.child.wait().expect("ended");
+        // A multipath route goes on in lines that begin with a tab.
+        self.text()
+            .replace("\n\t", " ")
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+/// Sees every frame of this namespace.
+pub(crate) struct Sniffer(std::os::fd::OwnedFd);
+
+impl Sniffer {
+    pub(crate) fn open() -> Self {
+        use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        Self(
+            socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll)
+                .expect("a packet socket"),
+        )
+    }
+
+    /// Those that have arrived, each at least 60 bytes long.
+    pub(crate) fn frames(&self) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        let mut buffer = [0; 2048];
+        while let Ok(length) = nix::unistd::read(&self.0, &mut buffer) {
+            frames.push(buffer[..length.max(60)].to_vec());
+        }
+        frames
+    }
+}
+
+/// A second namespace into which one end of a veth pair was moved; it goes when this is dropped.
+pub(crate) struct Neighbourhood {
+    end: Option<std::sync::mpsc::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Neighbourhood {
+    /// Moves `interface` there, sets it up and runs `ip` with each line.
+    pub(crate) fn with(interface: &str, lines: &[&str]) -> Self {
+        use std::sync::mpsc::channel;
+        let (end, ended) = channel::<()>();
+        let (ready, made) = channel();
+        let (moved, there) = channel::<()>();
+        let (done, finished) = channel();
+        let interface = interface.to_owned();
+        let mut script = vec![format!("link set {interface} up")];
+        script.extend(lines.iter().map(|line| (*line).to_owned()));
+        let thread = thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).expect("a second namespace");
+            ready.send(nix::unistd::gettid()).expect("the test waits");
+            there.recv().expect("the interface comes");
+            for line in &script {
+                ip(line);
+            }
+            done.send(()).expect("the test waits");
+            let _ = ended.recv();
+        });
+        let id = made.recv().expect("a namespace");
+        ip(&format!("link set {interface} netns {id}"));
+        moved.send(()).expect("the thread waits");
+        finished.recv().expect("the script ran");
+        Self {
+            end: Some(end),
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Neighbourhood {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
