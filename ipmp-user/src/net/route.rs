@@ -71,11 +71,7 @@ impl Route {
             return Vec::new();
         }
         let v6 = message.header.address_family == AddressFamily::Inet6;
-        let hops = message
-            .attributes
-            .iter()
-            .find_map(multipath)
-            .map(<[RouteNextHop]>::to_vec);
+        let hops = message.attributes.iter().find_map(multipath).map(<[RouteNextHop]>::to_vec);
         let Some(hops) = hops.filter(|_| v6) else {
             return Self::canonical(message).into_iter().collect();
         };
@@ -93,27 +89,16 @@ impl Route {
         // Link-down, dead and offload flags are findings of the moment; a request that carries the first two is
         // refused (fib_create_info in net/ipv4/fib_semantics.c).
         message.header.flags &= RouteFlags::Onlink;
-        let hops = message
-            .attributes
-            .iter()
-            .find_map(multipath)
-            .map(<[RouteNextHop]>::to_vec);
+        let hops = message.attributes.iter().find_map(multipath).map(<[RouteNextHop]>::to_vec);
         if let Some(hops) = hops {
             set_hops(&mut message, hops);
         }
-        message
-            .attributes
-            .retain(|a| !matches!(a, RouteAttribute::CacheInfo(_) | RouteAttribute::Uid(_)));
+        message.attributes.retain(|a| !matches!(a, RouteAttribute::CacheInfo(_) | RouteAttribute::Uid(_)));
         message.attributes.sort_by_key(Nla::kind);
         let key = key(&message)?;
         let mut identity = vec![0; message.buffer_len()];
         message.emit(&mut identity);
-        Some(Self {
-            message,
-            key,
-            identity,
-            dynamic,
-        })
+        Some(Self { message, key, identity, dynamic })
     }
 
     /// Reads back what [`Self::identity`] gave; none if it is no route.
@@ -148,24 +133,12 @@ impl Route {
 
     /// Preferred source address, if set.
     pub fn prefsrc(&self) -> Option<IpAddr> {
-        self.find(|a| {
-            if let RouteAttribute::PrefSource(ip) = a {
-                address(ip)
-            } else {
-                None
-            }
-        })
+        self.find(|a| if let RouteAttribute::PrefSource(ip) = a { address(ip) } else { None })
     }
 
     /// Nexthop object it refers to, if any.
     pub fn nexthop_id(&self) -> Option<u32> {
-        self.find(|a| {
-            if let RouteAttribute::NhId(id) = a {
-                Some(*id)
-            } else {
-                None
-            }
-        })
+        self.find(|a| if let RouteAttribute::NhId(id) = a { Some(*id) } else { None })
     }
 
     /// Its hops; empty for a route to nowhere.
@@ -181,13 +154,7 @@ impl Route {
                 })
                 .collect();
         }
-        let oif = self.find(|a| {
-            if let RouteAttribute::Oif(oif) = a {
-                Some(*oif)
-            } else {
-                None
-            }
-        });
+        let oif = self.find(|a| if let RouteAttribute::Oif(oif) = a { Some(*oif) } else { None });
         oif.map(|oif| Hop {
             oif,
             gateway: gateway(&self.message.attributes),
@@ -230,12 +197,7 @@ impl Route {
     pub fn rerouted(&self, mut to: impl FnMut(&Hop) -> u32) -> Self {
         let targets: Vec<u32> = self.hops().iter().map(&mut to).collect();
         let mut message = self.message.clone();
-        if let Some(hops) = message
-            .attributes
-            .iter()
-            .find_map(multipath)
-            .map(<[RouteNextHop]>::to_vec)
-        {
+        if let Some(hops) = message.attributes.iter().find_map(multipath).map(<[RouteNextHop]>::to_vec) {
             let mut merged: Vec<RouteNextHop> = Vec::with_capacity(hops.len());
             for (mut hop, oif) in hops.into_iter().zip(targets) {
                 hop.interface_index = oif;
@@ -252,13 +214,7 @@ impl Route {
                 }
             }
         }
-        Self::canonical(message).map_or_else(
-            || self.clone(),
-            |route| Self {
-                dynamic: self.dynamic,
-                ..route
-            },
-        )
+        Self::canonical(message).map_or_else(|| self.clone(), |route| Self { dynamic: self.dynamic, ..route })
     }
 
     /// Whether the kernel would call `other` a duplicate. IPv6 compares interface and gateway only
@@ -294,11 +250,7 @@ impl std::fmt::Display for Route {
 }
 
 fn multipath(attribute: &RouteAttribute) -> Option<&[RouteNextHop]> {
-    if let RouteAttribute::MultiPath(hops) = attribute {
-        Some(hops)
-    } else {
-        None
-    }
+    if let RouteAttribute::MultiPath(hops) = attribute { Some(hops) } else { None }
 }
 
 /// Puts hops into a message the way the kernel shows them: one hop of weight 1 as attributes of the route itself,
@@ -329,10 +281,7 @@ fn is_dynamic(message: &RouteMessage) -> bool {
     })
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the netlink crate's enums grow with the kernel"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the netlink crate's enums grow with the kernel")]
 fn key(message: &RouteMessage) -> Option<RouteKey> {
     let header = &message.header;
     let unspecified = match header.address_family {
@@ -363,10 +312,7 @@ fn key(message: &RouteMessage) -> Option<RouteKey> {
     })
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the netlink crate's enums grow with the kernel"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the netlink crate's enums grow with the kernel")]
 fn address(ip: &RouteAddress) -> Option<IpAddr> {
     match ip {
         RouteAddress::Inet(ip) => Some(IpAddr::V4(*ip)),
@@ -375,10 +321,7 @@ fn address(ip: &RouteAddress) -> Option<IpAddr> {
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the netlink crate's enums grow with the kernel"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the netlink crate's enums grow with the kernel")]
 fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {
     attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Gateway(ip) => address(ip),
