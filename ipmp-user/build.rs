@@ -25,12 +25,8 @@ fn main() -> Result<()> {
     let out = PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?).join("ipmp-ebpf");
     if let Some(ready) = env::var_os("IPMP_EBPF_OBJECT") {
         println!("cargo:rerun-if-changed={}", Path::new(&ready).display());
-        fs::copy(&ready, &out).with_context(|| {
-            format!(
-                "IPMP_EBPF_OBJECT={}: cannot be copied",
-                Path::new(&ready).display()
-            )
-        })?;
+        fs::copy(&ready, &out)
+            .with_context(|| format!("IPMP_EBPF_OBJECT={}: cannot be copied", Path::new(&ready).display()))?;
         return Ok(());
     }
     build(&out)
@@ -61,16 +57,8 @@ fn build(out: &Path) -> Result<()> {
         }
     }
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../ipmp-ebpf");
-    let package = Package {
-        name: "ipmp-ebpf",
-        root_dir: root,
-        ..Package::default()
-    };
+    let package = Package { name: "ipmp-ebpf", root_dir: root, ..Package::default() };
     aya_build::build_ebpf([package], Toolchain::Custom(toolchain))
         .context("the eBPF programs do not compile; `cargo xtask setup` arranges the tool chain")?;
-    if out.is_file() {
-        Ok(())
-    } else {
-        bail!("{} is missing after the eBPF build", out.display())
-    }
+    if out.is_file() { Ok(()) } else { bail!("{} is missing after the eBPF build", out.display()) }
 }

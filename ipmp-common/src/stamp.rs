@@ -37,11 +37,7 @@ pub const fn answered(stamp: &Stamp) -> bool {
 #[inline(always)]
 pub const fn on_reply(stamp: &Stamp, seq: u64) -> Step {
     if stamp.seq == seq {
-        if answered(stamp) {
-            Step::Duplicate
-        } else {
-            Step::First
-        }
+        if answered(stamp) { Step::Duplicate } else { Step::First }
     } else if stamp.seq > seq {
         Step::Overwritten
     } else {
@@ -67,22 +63,14 @@ mod tests {
     use super::*;
 
     const fn stamp(seq: u64, sent_ns: u64, received_ns: u64) -> Stamp {
-        Stamp {
-            seq,
-            sent_ns,
-            received_ns,
-        }
+        Stamp { seq, sent_ns, received_ns }
     }
 
     #[test]
     fn only_the_first_reply_counts() {
         assert_eq!(on_reply(&stamp(7, 100, 0), 7), Step::First);
         assert_eq!(on_reply(&stamp(7, 100, 150), 7), Step::Duplicate);
-        assert_eq!(
-            on_reply(&stamp(7, 0, 150), 7),
-            Step::Duplicate,
-            "no egress program"
-        );
+        assert_eq!(on_reply(&stamp(7, 0, 150), 7), Step::Duplicate, "no egress program");
     }
 
     #[test]

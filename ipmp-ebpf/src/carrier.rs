@@ -33,11 +33,7 @@ pub(crate) fn observe(device: *const u8, transition: Transition) {
     let Some(ifindex) = read::<u32>(device, NET_DEVICE_IFINDEX.load()) else {
         return;
     };
-    let key = CarrierKey {
-        netns_cookie: netns_cookie(device),
-        ifindex,
-        reserved: 0,
-    };
+    let key = CarrierKey { netns_cookie: netns_cookie(device), ifindex, reserved: 0 };
     if let Some(history) = maps::carrier(&key) {
         record(history, &key, transition);
     }

@@ -105,11 +105,7 @@ impl Record {
     #[inline(always)]
     pub(crate) fn slot(self, seq: u64) -> Slot {
         // SAFETY: the index is below the array's length.
-        Slot(unsafe {
-            (&raw mut (*self.0).stamps)
-                .cast::<Stamp>()
-                .add(seq as usize % STAMPS)
-        })
+        Slot(unsafe { (&raw mut (*self.0).stamps).cast::<Stamp>().add(seq as usize % STAMPS) })
     }
 
     #[inline(always)]

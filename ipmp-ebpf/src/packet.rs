@@ -66,12 +66,7 @@ impl Bytes for Skb<'_> {
         let mut bytes = [0; N];
         // SAFETY: the helper writes exactly N bytes to the buffer, or fails.
         let result = unsafe {
-            bpf_skb_load_bytes(
-                self.0.as_ptr().cast(),
-                offset as u32,
-                bytes.as_mut_ptr().cast(),
-                N as u32,
-            )
+            bpf_skb_load_bytes(self.0.as_ptr().cast(), offset as u32, bytes.as_mut_ptr().cast(), N as u32)
         };
         (result == 0).then_some(bytes)
     }

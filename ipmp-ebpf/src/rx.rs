@@ -49,11 +49,7 @@ fn record_reply(probe: &Probe, session: &Session, record: Record, count: Count) 
         Step::First => slot.answer(now),
         Step::Take => {
             slot.invalidate();
-            slot.publish(Stamp {
-                seq: probe.seq,
-                sent_ns: 0,
-                received_ns: now,
-            });
+            slot.publish(Stamp { seq: probe.seq, sent_ns: 0, received_ns: now });
         }
         Step::Duplicate => return count.add(|c| &mut c.duplicate),
         Step::Overwritten => return count.add(|c| &mut c.late),
@@ -64,12 +60,7 @@ fn record_reply(probe: &Probe, session: &Session, record: Record, count: Count) 
         count.add(|c| &mut c.late);
     }
     if session.flags & SESSION_NOTIFY != 0 && probe.seq % NOTIFY_EVERY == 1 {
-        let event = RingEvent {
-            kind: EVENT_REPLY,
-            subject: probe.session,
-            at_ns: now,
-            detail: probe.seq,
-        };
+        let event = RingEvent { kind: EVENT_REPLY, subject: probe.session, at_ns: now, detail: probe.seq };
         if !maps::report(&event) {
             count.add(|c| &mut c.ring_full);
         }

@@ -32,11 +32,7 @@ pub(crate) fn inspect<F: Frame>(frame: &F) {
             record.add_sent();
             // SAFETY: the helper has no preconditions.
             let now = unsafe { bpf_ktime_get_ns() };
-            slot.publish(Stamp {
-                seq: probe.seq,
-                sent_ns: now,
-                received_ns: 0,
-            });
+            slot.publish(Stamp { seq: probe.seq, sent_ns: now, received_ns: 0 });
             if let Some(count) = Count::of(ifindex) {
                 count.add(|c| &mut c.sent);
             }

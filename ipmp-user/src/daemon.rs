@@ -18,7 +18,9 @@ mod members;
 mod serve;
 mod start;
 
-use std::{collections::BTreeMap, future::pending, os::fd::RawFd, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    collections::BTreeMap, future::pending, os::fd::RawFd, path::PathBuf, process::ExitCode, sync::Arc,
+};
 
 use anyhow::{Context as _, Result};
 use ipmp_common::engine::{
@@ -135,7 +137,9 @@ impl Daemon {
                 Wake::Facts => {}
                 Wake::Outcome(outcome) => self.take_outcome(clock::now(), outcome),
                 Wake::Request(request) => self.serve(clock::now(), request),
-                Wake::Reload => tracing::warn!("SIGHUP: reloading is not possible yet; restart ipmpd instead"),
+                Wake::Reload => {
+                    tracing::warn!("SIGHUP: reloading is not possible yet; restart ipmpd instead")
+                }
                 Wake::Stop => return Ok(()),
             }
         }
@@ -178,7 +182,9 @@ impl Daemon {
 }
 
 /// Readiness of a source that may not exist.
-async fn readable(source: Option<&AsyncFd<RawFd>>) -> std::io::Result<tokio::io::unix::AsyncFdReadyGuard<'_, RawFd>> {
+async fn readable(
+    source: Option<&AsyncFd<RawFd>>,
+) -> std::io::Result<tokio::io::unix::AsyncFdReadyGuard<'_, RawFd>> {
     match source {
         Some(source) => source.readable().await,
         None => pending().await,

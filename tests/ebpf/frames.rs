@@ -14,10 +14,8 @@ pub(crate) const ICMP_ID: u16 = 0x1bad;
 
 /// Ours, then the target's.
 pub(crate) type Pair = (IpAddr, IpAddr);
-pub(crate) const V4: Pair = (
-    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9)),
-    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
-);
+pub(crate) const V4: Pair =
+    (IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9)), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
 pub(crate) const V6: Pair = (
     IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9)),
     IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1)),
@@ -52,11 +50,7 @@ fn frame((source, target): Pair, seq: u64) -> ProbeFrame {
 
 /// Our probe as it leaves.
 pub(crate) fn request(pair: Pair, seq: u64, macs: (Mac, Mac)) -> Vec<u8> {
-    let probe = ProbeFrame {
-        source_mac: macs.0,
-        target_mac: macs.1,
-        ..frame(pair, seq)
-    };
+    let probe = ProbeFrame { source_mac: macs.0, target_mac: macs.1, ..frame(pair, seq) };
     probe.build().expect("one family").to_vec()
 }
 

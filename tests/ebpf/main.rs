@@ -1,10 +1,6 @@
 //! Tier 4: the eBPF programs and the kernel room. Needs root; works in private namespaces only.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking, also in its helpers"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, also in its helpers")]
 
 mod carrier;
 mod frames;

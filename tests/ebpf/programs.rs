@@ -27,11 +27,7 @@ impl<'a> Bench<'a> {
     fn new(world: &'a World, ingress: &'static str) -> Self {
         let mut kernel = world.kernel();
         kernel.attach(LO, "lo");
-        Self {
-            world,
-            kernel,
-            ingress,
-        }
+        Self { world, kernel, ingress }
     }
 
     /// Arms the session anew; the programs' counters so far.
@@ -48,21 +44,13 @@ impl<'a> Bench<'a> {
     fn run(&self, name: &str, frame: &[u8], repeat: u32) -> (u32, u128) {
         // The descriptor alone decides what kind of program it is.
         let program = SchedClassifier::from_pin(self.world.pin(name)).expect("pinned");
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            repeat,
-            ..TestRunOptions::new()
-        };
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
         let result = program.test_run(options).expect("test run");
         (result.return_value, result.duration.as_nanos())
     }
 
     fn receive(&self, frame: &[u8]) {
-        let pass = if self.ingress == program::INGRESS {
-            TC_NEXT
-        } else {
-            XDP_PASS
-        };
+        let pass = if self.ingress == program::INGRESS { TC_NEXT } else { XDP_PASS };
         assert_eq!(self.run(self.ingress, frame, 1).0, pass, "never dropped");
     }
 
@@ -85,39 +73,17 @@ impl<'a> Bench<'a> {
             ..before
         };
         assert_eq!(self.counters(), sum, "{}: {what}", self.ingress);
-        let stamped = self
-            .kernel
-            .stamp(SESSION, 3)
-            .is_some_and(|stamp| stamp.received_ns != 0);
+        let stamped = self.kernel.stamp(SESSION, 3).is_some_and(|stamp| stamp.received_ns != 0);
         assert_eq!(stamped, grown.ours == 1, "{}: {what}: stamp", self.ingress);
-        assert_eq!(
-            self.kernel.evidence(SESSION).replies,
-            grown.ours,
-            "{}: {what}",
-            self.ingress
-        );
+        assert_eq!(self.kernel.evidence(SESSION).replies, grown.ours, "{}: {what}", self.ingress);
     }
 }
 
-const NOTHING: Counters = Counters {
-    seen: 0,
-    ours: 0,
-    foreign_id: 0,
-    malformed: 0,
-    duplicate: 0,
-    late: 0,
-    ring_full: 0,
-    sent: 0,
-};
+const NOTHING: Counters =
+    Counters { seen: 0, ours: 0, foreign_id: 0, malformed: 0, duplicate: 0, late: 0, ring_full: 0, sent: 0 };
 const OURS: Counters = Counters { ours: 1, ..NOTHING };
-const FOREIGN: Counters = Counters {
-    foreign_id: 1,
-    ..NOTHING
-};
-const MALFORMED: Counters = Counters {
-    malformed: 1,
-    ..NOTHING
-};
+const FOREIGN: Counters = Counters { foreign_id: 1, ..NOTHING };
+const MALFORMED: Counters = Counters { malformed: 1, ..NOTHING };
 
 /// At every hook that takes replies.
 fn at_each_hook(test: fn(&mut Bench<'_>)) {
@@ -154,10 +120,7 @@ fn evidence_must_be_ours() {
             let stranger: std::net::IpAddr = stranger.parse().expect("an address");
             let frames = [
                 ("session", reply_with(pair, 3, |p| p.session = 6)),
-                (
-                    "session out of range",
-                    reply_with(pair, 3, |p| p.session = u32::MAX),
-                ),
+                ("session out of range", reply_with(pair, 3, |p| p.session = u32::MAX)),
                 ("token", reply_with(pair, 3, |p| p.token = TOKEN + 1)),
                 ("identifier", reply_with(pair, 3, |p| p.icmp_id = ICMP_ID + 1)),
                 ("target", reply_with(pair, 3, |p| p.source = stranger)),
@@ -186,11 +149,7 @@ fn frames_cut_short_at_every_length_are_never_evidence() {
         for (pair, code_at) in [(V4, 35), (V6, 55)] {
             let frame = reply(pair, 3);
             // BPF_PROG_TEST_RUN wants an Ethernet header, and for tc a whole IP header behind it.
-            let first = if bench.ingress == program::INGRESS {
-                code_at - 1
-            } else {
-                15
-            };
+            let first = if bench.ingress == program::INGRESS { code_at - 1 } else { 15 };
             for len in first..frame.len() {
                 let grown = if len <= code_at { NOTHING } else { MALFORMED };
                 bench.expect(&format!("{len} bytes"), session(pair, LO), &frame[..len], grown);
@@ -230,10 +189,7 @@ fn the_first_reply_counts_and_duplicates_are_counted() {
         let start = now_ns();
         bench.receive(&reply(V4, 3));
         let first = bench.kernel.stamp(SESSION, 3).expect("stamped");
-        assert!(
-            first.sent_ns > 0 && first.sent_ns < start && first.received_ns >= start,
-            "{first:?}"
-        );
+        assert!(first.sent_ns > 0 && first.sent_ns < start && first.received_ns >= start, "{first:?}");
         bench.receive(&reply(V4, 3));
         assert_eq!(bench.kernel.stamp(SESSION, 3), Some(first));
         let after = bench.counters();
@@ -249,20 +205,12 @@ fn the_first_reply_counts_and_duplicates_are_counted() {
 #[test]
 fn late_replies_are_stamped_and_counted_and_overwritten_ones_only_counted() {
     at_each_hook(|bench| {
-        let before = bench.arm(Session {
-            late_after_ns: 0,
-            ..session(V4, LO)
-        });
+        let before = bench.arm(Session { late_after_ns: 0, ..session(V4, LO) });
         bench.send(V4, 3);
         bench.receive(&reply(V4, 3));
         let late = bench.counters();
         assert_eq!((late.ours - before.ours, late.late - before.late), (1, 1));
-        assert!(
-            bench
-                .kernel
-                .stamp(SESSION, 3)
-                .is_some_and(|stamp| stamp.received_ns != 0)
-        );
+        assert!(bench.kernel.stamp(SESSION, 3).is_some_and(|stamp| stamp.received_ns != 0));
 
         let newer = 3 + STAMPS as u64;
         bench.send(V4, newer);
@@ -286,10 +234,7 @@ fn arming_again_forgets_the_evidence_of_the_session_before() {
         let before = bench.counters();
         bench.receive(&reply(V6, 4));
         assert_eq!(bench.counters().foreign_id, before.foreign_id + 1);
-        bench.arm(Session {
-            token: 77,
-            ..session(V6, LO)
-        });
+        bench.arm(Session { token: 77, ..session(V6, LO) });
         assert_eq!(bench.kernel.stamp(SESSION, 3), None);
         assert_eq!(bench.kernel.evidence(SESSION).replies, 0);
     });
@@ -306,11 +251,7 @@ fn foreign_requests_are_not_stamped_at_egress() {
         assert_eq!(bench.kernel.stamp(SESSION, 3), None);
         bench.arm(session(V4, 2));
         bench.send(V4, 3);
-        assert_eq!(
-            bench.kernel.stamp(SESSION, 3),
-            None,
-            "another interface's session"
-        );
+        assert_eq!(bench.kernel.stamp(SESSION, 3), None, "another interface's session");
     });
 }
 
@@ -318,21 +259,13 @@ fn foreign_requests_are_not_stamped_at_egress() {
 fn one_reply_in_sixteen_wakes_the_daemon_of_a_session_with_notify() {
     at_each_hook(|bench| {
         while bench.kernel.next_event().is_some() {}
-        bench.arm(Session {
-            flags: SESSION_NOTIFY,
-            ..session(V4, LO)
-        });
+        bench.arm(Session { flags: SESSION_NOTIFY, ..session(V4, LO) });
         for seq in 1..=32 {
             bench.receive(&reply(V4, seq));
         }
         for seq in [1, 17] {
             let at_ns = bench.kernel.stamp(SESSION, seq).expect("stamped").received_ns;
-            let expected = RingEvent {
-                kind: EVENT_REPLY,
-                subject: SESSION.0,
-                at_ns,
-                detail: seq,
-            };
+            let expected = RingEvent { kind: EVENT_REPLY, subject: SESSION.0, at_ns, detail: seq };
             assert_eq!(bench.kernel.next_event(), Some(expected));
         }
         assert_eq!(bench.kernel.next_event(), None);
@@ -343,10 +276,7 @@ fn one_reply_in_sixteen_wakes_the_daemon_of_a_session_with_notify() {
 fn events_that_the_ring_has_no_room_for_are_counted() {
     world::run(|world| {
         let mut bench = Bench::new(world, program::XDP);
-        let before = bench.arm(Session {
-            flags: SESSION_NOTIFY,
-            ..session(V4, LO)
-        });
+        let before = bench.arm(Session { flags: SESSION_NOTIFY, ..session(V4, LO) });
         // A record takes 32 bytes of the ring with its header.
         let room = u64::from(ipmp_common::abi::EVENT_RING_BYTES) / 32;
         for number in 0..room + 2 {
@@ -354,11 +284,7 @@ fn events_that_the_ring_has_no_room_for_are_counted() {
         }
         let after = bench.counters();
         assert!(after.ring_full > before.ring_full, "{after:?}");
-        assert_eq!(
-            after.ours - before.ours,
-            room + 2,
-            "the map holds the facts all the same"
-        );
+        assert_eq!(after.ours - before.ours, room + 2, "the map holds the facts all the same");
     });
 }
 
@@ -372,17 +298,9 @@ fn cost_of_a_frame_is_reported() {
         tcp[23] = 6;
         for (what, name, frame) in [
             ("XDP, TCP frame", program::XDP, tcp.clone()),
-            (
-                "XDP, foreign echo reply",
-                program::XDP,
-                reply_with(V4, 3, |p| p.token = 1),
-            ),
+            ("XDP, foreign echo reply", program::XDP, reply_with(V4, 3, |p| p.token = 1)),
             ("XDP, our reply (duplicate)", program::XDP, reply(V4, 3)),
-            (
-                "tc ingress, our reply (duplicate)",
-                program::INGRESS,
-                reply(V4, 3),
-            ),
+            ("tc ingress, our reply (duplicate)", program::INGRESS, reply(V4, 3)),
             ("tc egress, TCP frame", program::EGRESS, tcp),
             ("tc egress, our probe", program::EGRESS, request(V4, 3, MACS)),
         ] {

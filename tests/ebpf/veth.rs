@@ -38,10 +38,7 @@ fn hardware_address(name: &str) -> Mac {
 impl<'a> Wire<'a> {
     pub(crate) fn new(world: &'a World) -> Self {
         let neighbour = world.neighbour();
-        sh(&format!(
-            "ip link add near type veth peer name far netns {}",
-            neighbour.path()
-        ));
+        sh(&format!("ip link add near type veth peer name far netns {}", neighbour.path()));
         let configure = |name: &str, v4: IpAddr, v6: IpAddr| {
             sh(&format!("ip link set {name} up"));
             sh(&format!("ip addr add {v4}/24 dev {name}"));
@@ -51,14 +48,8 @@ impl<'a> Wire<'a> {
         let near = configure("near", V4.0, V6.0);
         let far = neighbour.inside(|| configure("far", V4.1, V6.1));
         let ifindex = nix::net::if_::if_nametoindex("near").expect("near");
-        until("both ends are up", || {
-            sh("ip -o link show near").contains("LOWER_UP").then_some(())
-        });
-        Self {
-            neighbour,
-            ifindex,
-            macs: (near, far),
-        }
+        until("both ends are up", || sh("ip -o link show near").contains("LOWER_UP").then_some(()));
+        Self { neighbour, ifindex, macs: (near, far) }
     }
 
     pub(crate) fn far<T>(&self, work: impl FnOnce() -> T) -> T {
@@ -103,15 +94,11 @@ impl<'a> Wire<'a> {
             kernel.stamp(SESSION, 1).filter(|stamp| stamp.received_ns != 0)
         });
         assert!(before_ns <= stamp.sent_ns, "{before_ns} {stamp:?}");
-        assert!(
-            stamp.received_ns > before_ns && stamp.received_ns <= now_ns(),
-            "{stamp:?}"
-        );
+        assert!(stamp.received_ns > before_ns && stamp.received_ns <= now_ns(), "{stamp:?}");
         let totals = kernel.evidence(SESSION);
         assert_eq!((totals.sent, totals.replies), (1, 1));
-        let by_kernel = kernel
-            .rungs(self.ifindex)
-            .is_some_and(|rungs| rungs.departure != DepartureRung::UserSpace);
+        let by_kernel =
+            kernel.rungs(self.ifindex).is_some_and(|rungs| rungs.departure != DepartureRung::UserSpace);
         assert!(!by_kernel || stamp.sent_ns < stamp.received_ns, "{stamp:?}");
     }
 }
@@ -123,18 +110,11 @@ fn a_neighbours_answer_is_stamped_by_native_xdp_after_its_departure_by_tc() {
         let mut kernel = world.kernel();
         let rungs = kernel.attach(wire.ifindex, "near");
         assert_eq!(rungs.reply, ReplyRung::XdpNative, "{:?}", rungs.reply_refused);
-        assert!(
-            rungs.departure != DepartureRung::UserSpace,
-            "{:?}",
-            rungs.departure_refused
-        );
+        assert!(rungs.departure != DepartureRung::UserSpace, "{:?}", rungs.departure_refused);
         wire.round_trip(&mut kernel, V4);
         wire.round_trip(&mut kernel, V6);
         kernel.release();
-        assert!(
-            !sh("ip -o link show near").contains("xdp"),
-            "release leaves nothing behind"
-        );
+        assert!(!sh("ip -o link show near").contains("xdp"), "release leaves nothing behind");
         assert!(!world.pin(map::SESSION).exists());
     });
 }
@@ -157,10 +137,7 @@ fn a_foreign_xdp_program_is_never_replaced() {
         let best_left = if no_tcx { ReplyRung::Socket } else { ReplyRung::Tcx };
         assert_eq!(rungs.reply, best_left, "{:?}", rungs.reply_refused);
         assert!(
-            rungs
-                .reply_refused
-                .iter()
-                .any(|refused| refused.reason.contains("never replaced")),
+            rungs.reply_refused.iter().any(|refused| refused.reason.contains("never replaced")),
             "{:?}",
             rungs.reply_refused
         );
@@ -184,10 +161,7 @@ fn a_restart_adopts_links_and_counters_without_detaching() {
         drop(first);
         let link = world.pin(&format!("ipmp_xdp_if{}", wire.ifindex));
         assert!(link.exists());
-        assert!(
-            sh("ip -o link show near").contains("xdp"),
-            "it stays attached without a daemon"
-        );
+        assert!(sh("ip -o link show near").contains("xdp"), "it stays attached without a daemon");
         let identity = link_id(&link);
 
         let mut second = world.kernel();
@@ -219,9 +193,7 @@ fn a_stale_pin_is_replaced() {
         // The interface goes, and another comes under the same number.
         let (ifindex, path) = (wire.ifindex, wire.neighbour.path());
         sh("ip link del near");
-        sh(&format!(
-            "ip link add near index {ifindex} type veth peer name far netns {path}"
-        ));
+        sh(&format!("ip link add near index {ifindex} type veth peer name far netns {path}"));
         let mut second = world.kernel();
         let rungs = second.attach(ifindex, "near");
         assert_eq!(rungs.reply, ReplyRung::XdpNative, "{:?}", rungs.reply_refused);
@@ -234,10 +206,7 @@ fn a_stale_pin_is_replaced() {
 fn without_bpf_a_packet_socket_gives_the_evidence() {
     world::run(|world| {
         let wire = Wire::new(world);
-        let options = KernelOptions {
-            bpf: false,
-            ..KernelOptions::new(world.pin_dir())
-        };
+        let options = KernelOptions { bpf: false, ..KernelOptions::new(world.pin_dir()) };
         let mut kernel = Kernel::open(&options);
         let rungs = kernel.attach(wire.ifindex, "near");
         assert_eq!(rungs.reply, ReplyRung::Socket);
@@ -262,30 +231,20 @@ fn pinned_maps_show_their_field_names() {
         let mut kernel = world.kernel();
         kernel.attach(wire.ifindex, "near");
         wire.round_trip(&mut kernel, V4);
-        for (name, field) in [
-            (map::SESSION, "late_after_ns"),
-            (map::COUNTER, "foreign_id"),
-            (map::CARRIER, "netns_cookie"),
-        ] {
+        for (name, field) in
+            [(map::SESSION, "late_after_ns"), (map::COUNTER, "foreign_id"), (map::CARRIER, "netns_cookie")]
+        {
             let dump = sh(&format!("bpftool map dump pinned {}", world.pin(name).display()));
             assert!(dump.contains(field), "{name}: {dump}");
         }
         let key = SESSION.0.to_le_bytes().map(|byte| byte.to_string()).join(" ");
         let evidence = world.pin(map::EVIDENCE);
-        let found = sh(&format!(
-            "bpftool map lookup pinned {} key {key}",
-            evidence.display()
-        ));
+        let found = sh(&format!("bpftool map lookup pinned {} key {key}", evidence.display()));
         assert!(found.contains("received_ns"), "{found}");
         let pins = world.pin(program::XDP);
         let names = fs::read_dir(pins.parent().expect("the directory")).expect("readable");
         let names: Vec<_> = names.map(|entry| entry.expect("an entry").file_name()).collect();
-        assert!(
-            names
-                .iter()
-                .all(|name| name.to_string_lossy().starts_with("ipmp_")),
-            "{names:?}"
-        );
+        assert!(names.iter().all(|name| name.to_string_lossy().starts_with("ipmp_")), "{names:?}");
         assert!(names.len() >= 10, "{names:?}");
         kernel.release();
     });

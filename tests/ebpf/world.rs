@@ -35,18 +35,9 @@ pub(crate) fn run(test: impl FnOnce(&World) + Send + 'static) {
         .name(name)
         .spawn(move || {
             unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).expect("new namespaces");
-            mount(
-                None::<&str>,
-                "/",
-                None::<&str>,
-                MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-                None::<&str>,
-            )
-            .expect("private mounts");
-            let world = World {
-                dir: tempfile::tempdir().expect("a directory"),
-                here: namespace(),
-            };
+            mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+                .expect("private mounts");
+            let world = World { dir: tempfile::tempdir().expect("a directory"), here: namespace() };
             test(&world);
         })
         .expect("a thread")
@@ -74,9 +65,7 @@ impl World {
 
     /// Where a map, program or link is pinned.
     pub(crate) fn pin(&self, name: &str) -> PathBuf {
-        self.pin_dir()
-            .join(format!("v{}", ipmp_common::abi::ABI_VERSION))
-            .join(name)
+        self.pin_dir().join(format!("v{}", ipmp_common::abi::ABI_VERSION)).join(name)
     }
 
     /// Another network namespace.
@@ -117,11 +106,7 @@ pub(crate) fn sh(line: &str) -> String {
         .stdin(Stdio::null())
         .output()
         .unwrap_or_else(|error| panic!("{line}: {error}"));
-    assert!(
-        output.status.success(),
-        "{line}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 

@@ -96,29 +96,13 @@ fn table(cable: &Figures, path: &Figures) -> Result<String> {
         writeln!(text, "| {what} | {} | {} |", show(median), show(worst)).context("writing to a string")
     };
     row("carrier loss: its evidence → announced", &cable.announced, &in_ms)?;
-    row(
-        "carrier loss: port down → announced",
-        &cable.act_announced,
-        &in_ms,
-    )?;
-    row(
-        "carrier loss: longest gap seen by the neighbour",
-        &cable.gap,
-        &in_ms,
-    )?;
-    row(
-        "cable back: longest gap seen by the neighbour",
-        &cable.gap_back,
-        &in_ms,
-    )?;
+    row("carrier loss: port down → announced", &cable.act_announced, &in_ms)?;
+    row("carrier loss: longest gap seen by the neighbour", &cable.gap, &in_ms)?;
+    row("cable back: longest gap seen by the neighbour", &cable.gap_back, &in_ms)?;
     row("path cut → decided", &path.decided, &of_fdt)?;
     row("path cut → announced", &path.act_announced, &of_fdt)?;
     row("path cut: longest gap seen by the neighbour", &path.gap, &in_ms)?;
-    row(
-        "path mended: longest gap seen by the neighbour",
-        &path.gap_back,
-        &in_ms,
-    )?;
+    row("path mended: longest gap seen by the neighbour", &path.gap_back, &in_ms)?;
     Ok(text)
 }
 

@@ -28,10 +28,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 fn play(stage: Stage, started: Instant) -> Result<()> {
     introduce(&stage)?;
-    for (number, act) in [Act::Pull, Act::Plug, Act::Cut, Act::Mend]
-        .into_iter()
-        .enumerate()
-    {
+    for (number, act) in [Act::Pull, Act::Plug, Act::Cut, Act::Mend].into_iter().enumerate() {
         let scene = stage.play(act)?;
         println!("\n{}. {}", number + 1, timeline::Text(&scene));
     }
@@ -39,10 +36,7 @@ fn play(stage: Stage, started: Instant) -> Result<()> {
         Ok(reports) => reports,
         Err(error) => bail!("THE CONNECTION DID NOT SURVIVE: {error:#}"),
     };
-    println!(
-        "\nThe connection survived: {} numbered messages went to and fro, none missing.",
-        tcp.messages
-    );
+    println!("\nThe connection survived: {} numbered messages went to and fro, none missing.", tcp.messages);
     for (family, seen) in [("IPv4", ipv4), ("IPv6", ipv6)] {
         println!(
             "{family} pings: {} lost of {}; longest gap {}.",

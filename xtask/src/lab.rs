@@ -45,10 +45,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         return down();
     }
     let bin_dir = stage::prepare("the lab", options.built, &["lab", "--built"])?;
-    ensure!(
-        !stands(),
-        "a lab stands already; remove it first: cargo xtask lab --down"
-    );
+    ensure!(!stands(), "a lab stands already; remove it first: cargo xtask lab --down");
     if let Err(error) = up(&bin_dir) {
         down()?;
         return stage::end(Err(error));
@@ -68,10 +65,7 @@ fn namespaces() -> Vec<String> {
 }
 
 fn files(bin_dir: &Path) -> Files {
-    Files {
-        bin_dir: bin_dir.to_path_buf(),
-        dir: PathBuf::from(DIR),
-    }
+    Files { bin_dir: bin_dir.to_path_buf(), dir: PathBuf::from(DIR) }
 }
 
 fn pid_file() -> PathBuf {
@@ -81,19 +75,11 @@ fn pid_file() -> PathBuf {
 fn up(bin_dir: &Path) -> Result<()> {
     let files = files(bin_dir);
     fs::create_dir_all(&files.dir).with_context(|| format!("creating {DIR}"))?;
-    let lab = Lab::new(&Shape {
-        data_members: 2,
-        keep_as: Some(PREFIX.to_owned()),
-        ..Shape::default()
-    })?;
+    let lab = Lab::new(&Shape { data_members: 2, keep_as: Some(PREFIX.to_owned()), ..Shape::default() })?;
     let config = Config::active_active(stage::FDT.as_millis() as u64);
     fs::write(files.config(), config.to_string()).context("writing ipmpd.toml")?;
     // A group of its own: the terminal's Ctrl-C is not meant for it.
-    let mut daemon = files
-        .daemon_command(&lab.host)?
-        .process_group(0)
-        .spawn()
-        .context("starting ipmpd")?;
+    let mut daemon = files.daemon_command(&lab.host)?.process_group(0).spawn().context("starting ipmpd")?;
     fs::write(pid_file(), daemon.id().to_string()).context("noting ipmpd's process id")?;
     wait::until("ipmpd reports a healthy group", || {
         if let Some(status) = daemon.try_wait()? {
@@ -126,10 +112,8 @@ fn end_daemon() -> Result<()> {
     let Ok(text) = fs::read_to_string(pid_file()) else {
         return Ok(());
     };
-    let pid: i32 = text
-        .trim()
-        .parse()
-        .with_context(|| format!("{} holds no process id", pid_file().display()))?;
+    let pid: i32 =
+        text.trim().parse().with_context(|| format!("{} holds no process id", pid_file().display()))?;
     let is_ours = || {
         fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
             let line = String::from_utf8_lossy(&line);

@@ -80,9 +80,7 @@ impl Scene {
 
 /// A time in an event.
 pub(crate) fn time(event: &Value, name: &str) -> Result<u64> {
-    event[name]
-        .as_u64()
-        .with_context(|| format!("the event has no {name}: {event}"))
+    event[name].as_u64().with_context(|| format!("the event has no {name}: {event}"))
 }
 
 /// The neighbour's pings and its connection; dropped before the daemon and the lab.
@@ -117,10 +115,7 @@ pub(crate) fn prepare(why: &str, built: bool, arguments: &[&str]) -> Result<Path
 impl Stage {
     /// Builds the lab, starts the daemon and the traffic.
     pub(crate) fn open(bin_dir: PathBuf) -> Result<Self> {
-        let lab = Lab::new(&Shape {
-            data_members: 2,
-            ..Shape::default()
-        })?;
+        let lab = Lab::new(&Shape { data_members: 2, ..Shape::default() })?;
         let daemon = start_daemon(&lab, &bin_dir)?;
         let neighbour = Neighbour {
             pings: [
@@ -129,12 +124,7 @@ impl Stage {
             ],
             tcp: Session::start(&lab.host, lab.peer(), data(0, false), MESSAGE_INTERVAL)?,
         };
-        let stage = Self {
-            neighbour,
-            daemon,
-            lab,
-            bin_dir,
-        };
+        let stage = Self { neighbour, daemon, lab, bin_dir };
         stage.wait_flow()?;
         Ok(stage)
     }
@@ -146,20 +136,10 @@ impl Stage {
 
     /// A fresh daemon instead of the old one, while the traffic goes on. The new one has not seen any link flap.
     pub(crate) fn renew_daemon(self) -> Result<Self> {
-        let Self {
-            neighbour,
-            daemon,
-            lab,
-            bin_dir,
-        } = self;
+        let Self { neighbour, daemon, lab, bin_dir } = self;
         drop(daemon);
         let daemon = start_daemon(&lab, &bin_dir)?;
-        Ok(Self {
-            neighbour,
-            daemon,
-            lab,
-            bin_dir,
-        })
+        Ok(Self { neighbour, daemon, lab, bin_dir })
     }
 
     /// Does something to the first NIC and watches until the addresses are where they belong and traffic flows.
@@ -170,29 +150,20 @@ impl Stage {
             Act::Cut => self.lab.cut(0),
             Act::Mend => self.lab.mend(0),
         }?;
-        let (kind, to) = if act.breaks() {
-            ("failed", OTHER)
-        } else {
-            ("repaired", HOME)
-        };
-        let verdict = self
-            .daemon
-            .wait_event(&format!("{HOME} {kind}"), at_ns, |event| {
-                event["kind"] == kind && event["interface"] == HOME
-            })?;
+        let (kind, to) = if act.breaks() { ("failed", OTHER) } else { ("repaired", HOME) };
+        let verdict = self.daemon.wait_event(&format!("{HOME} {kind}"), at_ns, |event| {
+            event["kind"] == kind && event["interface"] == HOME
+        })?;
         let moves = [data(0, false), data(0, true)]
             .iter()
             .map(|address| {
                 let prefix = format!("{address}/");
-                self.daemon
-                    .wait_event(&format!("{address} moved to {to}"), at_ns, |event| {
-                        event["kind"] == "moved"
-                            && event["interface"] == to
-                            && event["announced_ns"].is_u64()
-                            && event["address"]
-                                .as_str()
-                                .is_some_and(|moved| moved.starts_with(&prefix))
-                    })
+                self.daemon.wait_event(&format!("{address} moved to {to}"), at_ns, |event| {
+                    event["kind"] == "moved"
+                        && event["interface"] == to
+                        && event["announced_ns"].is_u64()
+                        && event["address"].as_str().is_some_and(|moved| moved.starts_with(&prefix))
+                })
             })
             .collect::<Result<Vec<_>>>()?;
         if !act.breaks() {
@@ -205,11 +176,7 @@ impl Stage {
             at_ns,
             verdict,
             moves,
-            pings: self
-                .neighbour
-                .pings
-                .each_ref()
-                .map(|ping| ping.report(at_ns, until_ns)),
+            pings: self.neighbour.pings.each_ref().map(|ping| ping.report(at_ns, until_ns)),
             tcp: self.neighbour.tcp.report(at_ns, until_ns),
         })
     }
@@ -219,10 +186,7 @@ impl Stage {
     /// # Errors
     /// When the connection did not survive, or a message was lost.
     pub(crate) fn close(self) -> Result<([PingReport; 2], TcpReport)> {
-        let Neighbour {
-            pings: [ipv4, ipv6],
-            tcp,
-        } = self.neighbour;
+        let Neighbour { pings: [ipv4, ipv6], tcp } = self.neighbour;
         let carried = tcp.finish()?;
         Ok(([ipv4.finish()?, ipv6.finish()?], carried))
     }
@@ -230,11 +194,7 @@ impl Stage {
     fn wait_flow(&self) -> Result<()> {
         let answered = || {
             let [ipv4, ipv6] = &self.neighbour.pings;
-            [
-                ipv4.answered(),
-                ipv6.answered(),
-                self.neighbour.tcp.answered() as usize,
-            ]
+            [ipv4.answered(), ipv6.answered(), self.neighbour.tcp.answered() as usize]
         };
         let before = answered();
         wait::until("the neighbour's pings and messages go on", || {

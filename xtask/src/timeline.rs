@@ -38,16 +38,8 @@ impl fmt::Display for Text<'_> {
             _ => String::new(),
         };
         line(f, decided, "decided", &format!("{HOME} {word}: {reason}{share}"))?;
-        let (from, to) = if scene.act.breaks() {
-            (HOME, OTHER)
-        } else {
-            (OTHER, HOME)
-        };
-        let addresses: Vec<&str> = scene
-            .moves
-            .iter()
-            .filter_map(|event| event["address"].as_str())
-            .collect();
+        let (from, to) = if scene.act.breaks() { (HOME, OTHER) } else { (OTHER, HOME) };
+        let addresses: Vec<&str> = scene.moves.iter().filter_map(|event| event["address"].as_str()).collect();
         let text = format!("{from} → {to}: {}", addresses.join(", "));
         line(f, scene.moved_ns("applied_ns").ok(), "applied", &text)?;
         line(
@@ -65,11 +57,7 @@ impl fmt::Display for Text<'_> {
             )?;
         }
         let pause = milliseconds(scene.tcp.longest_gap);
-        write!(
-            f,
-            "   the neighbour  TCP: {} messages answered, longest pause {pause}",
-            scene.tcp.messages
-        )
+        write!(f, "   the neighbour  TCP: {} messages answered, longest pause {pause}", scene.tcp.messages)
     }
 }
 

@@ -6,9 +6,7 @@ pub fn internet_checksum(parts: &[&[u8]]) -> u16 {
     let mut sum: u64 = 0;
     for part in parts {
         let (words, rest) = part.as_chunks::<2>();
-        sum = words
-            .iter()
-            .fold(sum, |sum, word| sum + u64::from(u16::from_be_bytes(*word)));
+        sum = words.iter().fold(sum, |sum, word| sum + u64::from(u16::from_be_bytes(*word)));
         if let [last] = rest {
             sum += u64::from(u16::from_be_bytes([*last, 0]));
         }

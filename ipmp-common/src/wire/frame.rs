@@ -13,10 +13,7 @@ pub struct Frame<const N: usize> {
 
 impl<const N: usize> Frame<N> {
     pub(super) const fn new() -> Self {
-        Self {
-            bytes: [0; N],
-            len: 0,
-        }
+        Self { bytes: [0; N], len: 0 }
     }
 
     /// Appends `part`. What does not fit is left out: capacities are constants that the tests cover.

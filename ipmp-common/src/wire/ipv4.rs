@@ -24,10 +24,7 @@ pub(super) fn locate<B: Bytes + ?Sized>(frame: &B, at: usize) -> Option<Located>
         return None;
     }
     let total = usize::from(u16::from_be_bytes([h[2], h[3]]));
-    Some(Located {
-        at: at + header_len,
-        len: total.checked_sub(header_len)?,
-    })
+    Some(Located { at: at + header_len, len: total.checked_sub(header_len)? })
 }
 
 /// Source and destination of the datagram at `at`, mapped.

@@ -14,10 +14,7 @@ pub(super) fn locate<B: Bytes + ?Sized>(frame: &B, at: usize) -> Option<Located>
     if h[6] != NEXT_HEADER_ICMPV6 || h[0] >> 4 != 6 {
         return None;
     }
-    Some(Located {
-        at: at + HEADER_LEN,
-        len: usize::from(u16::from_be_bytes([h[4], h[5]])),
-    })
+    Some(Located { at: at + HEADER_LEN, len: usize::from(u16::from_be_bytes([h[4], h[5]])) })
 }
 
 /// Source and destination of the packet at `at`.

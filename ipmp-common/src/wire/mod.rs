@@ -5,10 +5,7 @@
 //! access), tc (direct access, then a helper call) and user space (a slice) run the very same code.
 //! Builders fill a [`Frame`] of fixed capacity and are used by user space only.
 
-#![expect(
-    clippy::inline_always,
-    reason = "the BPF verifier follows frame pointers best within one function"
-)]
+#![expect(clippy::inline_always, reason = "the BPF verifier follows frame pointers best within one function")]
 
 mod arp;
 mod bytes;

@@ -151,25 +151,7 @@ fn message<B: Bytes + ?Sized>(
         return Err(Rejected::Foreign);
     }
     let m: [u8; MESSAGE_LEN] = frame.load(found.at).ok_or(Rejected::Malformed)?;
-    let [
-        _,
-        _,
-        _,
-        _,
-        i0,
-        i1,
-        s0,
-        s1,
-        m0,
-        m1,
-        m2,
-        m3,
-        n0,
-        n1,
-        n2,
-        n3,
-        rest @ ..,
-    ] = m;
+    let [_, _, _, _, i0, i1, s0, s1, m0, m1, m2, m3, n0, n1, n2, n3, rest @ ..] = m;
     if u32::from_ne_bytes([m0, m1, m2, m3]) != u32::from_ne_bytes(MAGIC) {
         return Err(Rejected::Foreign);
     }

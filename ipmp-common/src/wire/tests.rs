@@ -6,10 +6,8 @@ use proptest::{arbitrary::any, collection::vec, prop_assert_eq, proptest, sample
 use super::*;
 use crate::abi::Session;
 
-const V4: (IpAddr, IpAddr) = (
-    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9)),
-    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
-);
+const V4: (IpAddr, IpAddr) =
+    (IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9)), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
 const V6: (IpAddr, IpAddr) = (
     IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9)),
     IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1)),
@@ -66,11 +64,7 @@ fn what_is_built_is_recognised_with_up_to_two_tags() {
                 let probe = recognise(tagged(&frame, tags).as_slice(), kind).unwrap();
                 assert_eq!(probe.seq, 0x0005_0000_0003);
                 assert_eq!(probe.session, 7);
-                let ours = session(if kind == Kind::Request {
-                    addresses
-                } else {
-                    swapped(addresses)
-                });
+                let ours = session(if kind == Kind::Request { addresses } else { swapped(addresses) });
                 assert!(probe.belongs_to(&ours, 3, kind), "{kind:?} {tags} tags");
             }
             let three = tagged(&frame, 3);
@@ -102,22 +96,13 @@ fn every_field_of_the_session_must_match() {
         Session { token: 0, ..right },
         Session { icmp_id: 1, ..right },
         Session { family: 6, ..right },
-        Session {
-            target: other,
-            ..right
-        },
-        Session {
-            source: other,
-            ..right
-        },
+        Session { target: other, ..right },
+        Session { source: other, ..right },
     ] {
         assert!(!probe.belongs_to(&wrong, 3, Kind::Reply), "{wrong:?}");
     }
     let unarmed = Probe { token: 0, ..probe };
-    assert!(
-        !unarmed.belongs_to(&Session { token: 0, ..right }, 3, Kind::Reply),
-        "token 0 matches nothing"
-    );
+    assert!(!unarmed.belongs_to(&Session { token: 0, ..right }, 3, Kind::Reply), "token 0 matches nothing");
 }
 
 #[test]
@@ -125,23 +110,12 @@ fn truncation_at_every_length_is_told_apart_by_what_was_still_readable() {
     for (addresses, code_at) in [(V4, 35), (V6, 55)] {
         let frame = probe_frame(addresses).build_as(Kind::Reply).unwrap();
         for len in 0..frame.len() {
-            let expected = if len <= code_at {
-                Rejected::Other
-            } else {
-                Rejected::Malformed
-            };
-            assert_eq!(
-                recognise(&frame[..len], Kind::Reply),
-                Err(expected),
-                "{len} bytes"
-            );
+            let expected = if len <= code_at { Rejected::Other } else { Rejected::Malformed };
+            assert_eq!(recognise(&frame[..len], Kind::Reply), Err(expected), "{len} bytes");
         }
         let mut padded = frame.to_vec();
         padded.resize(128, 0);
-        assert!(
-            recognise(padded.as_slice(), Kind::Reply).is_ok(),
-            "padding is no fault"
-        );
+        assert!(recognise(padded.as_slice(), Kind::Reply).is_ok(), "padding is no fault");
     }
 }
 
@@ -160,11 +134,7 @@ fn ipv4_options_are_skipped_and_fragments_rejected() {
     }
     let mut short = frame;
     short[14] = 0x44;
-    assert_eq!(
-        recognise(short.as_slice(), Kind::Reply),
-        Err(Rejected::Other),
-        "header of 16 bytes"
-    );
+    assert_eq!(recognise(short.as_slice(), Kind::Reply), Err(Rejected::Other), "header of 16 bytes");
 }
 
 #[test]
@@ -176,18 +146,10 @@ fn foreign_and_contradictory_messages_are_told_apart() {
         recognise(changed.as_slice(), Kind::Reply)
     };
     assert_eq!(change(42, b'X'), Err(Rejected::Foreign), "magic");
-    assert_eq!(
-        change(17, 20 + 8 + 56),
-        Err(Rejected::Foreign),
-        "an ordinary ping's length"
-    );
+    assert_eq!(change(17, 20 + 8 + 56), Err(Rejected::Foreign), "an ordinary ping's length");
     assert_eq!(change(35, 1), Err(Rejected::Malformed), "code");
     assert_eq!(change(41, 4), Err(Rejected::Malformed), "sequence number");
-    assert_eq!(
-        change(17, 20 + 7),
-        Err(Rejected::Malformed),
-        "length below the header's"
-    );
+    assert_eq!(change(17, 20 + 7), Err(Rejected::Malformed), "length below the header's");
 }
 
 #[test]
@@ -211,11 +173,7 @@ fn icmpv6_sum(frame: &[u8]) -> u16 {
 fn checksum_follows_the_example_of_rfc_1071() {
     let sum = internet_checksum(&[&[0x00, 0x01, 0xf2, 0x03], &[0xf4, 0xf5, 0xf6, 0xf7]]);
     assert_eq!(sum, !0xddf2);
-    assert_eq!(
-        internet_checksum(&[&[0xff]]),
-        0x00ff,
-        "an odd byte counts as the upper one"
-    );
+    assert_eq!(internet_checksum(&[&[0xff]]), 0x00ff, "an odd byte counts as the upper one");
     assert_eq!(internet_checksum(&[]), 0xffff);
 }
 

@@ -5,10 +5,7 @@ const MAC: [u8; 6] = [2, 0, 0, 0, 0, 7];
 #[test]
 fn arp_announcement_names_the_address_as_sender_and_target() {
     let frame = gratuitous_arp(MAC, Ipv4Addr::new(10, 0, 0, 10));
-    assert_eq!(
-        frame[..14],
-        [255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 7, 8, 6]
-    );
+    assert_eq!(frame[..14], [255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 7, 8, 6]);
     assert_eq!(frame[20..22], [0, 1], "a request");
     assert_eq!(frame[22..32], [2, 0, 0, 0, 0, 7, 10, 0, 0, 10]);
     assert_eq!(frame[32..42], [0, 0, 0, 0, 0, 0, 10, 0, 0, 10]);

@@ -135,9 +135,8 @@ impl Daemon {
 
     /// Addresses or routes changed; perhaps not by us.
     pub(super) fn note_foreign_change(&mut self, now: Timestamp, ifindex: Option<u32>) {
-        let ours = ifindex.is_none_or(|ifindex| {
-            self.members.iter().any(|member| member.ifindex == Some(ifindex))
-        });
+        let ours =
+            ifindex.is_none_or(|ifindex| self.members.iter().any(|member| member.ifindex == Some(ifindex)));
         if ours {
             let soonest = self.reassert.last + REASSERT_INTERVAL;
             self.reassert.due.get_or_insert((now + REASSERT_DELAY).max(soonest));

@@ -250,7 +250,10 @@ impl Daemon {
         {
             known.unseen_departures += 1;
             if known.unseen_departures == BLIND_EGRESS {
-                tracing::warn!(?session, "probes no longer pass the egress program; judging by the send call");
+                tracing::warn!(
+                    ?session,
+                    "probes no longer pass the egress program; judging by the send call"
+                );
             }
             return Event::ProbeNotSent { session, seq, cause: NotSent::NeverLeft };
         }

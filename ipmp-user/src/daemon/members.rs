@@ -83,7 +83,12 @@ impl MemberIo {
         self.rungs = Some(rungs);
         self.link = link_up(link);
         self.carrier_downs = link.carrier_down_count;
-        Event::InterfacePresent(Presence { member: self.id, ifindex: link.ifindex, link_up: self.link, adopted })
+        Event::InterfacePresent(Presence {
+            member: self.id,
+            ifindex: link.ifindex,
+            link_up: self.link,
+            adopted,
+        })
     }
 
     /// News from `RTM_NEWLINK`. The kernel's count of carrier losses shows flaps that were over before the

@@ -71,8 +71,12 @@ impl Daemon {
 /// in.mpathd's words where it has some.
 fn refused(interface: &str, refusal: engine::Refusal) -> Refusal {
     let (code, why) = match refusal {
-        engine::Refusal::NoSuchMember => (RefusalCode::NotFound, "is in no group: `ipmp status` lists the interfaces"),
-        engine::Refusal::AlreadyOffline => (RefusalCode::Refused, "is already offline: `ipmp online` undoes it"),
+        engine::Refusal::NoSuchMember => {
+            (RefusalCode::NotFound, "is in no group: `ipmp status` lists the interfaces")
+        }
+        engine::Refusal::AlreadyOffline => {
+            (RefusalCode::Refused, "is already offline: `ipmp online` undoes it")
+        }
         engine::Refusal::NotOffline => (RefusalCode::Refused, "is not offline: nothing to do"),
         engine::Refusal::LastFunctioning => (
             RefusalCode::Refused,

@@ -94,7 +94,8 @@ impl Daemon {
 
     /// What the loop will wait on.
     pub(super) fn sources(&self) -> Result<Sources> {
-        let ring = self.kernel.ring_fd().map(|fd| readable(fd.as_raw_fd()).context("cannot wait for kernel events"));
+        let ring =
+            self.kernel.ring_fd().map(|fd| readable(fd.as_raw_fd()).context("cannot wait for kernel events"));
         Ok(Sources {
             alarm: readable(Alarm::new()?).context("cannot wait for the timer")?,
             netlink: readable(self.monitor.as_raw_fd()).context("cannot wait for netlink")?,

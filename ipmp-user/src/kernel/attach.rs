@@ -15,12 +15,7 @@ use super::{
 };
 
 /// Every hook that an interface may have a link at.
-const HOOKS: [Hook; 4] = [
-    Hook::XdpNative,
-    Hook::TcxIngress,
-    Hook::XdpGeneric,
-    Hook::TcxEgress,
-];
+const HOOKS: [Hook; 4] = [Hook::XdpNative, Hook::TcxIngress, Hook::XdpGeneric, Hook::TcxEgress];
 
 /// The links of one interface; the pins keep them attached when these descriptors are closed.
 #[derive(Default)]

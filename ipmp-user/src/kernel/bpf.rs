@@ -34,11 +34,7 @@ impl Bpf {
         let mut loaded = Loaded::new(pins)?;
         let evidence = Mapped::new(loaded.evidence_fd()).map_err(|error| explain(&error))?;
         for number in 0..MAX_SESSIONS {
-            if loaded
-                .sessions
-                .get(&number, 0)
-                .is_ok_and(|Plain(session)| session.token != 0)
-            {
+            if loaded.sessions.get(&number, 0).is_ok_and(|Plain(session)| session.token != 0) {
                 loaded
                     .sessions
                     .set(number, Plain(Session::default()), 0)
@@ -87,11 +83,7 @@ impl Bpf {
 
     pub(super) fn counters(&self, ifindex: u32) -> Option<Counters> {
         let per_cpu = self.loaded.counters.get(&ifindex, 0).ok()?;
-        Some(
-            per_cpu
-                .iter()
-                .fold(Counters::default(), |sum, Plain(cpu)| add(sum, cpu)),
-        )
+        Some(per_cpu.iter().fold(Counters::default(), |sum, Plain(cpu)| add(sum, cpu)))
     }
 
     pub(super) fn arm_carrier(&mut self, key: CarrierKey, history: Carrier) {
@@ -122,10 +114,7 @@ impl Bpf {
 
     /// Disarms what belongs to an interface.
     pub(super) fn forget(&mut self, key: CarrierKey) {
-        let gone = [
-            self.loaded.counters.remove(&key.ifindex),
-            self.loaded.carriers.remove(&Plain(key)),
-        ];
+        let gone = [self.loaded.counters.remove(&key.ifindex), self.loaded.carriers.remove(&Plain(key))];
         for error in gone.into_iter().filter_map(Result::err) {
             tracing::debug!(ifindex = key.ifindex, %error, "was not armed");
         }

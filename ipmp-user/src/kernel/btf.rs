@@ -101,11 +101,7 @@ impl<'a> Types<'a> {
             index.push(at);
             at += record_len(types, at)?;
         }
-        Some(Self {
-            records: types,
-            strings,
-            index,
-        })
+        Some(Self { records: types, strings, index })
     }
 
     fn header(&self, at: usize) -> Option<Header> {
@@ -128,8 +124,7 @@ impl<'a> Types<'a> {
     /// Offset in bytes of `field` in `struct name`, also inside anonymous members.
     fn field_offset(&self, name: &str, field: &str) -> Option<u32> {
         let structure = self.index.iter().copied().find(|&at| {
-            self.header(at)
-                .is_some_and(|h| h.kind == STRUCT && h.members > 0 && self.is_named(h.name, name))
+            self.header(at).is_some_and(|h| h.kind == STRUCT && h.members > 0 && self.is_named(h.name, name))
         })?;
         self.search(structure, field, 0).map(|bits| bits / 8)
     }
@@ -150,9 +145,7 @@ impl<'a> Types<'a> {
             if !self.is_named(name, "") {
                 return None;
             }
-            let inner = *self
-                .index
-                .get((u32_at(self.records, member + 4)? as usize).checked_sub(1)?)?;
+            let inner = *self.index.get((u32_at(self.records, member + 4)? as usize).checked_sub(1)?)?;
             Some(offset + self.search(inner, field, depth + 1)?)
         })
     }

@@ -45,11 +45,7 @@ impl Schedule {
     }
 
     fn polled(&mut self, now_ns: u64, members: usize) {
-        let wanted = if now_ns < self.fast_until_ns {
-            FAST_INTERVAL_NS
-        } else {
-            INTERVAL_NS
-        };
+        let wanted = if now_ns < self.fast_until_ns { FAST_INTERVAL_NS } else { INTERVAL_NS };
         let least = members as u64 * (1_000_000_000 / MAX_POLLS_PER_SECOND);
         self.next_ns = now_ns.saturating_add(wanted.max(least));
     }
@@ -74,11 +70,7 @@ impl Poller {
     pub(super) fn add(&mut self, ifindex: u32, name: &str) -> io::Result<bool> {
         let up = self.link_up(name)?;
         self.remove(ifindex);
-        self.members.push(Polled {
-            ifindex,
-            name: name.to_owned(),
-            up,
-        });
+        self.members.push(Polled { ifindex, name: name.to_owned(), up });
         Ok(up)
     }
 
@@ -105,11 +97,7 @@ impl Poller {
             match self.link_up(&member.name) {
                 Ok(up) if up != member.up => {
                     member.up = up;
-                    changes.push(CarrierChange {
-                        ifindex: member.ifindex,
-                        up,
-                        at_ns: now_ns,
-                    });
+                    changes.push(CarrierChange { ifindex: member.ifindex, up, at_ns: now_ns });
                 }
                 Ok(_) => {}
                 // It was renamed, or it is gone and netlink is about to say so.
@@ -168,9 +156,7 @@ fn rename(member: &mut Polled) {
     // SAFETY: the buffer has the size that the function demands.
     let found = unsafe { libc::if_indextoname(member.ifindex, buffer.as_mut_ptr().cast()) };
     if !found.is_null()
-        && let Some(name) = CStr::from_bytes_until_nul(&buffer)
-            .ok()
-            .and_then(|name| name.to_str().ok())
+        && let Some(name) = CStr::from_bytes_until_nul(&buffer).ok().and_then(|name| name.to_str().ok())
     {
         name.clone_into(&mut member.name);
     }

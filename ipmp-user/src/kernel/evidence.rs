@@ -40,14 +40,7 @@ impl Mapped {
     pub(super) fn new(map: BorrowedFd<'_>) -> io::Result<Self> {
         // SAFETY: a new mapping at an address of the kernel's choice; the map is at least this long.
         let base = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                Self::BYTES,
-                libc::PROT_READ,
-                libc::MAP_SHARED,
-                map.as_raw_fd(),
-                0,
-            )
+            libc::mmap(ptr::null_mut(), Self::BYTES, libc::PROT_READ, libc::MAP_SHARED, map.as_raw_fd(), 0)
         };
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
@@ -65,30 +58,17 @@ impl Mapped {
     pub(super) fn stamp(&self, session: u32, seq: u64) -> Option<Stamp> {
         let record = self.record(session)?;
         // SAFETY: the index is below the array's length.
-        let slot = unsafe {
-            (&raw const (*record).stamps)
-                .cast::<Stamp>()
-                .add(seq as usize % STAMPS)
-        };
+        let slot = unsafe { (&raw const (*record).stamps).cast::<Stamp>().add(seq as usize % STAMPS) };
         // SAFETY: mapped memory that the kernel writes in whole words; aligned, as array values are.
         let read = |field: *const u64| unsafe { ptr::read_volatile(field) };
         // SAFETY: field addresses inside the mapping, as above.
-        let (at_seq, at_sent, at_received) = unsafe {
-            (
-                &raw const (*slot).seq,
-                &raw const (*slot).sent_ns,
-                &raw const (*slot).received_ns,
-            )
-        };
+        let (at_seq, at_sent, at_received) =
+            unsafe { (&raw const (*slot).seq, &raw const (*slot).sent_ns, &raw const (*slot).received_ns) };
         if read(at_seq) != seq {
             return None;
         }
         fence(Ordering::Acquire);
-        let mut found = Stamp {
-            seq,
-            sent_ns: read(at_sent),
-            received_ns: read(at_received),
-        };
+        let mut found = Stamp { seq, sent_ns: read(at_sent), received_ns: read(at_received) };
         fence(Ordering::Acquire);
         if read(at_seq) != seq {
             return None;
@@ -135,11 +115,8 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn arm(&mut self, number: u32, session: Session) {
-        let entry = Entry {
-            session,
-            totals: Totals::default(),
-            stamps: Box::new([Stamp::default(); STAMPS]),
-        };
+        let entry =
+            Entry { session, totals: Totals::default(), stamps: Box::new([Stamp::default(); STAMPS]) };
         self.entries.insert(number, entry);
     }
 
@@ -149,17 +126,11 @@ impl Table {
 
     pub(super) fn stamp(&self, number: u32, seq: u64) -> Option<Stamp> {
         let entry = self.entries.get(&number)?;
-        entry
-            .stamps
-            .get(slot(seq))
-            .copied()
-            .filter(|stamp| stamp.seq == seq)
+        entry.stamps.get(slot(seq)).copied().filter(|stamp| stamp.seq == seq)
     }
 
     pub(super) fn totals(&self, number: u32) -> Totals {
-        self.entries
-            .get(&number)
-            .map_or_else(Totals::default, |entry| entry.totals)
+        self.entries.get(&number).map_or_else(Totals::default, |entry| entry.totals)
     }
 
     /// A probe left when the send call returned.
@@ -172,11 +143,7 @@ impl Table {
         };
         match stamp::on_departure(stamp, seq) {
             Step::First | Step::Take => {
-                *stamp = Stamp {
-                    seq,
-                    sent_ns: at_ns,
-                    received_ns: 0,
-                };
+                *stamp = Stamp { seq, sent_ns: at_ns, received_ns: 0 };
             }
             // Its reply was drained first.
             Step::Duplicate if stamp.sent_ns == 0 => stamp.sent_ns = at_ns,
@@ -219,16 +186,8 @@ pub(super) fn merge(kernel: Option<Stamp>, own: Option<Stamp>) -> Option<Stamp> 
     match (kernel, own) {
         (Some(kernel), Some(own)) => Some(Stamp {
             seq: kernel.seq,
-            sent_ns: if kernel.sent_ns == 0 {
-                own.sent_ns
-            } else {
-                kernel.sent_ns
-            },
-            received_ns: if kernel.received_ns == 0 {
-                own.received_ns
-            } else {
-                kernel.received_ns
-            },
+            sent_ns: if kernel.sent_ns == 0 { own.sent_ns } else { kernel.sent_ns },
+            received_ns: if kernel.received_ns == 0 { own.received_ns } else { kernel.received_ns },
         }),
         (kernel, own) => kernel.or(own),
     }

@@ -59,9 +59,7 @@ impl Loaded {
             tracing::debug!(%error, "no kernel type information");
             Offsets::UNKNOWN
         });
-        let mut ebpf = loader(pins, &offsets)
-            .load(OBJECT)
-            .map_err(|error| refusal(&error))?;
+        let mut ebpf = loader(pins, &offsets).load(OBJECT).map_err(|error| refusal(&error))?;
         let maps = |error: MapError| refusal(&error);
         let evidence = take(&mut ebpf, map::EVIDENCE)?;
         let evidence_fd = if let aya::maps::Map::Array(data) = &evidence {
@@ -90,12 +88,7 @@ impl Loaded {
 
     /// The loaded program `name`, or why the kernel refused it. Loaded and pinned at the first call.
     pub(super) fn program(&mut self, name: &'static str, pins: &Pins) -> Result<&OwnedFd, &str> {
-        let Self {
-            outcomes,
-            programs,
-            offsets,
-            ..
-        } = self;
+        let Self { outcomes, programs, offsets, .. } = self;
         outcomes
             .entry(name)
             .or_insert_with(|| {
@@ -175,13 +168,7 @@ fn loader<'a>(pins: &Pins, offsets: &'a Offsets) -> EbpfLoader<'a> {
         .override_global(rodata::NET_DEVICE_NET, &offsets.device_net, true)
         .override_global(rodata::NET_DEVICE_STATE, &offsets.device_state, true)
         .override_global(rodata::NET_COOKIE, &offsets.namespace_cookie, true);
-    for name in [
-        map::SESSION,
-        map::EVIDENCE,
-        map::COUNTER,
-        map::CARRIER,
-        map::EVENTS,
-    ] {
+    for name in [map::SESSION, map::EVIDENCE, map::COUNTER, map::CARRIER, map::EVENTS] {
         if let Some(path) = pins.path(name) {
             loader.map_pin_path(name, path);
         }
@@ -190,12 +177,8 @@ fn loader<'a>(pins: &Pins, offsets: &'a Offsets) -> EbpfLoader<'a> {
 }
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, String> {
-    ebpf.take_map(name).ok_or_else(|| {
-        format!(
-            "map {name}: missing from the embedded object (ABI {})",
-            abi::ABI_VERSION
-        )
-    })
+    ebpf.take_map(name)
+        .ok_or_else(|| format!("map {name}: missing from the embedded object (ABI {})", abi::ABI_VERSION))
 }
 
 fn carrier_function(name: &str) -> &'static str {
@@ -206,10 +189,7 @@ fn carrier_function(name: &str) -> &'static str {
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "aya's list of program types grows; ours are these four"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "aya's list of program types grows; ours are these four")]
 fn load(programs: &mut Ebpf, name: &str, offsets: &Offsets) -> Result<OwnedFd, String> {
     let program = programs
         .program_mut(name)
@@ -234,11 +214,7 @@ fn load(programs: &mut Ebpf, name: &str, offsets: &Offsets) -> Result<OwnedFd, S
 /// The innermost cause as the kernel put it, with what it takes if that is a privilege. A verifier's log goes
 /// to the debug log only.
 fn refusal(error: &(dyn std::error::Error + 'static)) -> String {
-    if let Some(ProgramError::LoadError {
-        verifier_log,
-        io_error,
-    }) = error.downcast_ref()
-    {
+    if let Some(ProgramError::LoadError { verifier_log, io_error }) = error.downcast_ref() {
         let log = verifier_log.to_string();
         tracing::debug!(%log, "verifier");
         // The verifier answers EACCES or EINVAL; its last lines are statistics.
@@ -258,9 +234,7 @@ fn refusal(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// Lines that the verifier writes at the end of any log.
 fn is_statistics(line: &str) -> bool {
-    ["processed ", "verification time ", "stack depth "]
-        .iter()
-        .any(|start| line.starts_with(start))
+    ["processed ", "verification time ", "stack depth "].iter().any(|start| line.starts_with(start))
         || line.trim().is_empty()
 }
 

@@ -48,10 +48,7 @@ pub struct KernelOptions {
 impl KernelOptions {
     /// All that the kernel permits, pinned below `pin_dir`.
     pub fn new(pin_dir: impl Into<PathBuf>) -> Self {
-        Self {
-            pin_dir: pin_dir.into(),
-            bpf: true,
-        }
+        Self { pin_dir: pin_dir.into(), bpf: true }
     }
 }
 
@@ -106,17 +103,9 @@ impl Kernel {
     /// [`Kernel::complaints`] says why.
     pub fn open(options: &KernelOptions) -> Self {
         let mut complaints = Vec::new();
-        let (pins, unpinned) = if options.bpf {
-            Pins::open(&options.pin_dir)
-        } else {
-            (Pins::none(), None)
-        };
+        let (pins, unpinned) = if options.bpf { Pins::open(&options.pin_dir) } else { (Pins::none(), None) };
         complaints.extend(unpinned.map(|reason| format!("nothing is pinned: {reason}")));
-        let opened = if options.bpf {
-            Bpf::open(&pins)
-        } else {
-            Err("it was not asked for".to_owned())
-        };
+        let opened = if options.bpf { Bpf::open(&pins) } else { Err("it was not asked for".to_owned()) };
         let mut bpf = match opened {
             Ok(bpf) => Some(bpf),
             Err(reason) => {
@@ -180,12 +169,7 @@ impl Kernel {
             carrier,
             carrier_refused,
         };
-        let member = Member {
-            name: name.to_owned(),
-            rungs: rungs.clone(),
-            links,
-            socket,
-        };
+        let member = Member { name: name.to_owned(), rungs: rungs.clone(), links, socket };
         self.members.insert(ifindex, member);
         rungs
     }
@@ -211,11 +195,7 @@ impl Kernel {
         if let Some(bpf) = &mut self.bpf {
             let history = Carrier {
                 up: u32::from(link.unwrap_or(true)),
-                source: if rung == CarrierRung::Poll {
-                    CARRIER_BY_POLL
-                } else {
-                    0
-                },
+                source: if rung == CarrierRung::Poll { CARRIER_BY_POLL } else { 0 },
                 ..Carrier::default()
             };
             bpf.arm_carrier(key, history);
@@ -246,11 +226,7 @@ impl Kernel {
     }
 
     const fn carrier_key(&self, ifindex: u32) -> CarrierKey {
-        CarrierKey {
-            netns_cookie: self.netns_cookie,
-            ifindex,
-            reserved: 0,
-        }
+        CarrierKey { netns_cookie: self.netns_cookie, ifindex, reserved: 0 }
     }
 
     fn detach_from_memory(&mut self, ifindex: u32) -> Option<Member> {
@@ -302,10 +278,7 @@ impl Kernel {
 
     /// The sums of a session.
     pub fn evidence(&self, SessionId(number): SessionId) -> Totals {
-        let kernel = self
-            .bpf
-            .as_ref()
-            .map_or_else(Totals::default, |bpf| bpf.evidence.totals(number));
+        let kernel = self.bpf.as_ref().map_or_else(Totals::default, |bpf| bpf.evidence.totals(number));
         let own = self.own.totals(number);
         Totals {
             sent: kernel.sent.max(own.sent),
@@ -345,9 +318,7 @@ impl Kernel {
 
     /// The packet sockets of the lowest rung, by ifindex; readable when [`Kernel::drain`] has something to do.
     pub fn socket_fds(&self) -> impl Iterator<Item = (u32, BorrowedFd<'_>)> {
-        self.members
-            .iter()
-            .filter_map(|(ifindex, member)| Some((*ifindex, member.socket.as_ref()?.as_fd())))
+        self.members.iter().filter_map(|(ifindex, member)| Some((*ifindex, member.socket.as_ref()?.as_fd())))
     }
 
     /// Takes in the replies that wait on packet sockets. To be called on each wake before judging.

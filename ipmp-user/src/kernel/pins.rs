@@ -28,10 +28,7 @@ pub(super) struct Pins {
 impl Pins {
     /// No pins at all.
     pub(super) const fn none() -> Self {
-        Self {
-            dir: None,
-            mounted: None,
-        }
+        Self { dir: None, mounted: None }
     }
 
     /// Prepares the directory below `root`. The second value says why there are no pins.
@@ -40,10 +37,7 @@ impl Pins {
         let prepared = bpffs::prepare(root).and_then(|mounted| fs::create_dir_all(&dir).map(|()| mounted));
         match prepared {
             Ok(mounted) => {
-                let pins = Self {
-                    dir: Some(dir),
-                    mounted: mounted.then(|| root.to_owned()),
-                };
+                let pins = Self { dir: Some(dir), mounted: mounted.then(|| root.to_owned()) };
                 (pins, None)
             }
             Err(error) => (Self::none(), Some(at(&dir, &error))),
@@ -84,11 +78,7 @@ impl Pins {
         let name = link_name(ifindex, hook);
         let link = sys::get(&self.path(&name)?).ok()?;
         let usable = sys::link_is_on(link.as_fd(), ifindex, hook).and_then(|ours| {
-            if ours {
-                sys::link_update(link.as_fd(), program).map(|()| true)
-            } else {
-                Ok(false)
-            }
+            if ours { sys::link_update(link.as_fd(), program).map(|()| true) } else { Ok(false) }
         });
         match usable {
             Ok(true) => Some(link),

@@ -69,10 +69,7 @@ pub struct Refused {
 
 impl Refused {
     pub(super) fn new(rung: &impl fmt::Display, reason: impl Into<String>) -> Self {
-        Self {
-            rung: rung.to_string(),
-            reason: reason.into(),
-        }
+        Self { rung: rung.to_string(), reason: reason.into() }
     }
 }
 

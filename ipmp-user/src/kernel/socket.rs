@@ -74,10 +74,7 @@ impl ReplySocket {
         // SAFETY: the kernel just returned this descriptor to us.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         let mut filter = FILTER;
-        let program = libc::sock_fprog {
-            len: filter.len() as u16,
-            filter: filter.as_mut_ptr(),
-        };
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
         set_option(&fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)?;
         if let Err(error) = set_option(&fd, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, &1_i32) {
             tracing::debug!(%error, "outgoing frames are seen too, and rejected by their addresses");
@@ -95,12 +92,8 @@ impl ReplySocket {
         let mut control = cmsg_space!(TimeSpec);
         for _ in 0..MAX_DRAIN {
             let mut parts = [IoSliceMut::new(&mut buffer)];
-            let received = recvmsg::<()>(
-                self.fd.as_raw_fd(),
-                &mut parts,
-                Some(&mut control),
-                MsgFlags::MSG_DONTWAIT,
-            );
+            let received =
+                recvmsg::<()>(self.fd.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_DONTWAIT);
             let (len, time) = match received {
                 Ok(message) => {
                     let time = message.cmsgs()?.find_map(|control| {
@@ -154,11 +147,7 @@ fn set_option<T>(fd: &OwnedFd, level: libc::c_int, name: libc::c_int, value: &T)
             size_of::<T>() as libc::socklen_t,
         )
     };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn bind(fd: &OwnedFd, ifindex: u32) -> io::Result<()> {
@@ -175,9 +164,5 @@ fn bind(fd: &OwnedFd, ifindex: u32) -> io::Result<()> {
             size_of::<libc::sockaddr_ll>() as libc::socklen_t,
         )
     };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -99,19 +99,9 @@ impl Attr {
 /// Pointers inside `attr` are valid for what `command` does with them.
 unsafe fn bpf(command: libc::c_long, attr: &mut Attr) -> io::Result<i32> {
     // SAFETY: the attribute is as large as said; its contents are the caller's contract.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_mut(attr),
-            size_of::<Attr>(),
-        )
-    };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result as i32)
-    }
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<Attr>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
 }
 
 fn owned(fd: i32) -> OwnedFd {

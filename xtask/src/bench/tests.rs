@@ -20,13 +20,7 @@ fn the_table_shows_shares_of_the_detection_time() -> Result<()> {
         gap_back: vec![MS; 3],
     };
     let text = table(&figures(), &figures())?;
-    assert!(
-        text.contains("| 3 cuts each, failure detection time 100 ms |"),
-        "{text}"
-    );
-    assert!(
-        text.contains("| path cut → decided | 0.75 × FDT | 0.80 × FDT |"),
-        "{text}"
-    );
+    assert!(text.contains("| 3 cuts each, failure detection time 100 ms |"), "{text}");
+    assert!(text.contains("| path cut → decided | 0.75 × FDT | 0.80 × FDT |"), "{text}");
     Ok(())
 }

@@ -4,11 +4,7 @@ use serde_json::json;
 use super::*;
 
 fn scene(act: Act) -> Scene {
-    let ping = PingReport {
-        sent: 200,
-        lost: 71,
-        longest_gap: Duration::from_micros(72_500),
-    };
+    let ping = PingReport { sent: 200, lost: 71, longest_gap: Duration::from_micros(72_500) };
     Scene {
         act,
         at_ns: 1_000_000_000,
@@ -21,10 +17,7 @@ fn scene(act: Act) -> Scene {
             json!({"address": "2001:db8::1/64", "applied_ns": 1_071_250_000, "announced_ns": 1_071_400_000}),
         ],
         pings: [ping, ping],
-        tcp: TcpReport {
-            messages: 40,
-            longest_gap: Duration::from_millis(210),
-        },
+        tcp: TcpReport { messages: 40, longest_gap: Duration::from_millis(210) },
     }
 }
 

@@ -4,10 +4,7 @@ use super::*;
 fn sample() -> Vec<u8> {
     let strings = b"\0net_device\0state\0ifindex\0u64\0";
     let name = |text: &str| {
-        strings
-            .windows(text.len())
-            .position(|window| window == text.as_bytes())
-            .map_or(0, |at| at as u32)
+        strings.windows(text.len()).position(|window| window == text.as_bytes()).map_or(0, |at| at as u32)
     };
     let types: Vec<u32> = [
         // 1: u64
@@ -17,26 +14,10 @@ fn sample() -> Vec<u8> {
         // 3: union { struct 2; }
         &[0, UNION << 24 | 1, 8, 0, 2, 0],
         // 4: struct net_device
-        &[
-            name("net_device"),
-            STRUCT << 24 | 2,
-            24,
-            0,
-            3,
-            64,
-            name("ifindex"),
-            1,
-            128,
-        ],
+        &[name("net_device"), STRUCT << 24 | 2, 24, 0, 3, 64, name("ifindex"), 1, 128],
     ]
     .concat();
-    let words = [
-        24,
-        0,
-        types.len() as u32 * 4,
-        types.len() as u32 * 4,
-        strings.len() as u32,
-    ];
+    let words = [24, 0, types.len() as u32 * 4, types.len() as u32 * 4, strings.len() as u32];
     let mut data = MAGIC.to_ne_bytes().to_vec();
     data.extend([1, 0]);
     data.extend(words.iter().chain(&types).flat_map(|word| word.to_ne_bytes()));

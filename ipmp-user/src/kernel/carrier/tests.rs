@@ -10,11 +10,7 @@ fn polls_every_ten_milliseconds_and_every_millisecond_after_a_link_event() {
     schedule.link_event(1_000);
     assert_eq!(schedule.next_ns, 1_000 + FAST_INTERVAL_NS);
     schedule.polled(FAST_FOR_NS, 2);
-    assert_eq!(
-        schedule.next_ns,
-        FAST_FOR_NS + FAST_INTERVAL_NS,
-        "the last fast poll"
-    );
+    assert_eq!(schedule.next_ns, FAST_FOR_NS + FAST_INTERVAL_NS, "the last fast poll");
     schedule.polled(FAST_FOR_NS + 1_000, 2);
     assert_eq!(schedule.next_ns, FAST_FOR_NS + 1_000 + INTERVAL_NS);
 }
@@ -24,10 +20,7 @@ fn many_members_are_polled_less_often() {
     let mut schedule = Schedule::default();
     schedule.link_event(0);
     schedule.polled(0, 1_000);
-    assert_eq!(
-        schedule.next_ns, 100_000_000,
-        "1,000 members at 10,000 polls a second"
-    );
+    assert_eq!(schedule.next_ns, 100_000_000, "1,000 members at 10,000 polls a second");
 }
 
 #[test]

@@ -28,9 +28,7 @@ impl<'a> Placement<'a> {
             wanted.members.iter().map(|m| (m.ifindex, m.member)).collect();
         for placed in &wanted.data {
             // An absent interface has no number now; its routes keep the old one until it is back.
-            let old = base
-                .original(placed.address.addr())
-                .and_then(|o| base.ifindex_of(&o.home));
+            let old = base.original(placed.address.addr()).and_then(|o| base.ifindex_of(&o.home));
             if let Some(old) = old {
                 members.entry(old).or_insert(placed.home);
             }
@@ -52,20 +50,14 @@ impl<'a> Placement<'a> {
     /// carrier lost the kernel would still choose them (`linkdown`), and the traffic would vanish.
     pub fn demotes(&self, route: &Route) -> bool {
         let unusable = |hop: &Hop| {
-            self.members
-                .get(&hop.oif)
-                .is_some_and(|member| self.wanted.unusable.contains(member))
+            self.members.get(&hop.oif).is_some_and(|member| self.wanted.unusable.contains(member))
         };
         self.moves(route) && route.hops().iter().all(unusable)
     }
 
     /// The route as it should be under this placement. Under the home placement it is the route itself.
     pub fn place(&self, route: &Route) -> Route {
-        if self.moves(route) {
-            route.rerouted(|hop| self.target(route, hop))
-        } else {
-            route.clone()
-        }
+        if self.moves(route) { route.rerouted(|hop| self.target(route, hop)) } else { route.clone() }
     }
 
     fn target(&self, route: &Route, hop: &Hop) -> u32 {
@@ -84,10 +76,7 @@ impl<'a> Placement<'a> {
                 || (route.key().dst.prefix_len() > 0 && on_link(route.key().dst.addr()))
         };
         let same_family = |p: &&PlacedAddress| Family::of(p.address.addr()) == route.family();
-        let followed = homed()
-            .find(near)
-            .or_else(|| homed().find(same_family))
-            .or_else(|| homed().next());
+        let followed = homed().find(near).or_else(|| homed().find(same_family)).or_else(|| homed().next());
         match followed {
             Some(placed) => self.wanted.ifindex(placed.on).unwrap_or(hop.oif),
             None if self.wanted.unusable.contains(&member) => self.refuge(member).unwrap_or(hop.oif),
