@@ -111,6 +111,12 @@ fn an_unresolved_neighbour_is_a_loss() {
     lab.wire.ports[0].refuses = Some(NotSent::Unresolved);
     lab.run(ms(742));
     assert_eq!(losses_told(&lab), Some(5));
+    let fifth = lab
+        .events
+        .iter()
+        .filter(|(_, event)| matches!(event, Event::ProbeNotSent { cause: NotSent::Unresolved, .. }))
+        .nth(4);
+    assert_eq!(lab.records(Kind::Failed)[0].decided_at, fifth.map(|(at, _)| *at), "known at once");
 }
 
 #[test]
