@@ -48,7 +48,8 @@ pub struct GroupConfig {
     pub targets: Vec<IpAddr>,
     /// What to do when every member fails at once.
     pub on_group_failure: OnGroupFailure,
-    /// How long after start and after link-up losses are not yet counted (ended by an answer).
+    /// How long after an interface appeared losses are not yet counted (ended by an answer). Not after a link-up:
+    /// a member whose link was down has failed already, and needs answers, whatever it loses.
     pub quiet_period: Nanos,
     /// In the order of the file; this order breaks ties.
     pub interfaces: Vec<InterfaceConfig>,

@@ -19,7 +19,7 @@ use super::{
     event::NotSent,
     ids::SessionId,
     rng::Rng,
-    rtt::RttEstimate,
+    target::Target,
     time::{Nanos, Timestamp},
 };
 
@@ -36,38 +36,6 @@ pub const SLOTS_PER_FDT: u64 = 7;
 pub const MAX_ACTIVE_TARGETS: usize = 5;
 /// Probes remembered; the kernel keeps as many stamps for each single target.
 const MEMORY: usize = 64;
-
-/// One target of this detector.
-#[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub(super) session: SessionId,
-    pub(super) address: IpAddr,
-    next_seq: u64,
-    rtt: RttEstimate,
-    pub(super) rtt_kernel: Option<Nanos>,
-    pub(super) rtt_daemon: Option<Nanos>,
-    pub(super) sent: u64,
-    pub(super) acked: u64,
-    pub(super) lost: u64,
-    pub(super) unsent: u64,
-}
-
-impl Target {
-    pub(super) const fn new(session: SessionId, address: IpAddr) -> Self {
-        Self {
-            session,
-            address,
-            next_seq: 1,
-            rtt: RttEstimate::unknown(),
-            rtt_kernel: None,
-            rtt_daemon: None,
-            sent: 0,
-            acked: 0,
-            lost: 0,
-            unsent: 0,
-        }
-    }
-}
 
 /// One probe and what became of it.
 #[derive(Clone, Debug)]

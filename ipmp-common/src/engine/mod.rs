@@ -4,7 +4,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `time`, `ids`, `config`, `event`, `action`, `reason`, `snapshot` | the vocabulary |
-//! | `detector`, `rtt` | one member, one family: what became of each probe |
+//! | `detector`, `target`, `rtt` | one member, one family: what became of each probe |
 //! | `member`, `group` | what is known, and the states that follow |
 //! | `facts` | events are written down |
 //! | `judge` | timers, failure and repair verdicts |
@@ -33,6 +33,7 @@ mod rng;
 mod rtt;
 mod sessions;
 pub mod snapshot;
+mod target;
 pub mod time;
 mod timer;
 

@@ -49,6 +49,9 @@ impl Engine {
         group.epoch = epoch;
         group.addresses.clone_from(&placement.data);
         group.sent = Some(sent);
+        // One story for each address, also if placements are never answered.
+        let overtaken: BTreeSet<ipnet::IpNet> = moves.iter().map(|entry| entry.address.address).collect();
+        group.moves.retain(|entry| !overtaken.contains(&entry.address.address));
         group.moves.extend(moves);
         self.actions.push_back(Action::SetPlacement(placement));
     }
@@ -77,19 +80,13 @@ impl Engine {
             .collect()
     }
 
+    /// Moves that a later placement overtook are no longer among the open ones: they never took place.
     pub(super) fn applied(&mut self, now: Timestamp, applied: &Applied) {
         let Applied { group: id, epoch, applied_at, announced_at, changes: _ } = *applied;
         let Some(group) = self.group_mut(id) else { return };
         let (done, open): (Vec<Move>, Vec<Move>) =
             core::mem::take(&mut group.moves).into_iter().partition(|entry| entry.epoch <= epoch);
         group.moves = open;
-        // A move that was overtaken by a later placement never took place.
-        let places: BTreeSet<(ipnet::IpNet, MemberId)> =
-            group.addresses.iter().map(|placed| (placed.address, placed.on)).collect();
-        let done: Vec<Move> = done
-            .into_iter()
-            .filter(|entry| places.contains(&(entry.address.address, entry.address.on)))
-            .collect();
         let first = epoch == 1 && done.is_empty();
         let announced: Vec<PlacedAddress> =
             if first { group.addresses.clone() } else { done.iter().map(|entry| entry.address).collect() };

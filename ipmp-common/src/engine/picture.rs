@@ -4,10 +4,11 @@ use alloc::vec::Vec;
 
 use super::{
     core_loop::Engine,
-    detector::{Detector, Target},
+    detector::Detector,
     group::Group,
     member::Member,
     snapshot::{AddressSnapshot, GroupSnapshot, GroupState, MemberSnapshot, Snapshot, TargetSnapshot},
+    target::Target,
     time::Timestamp,
 };
 

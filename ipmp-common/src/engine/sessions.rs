@@ -6,10 +6,11 @@ use core::net::{IpAddr, Ipv6Addr};
 use super::{
     action::{Action, Session},
     core_loop::Engine,
-    detector::{Detector, MAX_ACTIVE_TARGETS, SLOTS_PER_FDT, Target},
+    detector::{Detector, MAX_ACTIVE_TARGETS, SLOTS_PER_FDT},
     ids::{Family, MemberId},
     member::slot,
     reason::{Kind, Reason},
+    target::Target,
     time::Timestamp,
     timer::TimerKey,
 };

@@ -111,6 +111,12 @@ fn an_unresolved_neighbour_is_a_loss() {
     lab.wire.ports[0].refuses = Some(NotSent::Unresolved);
     lab.run(ms(742));
     assert_eq!(losses_told(&lab), Some(5));
+    let fifth = lab
+        .events
+        .iter()
+        .filter(|(_, event)| matches!(event, Event::ProbeNotSent { cause: NotSent::Unresolved, .. }))
+        .nth(4);
+    assert_eq!(lab.records(Kind::Failed)[0].decided_at, fifth.map(|(at, _)| *at), "known at once");
 }
 
 #[test]
@@ -143,7 +149,7 @@ fn a_stopped_daemon_fails_nothing_over_and_says_so() {
 
 #[test]
 fn after_a_stall_probes_are_not_bursted() {
-    for stalled_at in 100..200 {
+    for stalled_at in (100..200).step_by(4) {
         let mut lab = Lab::settled(Setup::probed(1));
         lab.run(ms(stalled_at));
         lab.stall(ms(1000));

@@ -156,6 +156,24 @@ fn a_move_overtaken_by_another_is_not_told() {
 }
 
 #[test]
+fn of_many_moves_only_the_one_that_took_place_is_told() {
+    let mut setup = Setup::link_only(3);
+    setup.apply_delay = ms(20);
+    let mut lab = Lab::settled(setup);
+    // There, back, and there again before the first placement is done.
+    lab.set_carrier(a(), false);
+    lab.run(ms(1));
+    lab.set_carrier(a(), true);
+    lab.run(ms(1));
+    lab.set_carrier(a(), false);
+    let last = lab.now;
+    lab.run(secs(1));
+    let moved = lab.records(Kind::Moved);
+    assert_eq!(moved.len(), 1, "{moved:?}");
+    assert_eq!((moved[0].decided_at, moved[0].applied_at), (Some(last), Some(last + ms(20))));
+}
+
+#[test]
 fn what_the_kernel_refuses_is_told() {
     let mut lab = Lab::settled(Setup::link_only(2));
     let what = "add 198.51.0.10/24 to eth1".into();
