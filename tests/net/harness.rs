@@ -39,7 +39,10 @@ pub(crate) fn in_namespace(test: impl FnOnce() + Send + 'static) {
 
 /// Runs `ip ARGUMENTS` and returns what it printed.
 pub(crate) fn ip(arguments: &str) -> String {
-    let output = Command::new("ip").args(arguments.split_whitespace()).output().expect("ip(8) can be run");
+    let output = Command::new("ip")
+        .args(arguments.split_whitespace())
+        .output()
+        .expect("ip(8) can be run");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "ip {arguments}: {errors}");
     String::from_utf8(output.stdout).expect("ip prints text")
@@ -79,9 +82,16 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 pub(crate) fn settled() {
     eventually("no tentative address", || {
         let up = |link: &Value| link["operstate"] == "UP" || link["ifname"] == "lo";
-        let tentative =
-            |link: &Value| link["addr_info"].as_array().into_iter().flatten().any(|a| a["tentative"] == true);
-        ip_json("addr show").iter().all(|link| up(link) && !tentative(link))
+        let tentative = |link: &Value| {
+            link["addr_info"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .any(|a| a["tentative"] == true)
+        };
+        ip_json("addr show")
+            .iter()
+            .all(|link| up(link) && !tentative(link))
     });
 }
 
@@ -105,8 +115,16 @@ pub(crate) fn assert_same(before: &[Value], after: &[Value], what: &str) {
     if before == after {
         return;
     }
-    let lost: Vec<String> = before.iter().filter(|v| !after.contains(v)).map(ToString::to_string).collect();
-    let new: Vec<String> = after.iter().filter(|v| !before.contains(v)).map(ToString::to_string).collect();
+    let lost: Vec<String> = before
+        .iter()
+        .filter(|v| !after.contains(v))
+        .map(ToString::to_string)
+        .collect();
+    let new: Vec<String> = after
+        .iter()
+        .filter(|v| !before.contains(v))
+        .map(ToString::to_string)
+        .collect();
     panic!(
         "{what}\nonly before:\n{}\nonly after:\n{}\n(none: the order differs)\n{after:#?}",
         lost.join("\n"),
@@ -130,15 +148,28 @@ impl Group {
         let directory = tempfile::tempdir().expect("a directory");
         let applier = Applier::open(directory.path()).expect("an applier");
         let index = |name: &str| names.iter().position(|n| *n == name).expect("a member");
-        let data = data.iter().map(|(address, home)| ((*address).to_owned(), index(home))).collect();
+        let data = data
+            .iter()
+            .map(|(address, home)| ((*address).to_owned(), index(home)))
+            .collect();
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        Self { names, data, test: Vec::new(), applier, directory, epoch: 0 }
+        Self {
+            names,
+            data,
+            test: Vec::new(),
+            applier,
+            directory,
+            epoch: 0,
+        }
     }
 
     /// Adds test addresses.
     pub(crate) fn with_test(mut self, test: &[(&str, &str)]) -> Self {
         let index = |name: &str| self.names.iter().position(|n| n == name).expect("a member");
-        self.test = test.iter().map(|(address, on)| ((*address).to_owned(), index(on))).collect();
+        self.test = test
+            .iter()
+            .map(|(address, on)| ((*address).to_owned(), index(on)))
+            .collect();
         self
     }
 
@@ -161,12 +192,20 @@ impl Group {
         let present = |name: &String| nix::net::if_::if_nametoindex(name.as_str()).ok();
         let member = |name: &str| id(self.names.iter().position(|n| n == name).expect("a member"));
         let links = self.names.iter().enumerate().filter_map(|(index, name)| {
-            Some(MemberLink { group: GroupId(0), member: id(index), ifindex: present(name)? })
+            Some(MemberLink {
+                group: GroupId(0),
+                member: id(index),
+                ifindex: present(name)?,
+            })
         });
         let place = |(address, home): &(String, usize)| PlacedAddress {
             address: address.parse().expect("an address"),
             home: id(*home),
-            on: if failed.contains(&self.names[*home].as_str()) { member(on) } else { id(*home) },
+            on: if failed.contains(&self.names[*home].as_str()) {
+                member(on)
+            } else {
+                id(*home)
+            },
         };
         Wanted {
             members: links.collect(),
@@ -182,7 +221,12 @@ impl Group {
 
     pub(crate) fn apply(&mut self, wanted: Wanted) -> Outcome {
         self.epoch += 1;
-        self.applier.apply(&Job { group: GroupId(0), epoch: self.epoch, wanted, announce: Vec::new() })
+        self.applier.apply(&Job {
+            group: GroupId(0),
+            epoch: self.epoch,
+            wanted,
+            announce: Vec::new(),
+        })
     }
 
     /// Everything at home; nothing may fail.
@@ -200,7 +244,11 @@ impl Group {
         let outcome = self.apply(wanted.clone());
         assert_eq!(outcome.errors, [], "carrying out {wanted:?}");
         let again = self.apply(wanted);
-        assert_eq!((again.changes, again.errors.len()), (0, 0), "the same wanted twice changes nothing");
+        assert_eq!(
+            (again.changes, again.errors.len()),
+            (0, 0),
+            "the same wanted twice changes nothing"
+        );
         outcome
     }
 }
@@ -232,118 +280,11 @@ pub(crate) fn dual_stack_pair() -> Group {
 /// Addresses of an interface as `ip addr` lists them.
 pub(crate) fn addresses(name: &str) -> Vec<String> {
     let links = ip_json(&format!("addr show dev {name}"));
-    let infos = links.iter().flat_map(|link| link["addr_info"].as_array().cloned().unwrap_or_default());
-    infos.filter(|a| a["scope"] != "link").filter_map(|a| a["local"].as_str().map(str::to_owned)).collect()
+    let infos = links
+        .iter()
+        .flat_map(|link| link["addr_info"].as_array().cloned().unwrap_or_default());
+    infos
+        .filter(|a| a["scope"] != "link")
+        .filter_map(|a| a["local"].as_str().map(str::to_owned))
+        .collect()
 }
-<<<<<<< HEAD
-=======
-
-/// `ip monitor` of addresses and routes, from when it has subscribed.
-pub(crate) struct Log {
-    child: std::process::Child,
-    file: tempfile::NamedTempFile,
-}
-
-impl Log {
-    pub(crate) fn start() -> Self {
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        let out = file.reopen().expect("a file");
-        let mut command = Command::new("ip");
-        let child =
-            command.args(["monitor", "address", "route"]).stdout(out).spawn().expect("ip monitor runs");
-        let log = Self { child, file };
-        log.mark("127.0.0.101/32");
-        log
-    }
-
-    /// Adds and deletes an address on the loopback interface until it shows.
-    fn mark(&self, address: &str) {
-        eventually("ip monitor shows a mark", || {
-            ip(&format!("addr add {address} dev lo"));
-            ip(&format!("addr del {address} dev lo"));
-            self.text().contains(address)
-        });
-    }
-
-    fn text(&self) -> String {
-        std::fs::read_to_string(self.file.path()).expect("the log")
-    }
-
-    /// Its lines, one an event.
-    pub(crate) fn finish(mut self) -> Vec<String> {
-        self.mark("127.0.0.102/32");
-        self.child.kill().expect("ours to end");
-        self.child.wait().expect("ended");
-        // A multipath route goes on in lines that begin with a tab.
-        self.text().replace("\n\t", " ").lines().map(str::to_owned).collect()
-    }
-}
-
-/// Sees every frame of this namespace.
-pub(crate) struct Sniffer(std::os::fd::OwnedFd);
-
-impl Sniffer {
-    pub(crate) fn open() -> Self {
-        use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
-        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-        Self(
-            socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll)
-                .expect("a packet socket"),
-        )
-    }
-
-    /// Those that have arrived, each at least 60 bytes long.
-    pub(crate) fn frames(&self) -> Vec<Vec<u8>> {
-        let mut frames = Vec::new();
-        let mut buffer = [0; 2048];
-        while let Ok(length) = nix::unistd::read(&self.0, &mut buffer) {
-            frames.push(buffer[..length.max(60)].to_vec());
-        }
-        frames
-    }
-}
-
-/// A second namespace into which one end of a veth pair was moved; it goes when this is dropped.
-pub(crate) struct Neighbourhood {
-    end: Option<std::sync::mpsc::Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-impl Neighbourhood {
-    /// Moves `interface` there, sets it up and runs `ip` with each line.
-    pub(crate) fn with(interface: &str, lines: &[&str]) -> Self {
-        use std::sync::mpsc::channel;
-        let (end, ended) = channel::<()>();
-        let (ready, made) = channel();
-        let (moved, there) = channel::<()>();
-        let (done, finished) = channel();
-        let interface = interface.to_owned();
-        let mut script = vec![format!("link set {interface} up")];
-        script.extend(lines.iter().map(|line| (*line).to_owned()));
-        let thread = thread::spawn(move || {
-            unshare(CloneFlags::CLONE_NEWNET).expect("a second namespace");
-            ready.send(nix::unistd::gettid()).expect("the test waits");
-            there.recv().expect("the interface comes");
-            for line in &script {
-                ip(line);
-            }
-            done.send(()).expect("the test waits");
-            let _ = ended.recv();
-        });
-        let id = made.recv().expect("a namespace");
-        ip(&format!("link set {interface} netns {id}"));
-        moved.send(()).expect("the thread waits");
-        finished.recv().expect("the script ran");
-        Self { end: Some(end), thread: Some(thread) }
-    }
-}
-
-impl Drop for Neighbourhood {
-    fn drop(&mut self) {
-        drop(self.end.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
->>>>>>> xtask

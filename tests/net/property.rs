@@ -47,7 +47,9 @@ fn interfaces(promote: &str) {
     }
     let ready = |name: &&str| {
         let links = ip_json(&format!("-6 addr show dev {name}"));
-        let infos = links.iter().flat_map(|link| link["addr_info"].as_array().into_iter().flatten());
+        let infos = links
+            .iter()
+            .flat_map(|link| link["addr_info"].as_array().into_iter().flatten());
         infos.filter(|a| a["tentative"] != true).count() == 1
     };
     eventually("link-local addresses", || MEMBERS.iter().all(ready));
@@ -63,9 +65,16 @@ fn set_up(random: &mut Random) -> Vec<(String, String)> {
                 format!("10.0.{subnet}.{}/24", 10 + 10 * number as u64 + host),
                 format!("2001:db8:{subnet}::{number}:{}/64", host + 1),
             );
-            let label = if random.below(2) == 0 { String::new() } else { format!(" label {member}:{host}") };
+            let label = if random.below(2) == 0 {
+                String::new()
+            } else {
+                format!(" label {member}:{host}")
+            };
             ip(&format!("addr add {v4} brd + dev {member}{label}"));
-            ip(&format!("addr add {v6} dev {member}{}", random.pick(&["", " nodad", " preferred_lft 0"])));
+            ip(&format!(
+                "addr add {v6} dev {member}{}",
+                random.pick(&["", " nodad", " preferred_lft 0"])
+            ));
             data.push((v4, (*member).to_owned()));
             data.push((v6, (*member).to_owned()));
         }
@@ -112,10 +121,17 @@ fn history(seed: u64) {
     // The daemon sets it where it may; without it the kernel deletes secondary addresses with their primary one.
     interfaces(random.pick(&["0", "1"]));
     let data = set_up(&mut random);
-    let data: Vec<(&str, &str)> = data.iter().map(|(net, home)| (net.as_str(), home.as_str())).collect();
+    let data: Vec<(&str, &str)> = data
+        .iter()
+        .map(|(net, home)| (net.as_str(), home.as_str()))
+        .collect();
     let before = snapshot();
     let mut group = Group::new(&MEMBERS, &data);
-    assert_eq!(group.home().changes, 0, "seed {seed}: at home nothing is to be done");
+    assert_eq!(
+        group.home().changes,
+        0,
+        "seed {seed}: at home nothing is to be done"
+    );
     for step in 0..STEPS {
         match random.below(4) {
             0 => drop(group.home()),

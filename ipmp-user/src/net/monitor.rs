@@ -5,7 +5,11 @@ use std::{
     os::fd::{AsRawFd, RawFd},
 };
 
-use rtnetlink::{MulticastGroup, packet_core::NLMSG_ERROR, sys};
+use rtnetlink::{
+    MulticastGroup,
+    packet_core::{NLM_F_REPLACE, NLMSG_ERROR},
+    sys,
+};
 
 use super::{
     NetError,
@@ -15,6 +19,9 @@ use super::{
 
 /// Datagrams taken in one call: bounds the work of one wake-up; the descriptor stays readable if more wait.
 const DRAIN_DATAGRAMS: usize = 256;
+
+/// `RTM_NEWROUTE`.
+const NEW_ROUTE: u16 = 24;
 
 const GROUPS: [MulticastGroup; 6] = [
     MulticastGroup::Link,
@@ -70,9 +77,13 @@ impl Monitor {
     pub fn open() -> Result<(Self, Inventory), NetError> {
         let mut multicast = sys::Socket::new(sys::protocols::NETLINK_ROUTE)
             .map_err(|e| NetError::io("opening a netlink socket", e))?;
-        multicast.bind_auto().map_err(|e| NetError::io("binding a netlink socket", e))?;
+        multicast
+            .bind_auto()
+            .map_err(|e| NetError::io("binding a netlink socket", e))?;
         tune(&multicast);
-        multicast.set_non_blocking(true).map_err(|e| NetError::io("making netlink non-blocking", e))?;
+        multicast
+            .set_non_blocking(true)
+            .map_err(|e| NetError::io("making netlink non-blocking", e))?;
         for group in GROUPS {
             multicast
                 .add_membership(group as u32)
@@ -80,7 +91,14 @@ impl Monitor {
         }
         let mut requests = Socket::open()?;
         let inventory = Inventory::dump(&mut requests)?;
-        Ok((Self { multicast, requests, buffer: Vec::with_capacity(64 << 10) }, inventory))
+        Ok((
+            Self {
+                multicast,
+                requests,
+                buffer: Vec::with_capacity(64 << 10),
+            },
+            inventory,
+        ))
     }
 
     /// Takes in what has arrived, at most a bounded amount. After an overrun (`ENOBUFS`) everything is dumped anew and
@@ -98,8 +116,15 @@ impl Monitor {
                 }
                 Err(e) => return Err(e),
             }
+            let mut replaced = false;
             for frame in Frames(&self.buffer).filter(|frame| frame.kind != NLMSG_ERROR) {
+                replaced |= frame.kind == NEW_ROUTE && frame.flags & NLM_F_REPLACE != 0;
                 changes.extend(frame.decode().and_then(|message| inventory.update(message)));
+            }
+            if replaced {
+                // The notification does not say which route went.
+                inventory.reload_routes(&mut self.requests)?;
+                changes.push(Change::Route);
             }
         }
         Ok(changes)
@@ -109,10 +134,13 @@ impl Monitor {
         let mut fresh = Inventory::dump(&mut self.requests)?;
         for (key, old) in &inventory.neighbours {
             if fresh.links.contains_key(&key.0) {
-                let entry = fresh.neighbours.entry(*key).or_insert(super::inventory::Neighbour {
-                    mac: None,
-                    state: rtnetlink::packet_route::neighbour::NeighbourState::None,
-                });
+                let entry = fresh
+                    .neighbours
+                    .entry(*key)
+                    .or_insert(super::inventory::Neighbour {
+                        mac: None,
+                        state: rtnetlink::packet_route::neighbour::NeighbourState::None,
+                    });
                 entry.mac = entry.mac.or(old.mac);
             }
         }

@@ -75,7 +75,11 @@ impl Route {
             return Vec::new();
         }
         let v6 = message.header.address_family == AddressFamily::Inet6;
-        let hops = message.attributes.iter().find_map(multipath).map(<[RouteNextHop]>::to_vec);
+        let hops = message
+            .attributes
+            .iter()
+            .find_map(multipath)
+            .map(<[RouteNextHop]>::to_vec);
         let Some(hops) = hops.filter(|_| v6) else {
             return Self::canonical(message).into_iter().collect();
         };
@@ -93,14 +97,19 @@ impl Route {
         // Link-down, dead and offload flags are findings of the moment; a request that carries the first two is
         // refused (fib_create_info in net/ipv4/fib_semantics.c).
         message.header.flags &= RouteFlags::Onlink;
-        let hops = message.attributes.iter().find_map(multipath).map(<[RouteNextHop]>::to_vec);
+        let hops = message
+            .attributes
+            .iter()
+            .find_map(multipath)
+            .map(<[RouteNextHop]>::to_vec);
         if let Some(hops) = hops {
             set_hops(&mut message, hops);
         }
-        message.attributes.retain(|a| !matches!(a, RouteAttribute::CacheInfo(_) | RouteAttribute::Uid(_)));
+        message
+            .attributes
+            .retain(|a| !matches!(a, RouteAttribute::CacheInfo(_) | RouteAttribute::Uid(_)));
         message.attributes.sort_by_key(Nla::kind);
         let key = key(&message)?;
-<<<<<<< HEAD
         let identity = identity(&message, &key);
         Some(Self {
             message,
@@ -108,11 +117,6 @@ impl Route {
             identity,
             dynamic,
         })
-=======
-        let mut identity = vec![0; message.buffer_len()];
-        message.emit(&mut identity);
-        Some(Self { message, key, identity, dynamic })
->>>>>>> xtask
     }
 
     /// Reads back what [`Self::to_bytes`] gave; none if it is no route.
@@ -161,12 +165,24 @@ impl Route {
 
     /// Preferred source address, if set.
     pub fn prefsrc(&self) -> Option<IpAddr> {
-        self.find(|a| if let RouteAttribute::PrefSource(ip) = a { address(ip) } else { None })
+        self.find(|a| {
+            if let RouteAttribute::PrefSource(ip) = a {
+                address(ip)
+            } else {
+                None
+            }
+        })
     }
 
     /// Nexthop object it refers to, if any.
     pub fn nexthop_id(&self) -> Option<u32> {
-        self.find(|a| if let RouteAttribute::NhId(id) = a { Some(*id) } else { None })
+        self.find(|a| {
+            if let RouteAttribute::NhId(id) = a {
+                Some(*id)
+            } else {
+                None
+            }
+        })
     }
 
     /// Its hops; empty for a route to nowhere.
@@ -182,7 +198,13 @@ impl Route {
                 })
                 .collect();
         }
-        let oif = self.find(|a| if let RouteAttribute::Oif(oif) = a { Some(*oif) } else { None });
+        let oif = self.find(|a| {
+            if let RouteAttribute::Oif(oif) = a {
+                Some(*oif)
+            } else {
+                None
+            }
+        });
         oif.map(|oif| Hop {
             oif,
             gateway: gateway(&self.message.attributes),
@@ -225,7 +247,12 @@ impl Route {
     pub fn rerouted(&self, mut to: impl FnMut(&Hop) -> u32) -> Self {
         let targets: Vec<u32> = self.hops().iter().map(&mut to).collect();
         let mut message = self.message.clone();
-        if let Some(hops) = message.attributes.iter().find_map(multipath).map(<[RouteNextHop]>::to_vec) {
+        if let Some(hops) = message
+            .attributes
+            .iter()
+            .find_map(multipath)
+            .map(<[RouteNextHop]>::to_vec)
+        {
             let mut merged: Vec<RouteNextHop> = Vec::with_capacity(hops.len());
             for (mut hop, oif) in hops.into_iter().zip(targets) {
                 hop.interface_index = oif;
@@ -242,7 +269,13 @@ impl Route {
                 }
             }
         }
-        Self::canonical(message).map_or_else(|| self.clone(), |route| Self { dynamic: self.dynamic, ..route })
+        Self::canonical(message).map_or_else(
+            || self.clone(),
+            |route| Self {
+                dynamic: self.dynamic,
+                ..route
+            },
+        )
     }
 
     /// Whether the kernel would call `other` a duplicate. IPv6 compares interface and gateway only
@@ -277,15 +310,10 @@ impl std::fmt::Display for Route {
     }
 }
 
-<<<<<<< HEAD
 fn emit(message: &RouteMessage) -> Vec<u8> {
     let mut bytes = vec![0; message.buffer_len()];
     message.emit(&mut bytes);
     bytes
-=======
-fn multipath(attribute: &RouteAttribute) -> Option<&[RouteNextHop]> {
-    if let RouteAttribute::MultiPath(hops) = attribute { Some(hops) } else { None }
->>>>>>> xtask
 }
 
 /// Of an IPv6 multipath route the kernel shows only the first hop's protocol, so the protocol of a hop changes with its
@@ -295,78 +323,7 @@ fn identity(message: &RouteMessage, key: &RouteKey) -> Vec<u8> {
     if key.dst.addr().is_ipv6() && gateway(&message.attributes).is_some() {
         copy.header.protocol = RouteProtocol::Unspec;
     }
-<<<<<<< HEAD
     emit(&copy)
-=======
-    if let [hop] = hops.as_slice()
-        && (hop.hops == 0 || message.header.address_family == AddressFamily::Inet)
-    {
-        message.attributes.push(RouteAttribute::Oif(hop.interface_index));
-        message.attributes.extend(hop.attributes.iter().cloned());
-        if hop.flags.contains(RouteNextHopFlags::Onlink) {
-            message.header.flags |= RouteFlags::Onlink;
-        }
-    } else {
-        message.attributes.push(RouteAttribute::MultiPath(hops));
-    }
-}
-
-fn is_dynamic(message: &RouteMessage) -> bool {
-    message.attributes.iter().any(|a| {
-        matches!(a, RouteAttribute::Expires(_))
-            || matches!(a, RouteAttribute::CacheInfo(info) if info.expires != 0)
-    })
-}
-
-#[expect(clippy::wildcard_enum_match_arm, reason = "the netlink crate's enums grow with the kernel")]
-fn key(message: &RouteMessage) -> Option<RouteKey> {
-    let header = &message.header;
-    let unspecified = match header.address_family {
-        AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        AddressFamily::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        _ => return None,
-    };
-    let mut dst = unspecified;
-    let mut src = unspecified;
-    let mut table = u32::from(header.table);
-    let mut priority = 0;
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Destination(ip) => dst = address(ip)?,
-            RouteAttribute::Source(ip) => src = address(ip)?,
-            RouteAttribute::Table(number) => table = *number,
-            RouteAttribute::Priority(metric) => priority = *metric,
-            _ => {}
-        }
-    }
-    let src = (header.source_prefix_length > 0).then(|| IpNet::new(src, header.source_prefix_length).ok());
-    Some(RouteKey {
-        table,
-        dst: IpNet::new(dst, header.destination_prefix_length).ok()?,
-        src: src.flatten(),
-        tos: header.tos,
-        priority,
-    })
-}
-
-#[expect(clippy::wildcard_enum_match_arm, reason = "the netlink crate's enums grow with the kernel")]
-fn address(ip: &RouteAddress) -> Option<IpAddr> {
-    match ip {
-        RouteAddress::Inet(ip) => Some(IpAddr::V4(*ip)),
-        RouteAddress::Inet6(ip) => Some(IpAddr::V6(*ip)),
-        _ => None,
-    }
-}
-
-#[expect(clippy::wildcard_enum_match_arm, reason = "the netlink crate's enums grow with the kernel")]
-fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {
-    attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Gateway(ip) => address(ip),
-        RouteAttribute::Via(RouteVia::Inet(ip)) => Some(IpAddr::V4(*ip)),
-        RouteAttribute::Via(RouteVia::Inet6(ip)) => Some(IpAddr::V6(*ip)),
-        _ => None,
-    })
->>>>>>> xtask
 }
 
 #[cfg(test)]

@@ -67,7 +67,9 @@ pub fn spawn(
         while let Some(order) = incoming.blocking_recv() {
             match order {
                 Order::Apply(job) => {
-                    if results.blocking_send(applier.apply(&job)).is_err() {
+                    let sent = results.blocking_send(applier.carry_out(&job));
+                    applier.save();
+                    if sent.is_err() {
                         return;
                     }
                 }
@@ -83,5 +85,9 @@ pub fn spawn(
         .name("ipmp-apply".to_owned())
         .spawn(run)
         .map_err(|e| NetError::io("starting the thread that places addresses", e))?;
-    Ok(Handle { orders, outcomes, thread })
+    Ok(Handle {
+        orders,
+        outcomes,
+        thread,
+    })
 }

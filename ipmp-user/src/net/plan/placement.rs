@@ -19,6 +19,8 @@ pub struct Placement<'a> {
     wanted: &'a Wanted,
     /// Interfaces as the base's routes name them; an absent home's old number is among them.
     members: BTreeMap<u32, MemberId>,
+    /// Original routes to on-link prefixes: a gateway is reached by one of them.
+    connected: Vec<Route>,
 }
 
 impl<'a> Placement<'a> {
@@ -28,12 +30,20 @@ impl<'a> Placement<'a> {
             wanted.members.iter().map(|m| (m.ifindex, m.member)).collect();
         for placed in &wanted.data {
             // An absent interface has no number now; its routes keep the old one until it is back.
-            let old = base.original(placed.address.addr()).and_then(|o| base.ifindex_of(&o.home));
+            let old = base
+                .original(placed.address.addr())
+                .and_then(|o| base.ifindex_of(&o.home));
             if let Some(old) = old {
                 members.entry(old).or_insert(placed.home);
             }
         }
-        Self { wanted, members }
+        let on_link = |route: &&Route| route.hops().iter().all(|hop| hop.gateway.is_none());
+        let connected = base.all_routes().filter(on_link).cloned().collect();
+        Self {
+            wanted,
+            members,
+            connected,
+        }
     }
 
     /// Whether an interface belongs to a member.
@@ -50,14 +60,20 @@ impl<'a> Placement<'a> {
     /// carrier lost the kernel would still choose them (`linkdown`), and the traffic would vanish.
     pub fn demotes(&self, route: &Route) -> bool {
         let unusable = |hop: &Hop| {
-            self.members.get(&hop.oif).is_some_and(|member| self.wanted.unusable.contains(member))
+            self.members
+                .get(&hop.oif)
+                .is_some_and(|member| self.wanted.unusable.contains(member))
         };
         self.moves(route) && route.hops().iter().all(unusable)
     }
 
     /// The route as it should be under this placement. Under the home placement it is the route itself.
     pub fn place(&self, route: &Route) -> Route {
-        if self.moves(route) { route.rerouted(|hop| self.target(route, hop)) } else { route.clone() }
+        if self.moves(route) {
+            route.rerouted(|hop| self.target(route, hop))
+        } else {
+            route.clone()
+        }
     }
 
     fn target(&self, route: &Route, hop: &Hop) -> u32 {
@@ -76,12 +92,36 @@ impl<'a> Placement<'a> {
                 || (route.key().dst.prefix_len() > 0 && on_link(route.key().dst.addr()))
         };
         let same_family = |p: &&PlacedAddress| Family::of(p.address.addr()) == route.family();
-        let followed = homed().find(near).or_else(|| homed().find(same_family)).or_else(|| homed().next());
+        let followed = homed()
+            .find(near)
+            .or_else(|| homed().find(same_family))
+            .or_else(|| homed().next());
+        let same_network = followed.is_some_and(|placed| near(&placed));
+        if !same_network && let Some(carrier) = self.reaches(route, hop) {
+            // Where its gateway cannot be reached the route would be refused.
+            return self.target(carrier, hop);
+        }
         match followed {
             Some(placed) => self.wanted.ifindex(placed.on).unwrap_or(hop.oif),
             None if self.wanted.unusable.contains(&member) => self.refuge(member).unwrap_or(hop.oif),
             None => hop.oif,
         }
+    }
+
+    /// The connected route by the same interface that leads to the hop's gateway. It has no gateway itself.
+    fn reaches(&self, route: &Route, hop: &Hop) -> Option<&Route> {
+        let gateway = hop.gateway.filter(|_| !hop.onlink)?;
+        let leads = |other: &&Route| {
+            other.key().table == route.key().table
+                && other.uses(hop.oif)
+                && other.key().dst.contains(&gateway)
+        };
+        let found = self
+            .connected
+            .iter()
+            .filter(leads)
+            .max_by_key(|other| other.key().dst.prefix_len())?;
+        (found.key().dst.prefix_len() > 0 && !found.is_left_alone()).then_some(found)
     }
 
     /// Where the routes of an unusable member without data addresses go: to a usable member of its group, first to one
