@@ -122,8 +122,28 @@ impl Applier {
         &self.base
     }
 
-    /// Carries a job out. Total: whatever fails is in the outcome.
+    /// Carries a job out and saves the state. Total: whatever fails is in the outcome, or in the next one if it is the
+    /// state file.
     pub fn apply(&mut self, job: &Job) -> Outcome {
+        let outcome = self.carry_out(job);
+        self.save();
+        outcome
+    }
+
+    /// Saves the state if it changed; a failure is reported with the next outcome. Not part of carrying out, because a
+    /// disk takes its time and nothing depends on it: after a crash in between, the addresses in the kernel say where
+    /// things are.
+    pub fn save(&mut self) {
+        if let Err(error) = self.state.save(&self.base) {
+            self.pending.push(Failure {
+                what: error.to_string(),
+                errno: error.errno(),
+            });
+        }
+    }
+
+    /// Carries a job out without saving the state. Total: whatever fails is in the outcome.
+    pub fn carry_out(&mut self, job: &Job) -> Outcome {
         self.wanted.insert(job.group, job.wanted.clone());
         let mut outcome = Outcome {
             group: job.group,
@@ -198,12 +218,6 @@ impl Applier {
             self.restore_orphans(&wanted, outcome);
         }
         self.base.note_placement(&inventory, &wanted);
-        if let Err(error) = self.state.save(&self.base) {
-            outcome.errors.push(Failure {
-                what: error.to_string(),
-                errno: error.errno(),
-            });
-        }
     }
 
     /// Puts back secondary addresses that the kernel deleted together with a primary one, and their routes.

@@ -67,6 +67,11 @@ impl Base {
         self.routes.keys().copied()
     }
 
+    /// All of them.
+    pub fn all_routes(&self) -> impl Iterator<Item = &Route> + '_ {
+        self.routes.values().flatten()
+    }
+
     /// The number under which `routes` knows an interface.
     pub fn ifindex_of(&self, name: &str) -> Option<u32> {
         self.names
@@ -82,8 +87,8 @@ impl Base {
         let before = self.previous(inventory, wanted);
         self.learn_addresses(inventory, &before);
         let stable = self.stable(inventory, &before);
-        let mut learned = std::mem::take(&mut self.routes);
         let placement = Placement::new(self, &before);
+        let mut learned = std::mem::take(&mut self.routes);
         for (key, list) in &inventory.routes {
             if learned.contains_key(key) || list.iter().any(|route| placement.moves(route)) {
                 let known = learned.remove(key).unwrap_or_default();

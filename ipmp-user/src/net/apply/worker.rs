@@ -67,7 +67,9 @@ pub fn spawn(
         while let Some(order) = incoming.blocking_recv() {
             match order {
                 Order::Apply(job) => {
-                    if results.blocking_send(applier.apply(&job)).is_err() {
+                    let sent = results.blocking_send(applier.carry_out(&job));
+                    applier.save();
+                    if sent.is_err() {
                         return;
                     }
                 }

@@ -19,6 +19,8 @@ pub struct Placement<'a> {
     wanted: &'a Wanted,
     /// Interfaces as the base's routes name them; an absent home's old number is among them.
     members: BTreeMap<u32, MemberId>,
+    /// Original routes to on-link prefixes: a gateway is reached by one of them.
+    connected: Vec<Route>,
 }
 
 impl<'a> Placement<'a> {
@@ -35,7 +37,13 @@ impl<'a> Placement<'a> {
                 members.entry(old).or_insert(placed.home);
             }
         }
-        Self { wanted, members }
+        let on_link = |route: &&Route| route.hops().iter().all(|hop| hop.gateway.is_none());
+        let connected = base.all_routes().filter(on_link).cloned().collect();
+        Self {
+            wanted,
+            members,
+            connected,
+        }
     }
 
     /// Whether an interface belongs to a member.
@@ -88,11 +96,32 @@ impl<'a> Placement<'a> {
             .find(near)
             .or_else(|| homed().find(same_family))
             .or_else(|| homed().next());
+        let same_network = followed.is_some_and(|placed| near(&placed));
+        if !same_network && let Some(carrier) = self.reaches(route, hop) {
+            // Where its gateway cannot be reached the route would be refused.
+            return self.target(carrier, hop);
+        }
         match followed {
             Some(placed) => self.wanted.ifindex(placed.on).unwrap_or(hop.oif),
             None if self.wanted.unusable.contains(&member) => self.refuge(member).unwrap_or(hop.oif),
             None => hop.oif,
         }
+    }
+
+    /// The connected route by the same interface that leads to the hop's gateway. It has no gateway itself.
+    fn reaches(&self, route: &Route, hop: &Hop) -> Option<&Route> {
+        let gateway = hop.gateway.filter(|_| !hop.onlink)?;
+        let leads = |other: &&Route| {
+            other.key().table == route.key().table
+                && other.uses(hop.oif)
+                && other.key().dst.contains(&gateway)
+        };
+        let found = self
+            .connected
+            .iter()
+            .filter(leads)
+            .max_by_key(|other| other.key().dst.prefix_len())?;
+        (found.key().dst.prefix_len() > 0 && !found.is_left_alone()).then_some(found)
     }
 
     /// Where the routes of an unusable member without data addresses go: to a usable member of its group, first to one

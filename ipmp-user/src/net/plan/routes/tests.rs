@@ -128,3 +128,30 @@ fn routes_of_a_member_without_data_move_only_if_it_is_unusable() {
     ];
     assert_eq!(texts(&routes(&inventory, &base, &wanted).ops), expected);
 }
+
+#[test]
+fn route_stays_with_the_network_of_its_gateway() {
+    let (mut inventory, _) = at_home();
+    // An address of the administrator's own, which is not among the data addresses.
+    let mut connected = message("192.168.5.0/24", 2, None);
+    let source = rtnetlink::packet_route::route::RouteAddress::from(crate::net::fixtures::ip("192.168.5.2"));
+    connected
+        .attributes
+        .push(rtnetlink::packet_route::route::RouteAttribute::PrefSource(source));
+    inventory.update(RouteNetlinkMessage::NewRoute(connected));
+    inventory.update(RouteNetlinkMessage::NewRoute(message(
+        "172.16.0.0/12",
+        2,
+        Some("192.168.5.1"),
+    )));
+    let mut base = Base::default();
+    base.learn(&inventory, &wanted(&DATA, HOME), &BTreeSet::new());
+    let moved = texts(&routes(&inventory, &base, &wanted(&DATA, FOSTER)).ops);
+    assert!(moved.iter().any(|text| text.contains("0.0.0.0/0")), "{moved:?}");
+    assert!(
+        !moved
+            .iter()
+            .any(|text| text.contains("172.16") || text.contains("192.168")),
+        "{moved:?}"
+    );
+}
