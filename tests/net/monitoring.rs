@@ -73,6 +73,34 @@ fn changes_are_seen_in_order() {
 }
 
 #[test]
+fn routes_that_go_without_a_word_are_gone() {
+    in_namespace(|| {
+        interfaces(&["eth0"]);
+        ip("addr add 10.0.0.10/24 dev eth0");
+        ip("route add default via 10.0.0.1");
+        let (mut monitor, mut inventory) = Monitor::open().expect("a monitor");
+        let ifindex = Group::ifindex("eth0");
+        let mut routers = |what: &str, expected: &[&str]| {
+            eventually(what, || {
+                monitor.drain(&mut inventory).expect("netlink can be read");
+                let text: Vec<String> = inventory
+                    .routers(&[ifindex])
+                    .0
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect();
+                text == expected
+            });
+        };
+        routers("the first router", &["10.0.0.1"]);
+        ip("route replace default via 10.0.0.2");
+        routers("the second instead of the first", &["10.0.0.2"]);
+        ip("link set eth0 down");
+        routers("none", &[]);
+    });
+}
+
+#[test]
 fn nothing_is_lost_by_an_overrun() {
     in_namespace(|| {
         interfaces(&["eth0"]);

@@ -217,6 +217,9 @@ impl Inventory {
             up: link.up(),
             gone: false,
         };
+        if !link.admin_up() && self.links.get(&link.ifindex).is_some_and(Link::admin_up) {
+            self.drop_routes_of(link.ifindex);
+        }
         self.links.insert(link.ifindex, link);
         change
     }
@@ -235,7 +238,7 @@ impl Inventory {
         })
     }
 
-    /// The kernel does not announce each route that goes with an interface (IPv4).
+    /// The kernel does not announce each route that goes with an interface, or when it is set down (IPv4).
     fn drop_routes_of(&mut self, ifindex: u32) {
         self.routes.retain(|_, list| {
             list.retain(|route| !route.uses(ifindex));

@@ -5,7 +5,11 @@ use std::{
     os::fd::{AsRawFd, RawFd},
 };
 
-use rtnetlink::{MulticastGroup, packet_core::NLMSG_ERROR, sys};
+use rtnetlink::{
+    MulticastGroup,
+    packet_core::{NLM_F_REPLACE, NLMSG_ERROR},
+    sys,
+};
 
 use super::{
     NetError,
@@ -15,6 +19,9 @@ use super::{
 
 /// Datagrams taken in one call: bounds the work of one wake-up; the descriptor stays readable if more wait.
 const DRAIN_DATAGRAMS: usize = 256;
+
+/// `RTM_NEWROUTE`.
+const NEW_ROUTE: u16 = 24;
 
 const GROUPS: [MulticastGroup; 6] = [
     MulticastGroup::Link,
@@ -109,8 +116,15 @@ impl Monitor {
                 }
                 Err(e) => return Err(e),
             }
+            let mut replaced = false;
             for frame in Frames(&self.buffer).filter(|frame| frame.kind != NLMSG_ERROR) {
+                replaced |= frame.kind == NEW_ROUTE && frame.flags & NLM_F_REPLACE != 0;
                 changes.extend(frame.decode().and_then(|message| inventory.update(message)));
+            }
+            if replaced {
+                // The notification does not say which route went.
+                inventory.reload_routes(&mut self.requests)?;
+                changes.push(Change::Route);
             }
         }
         Ok(changes)

@@ -279,7 +279,7 @@ fn is_local_route(frame: &Frame<'_>) -> bool {
 /// One netlink message in a datagram.
 pub(super) struct Frame<'a> {
     pub(super) kind: u16,
-    flags: u16,
+    pub(super) flags: u16,
     sequence: u32,
     payload: &'a [u8],
     bytes: &'a [u8],
