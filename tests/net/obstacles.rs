@@ -202,3 +202,32 @@ fn address_stays_where_the_new_interface_refuses_it() {
         assert!(addresses("eth0").is_empty());
     });
 }
+
+#[test]
+fn settings_of_members_are_those_of_this_namespace_and_are_restored() {
+    in_namespace(|| {
+        interfaces(&["eth0.7"]);
+        let directory = tempfile::tempdir().expect("a directory");
+        let read = |setting: &str| {
+            fs::read_to_string(format!("/proc/sys/net/ipv4/conf/eth0.7/{setting}")).expect("sysctl")
+        };
+        let all = || ["arp_ignore", "arp_announce", "promote_secondaries", "rp_filter"].map(read);
+        fs::write("/proc/sys/net/ipv4/conf/eth0.7/rp_filter", "1").expect("sysctl");
+        let before = all();
+        let mut sysctl = ipmp_user::net::sysctl::Sysctl::new(directory.path());
+        let warning = sysctl
+            .prepare("eth0.7")
+            .expect("prepared")
+            .expect("strict filtering is reported");
+        assert!(
+            warning.contains("/proc/sys/net/ipv4/conf/eth0.7/rp_filter to 2"),
+            "{warning}"
+        );
+        assert_eq!(
+            (read("arp_ignore").as_str(), read("arp_announce").as_str()),
+            ("1\n", "2\n")
+        );
+        sysctl.restore().expect("restored");
+        assert_eq!(all(), before);
+    });
+}

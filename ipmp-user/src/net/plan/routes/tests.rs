@@ -105,7 +105,10 @@ fn route_deleted_together_with_the_link_is_restored() {
     assert_eq!(routes(&inventory, &base, &wanted).ops, [], "not while it is down");
     set_up(&mut inventory, 2, true);
     base.learn(&inventory, &wanted, &present);
-    let expected = ["add route 0.0.0.0/0 via 10.0.0.1 ifindex 2 table 254 metric 0"];
+    let expected = [
+        "add route 10.0.0.0/24 ifindex 2 table 254 metric 0",
+        "add route 0.0.0.0/0 via 10.0.0.1 ifindex 2 table 254 metric 0",
+    ];
     assert_eq!(texts(&routes(&inventory, &base, &wanted).ops), expected);
 }
 
