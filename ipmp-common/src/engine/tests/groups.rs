@@ -222,4 +222,5 @@ fn after_a_group_failure_a_healthy_sibling_is_not_condemned_with_the_next_one() 
     lab.run(secs(2));
     assert_eq!((lab.state(a()), lab.state(b())), (ShownState::Failed, ShownState::Ok));
     assert_eq!(lab.places(), [b(), b(), b()]);
+    assert_eq!(lab.records(Kind::Repaired), [], "what never failed is not repaired");
 }
