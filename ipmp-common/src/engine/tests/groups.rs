@@ -2,7 +2,7 @@
 
 use super::harness::{Lab, Loss, Setup, V4_TARGET, a, b, c, ms, secs};
 use crate::engine::{
-    event::NotSent,
+    event::{Command, NotSent},
     reason::{Kind, Reason},
     snapshot::{GroupState, ShownState},
 };
@@ -202,4 +202,25 @@ fn a_member_that_appears_in_a_failed_group_serves() {
     lab.cut(c());
     lab.run(secs(2));
     assert_eq!((lab.state(a()), lab.state(c())), (ShownState::Ok, ShownState::Failed));
+}
+
+#[test]
+fn after_a_group_failure_a_healthy_sibling_is_not_condemned_with_the_next_one() {
+    let mut lab = Lab::settled(Setup::probed(3));
+    for member in [a(), b()] {
+        lab.command(Command::Offline { member, force: false });
+    }
+    lab.cut(c());
+    lab.run(secs(2));
+    assert_eq!(group_state(&lab), GroupState::Failed);
+    for member in [a(), b()] {
+        lab.command(Command::Online { member });
+    }
+    lab.run(secs(2));
+    assert_eq!(lab.places(), [a(), b(), a()]);
+    lab.cut(a());
+    lab.run(secs(2));
+    assert_eq!((lab.state(a()), lab.state(b())), (ShownState::Failed, ShownState::Ok));
+    assert_eq!(lab.places(), [b(), b(), b()]);
+    assert_eq!(lab.records(Kind::Repaired), [], "what never failed is not repaired");
 }

@@ -35,8 +35,10 @@ fn b27_a_member_that_appears_later_gets_its_addresses() {
 fn b20_a_member_that_returns_serves_when_it_is_proved_to_work() {
     let mut lab = Lab::settled(Setup::probed(2));
     lab.vanish(a());
+    let vanished = lab.now;
     lab.run(secs(1));
     assert_eq!(lab.places(), [b(), b()]);
+    assert_eq!(lab.records(Kind::Moved)[0].evidence_at, Some(vanished));
     lab.cut(a());
     lab.forget_history();
     lab.appear(a());
