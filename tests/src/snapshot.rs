@@ -42,7 +42,14 @@ impl Snapshot {
             after.lines.iter().filter(|line| !self.lines.contains(line)).map(|line| format!("+ {line}"));
         let text: Vec<String> = missing.chain(added).collect();
         if text.is_empty() {
-            return format!("only the order differs:\nbefore {self:#?}\nafter {after:#?}");
+            let moved: Vec<String> = self
+                .lines
+                .iter()
+                .zip(&after.lines)
+                .filter(|(before, after)| before != after)
+                .map(|(before, after)| format!("was {before}\nnow {after}"))
+                .collect();
+            return format!("only the order differs:\n{}", moved.join("\n"));
         }
         text.join("\n")
     }

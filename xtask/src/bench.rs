@@ -20,7 +20,7 @@ pub(crate) struct Options {
     /// Cable cuts, and as many path cuts
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     cuts: u32,
-    /// Use the binaries that are built already (`IPMP_BIN_DIR`)
+    /// Use the binaries that are built already (in `IPMP_BIN_DIR`, else the release build)
     #[arg(long)]
     built: bool,
 }

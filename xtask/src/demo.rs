@@ -14,7 +14,7 @@ use crate::{
 /// How to show it.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Use the binaries that are built already (`IPMP_BIN_DIR`)
+    /// Use the binaries that are built already (in `IPMP_BIN_DIR`, else the release build)
     #[arg(long)]
     built: bool,
 }

@@ -33,7 +33,7 @@ pub(crate) struct Options {
     /// Remove the lab
     #[arg(long)]
     down: bool,
-    /// Use the binaries that are built already (`IPMP_BIN_DIR`)
+    /// Use the binaries that are built already (in `IPMP_BIN_DIR`, else the release build)
     #[arg(long)]
     built: bool,
 }

@@ -1,6 +1,6 @@
 //! What demo and bench play on: a lab, the release daemon, and a neighbour that watches.
 
-use std::{path::PathBuf, time::Duration};
+use std::{env, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 use ipmp_tests::{
@@ -13,7 +13,7 @@ use ipmp_tests::{
 };
 use serde_json::Value;
 
-use crate::{build, privilege, setup};
+use crate::{build, privilege, setup, shell};
 
 /// The failure detection time of demo and bench: the least that in.mpathd takes.
 pub(crate) const FDT: Duration = Duration::from_millis(100);
@@ -102,7 +102,7 @@ pub(crate) struct Stage {
 /// Returns the directory of the binaries.
 pub(crate) fn prepare(why: &str, built: bool, arguments: &[&str]) -> Result<PathBuf> {
     let bin_dir = if built {
-        ipmp_tests::daemon::bin_dir()?
+        env::var_os("IPMP_BIN_DIR").map_or_else(|| shell::target_dir("release"), PathBuf::from)
     } else {
         setup::run(setup::For::Running)?;
         build::binaries("release")?

@@ -23,31 +23,9 @@ impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scene = self.0;
         writeln!(f, "{}", title(scene.act))?;
-        let line = |f: &mut fmt::Formatter<'_>, at: Option<u64>, what: &str, text: &str| match at {
-            Some(at) => writeln!(f, "   {}  {what:<10} {text}", offset(at, scene.at_ns)),
-            None => Ok(()),
-        };
-        line(f, Some(scene.at_ns), "act", done(scene.act))?;
-        let verdict = &scene.verdict;
-        line(f, verdict["evidence_ns"].as_u64(), "evidence", evidence(verdict))?;
-        let decided = verdict["decided_ns"].as_u64();
-        let word = if scene.act.breaks() { "failed" } else { "repaired" };
-        let reason = verdict["reason"].as_str().unwrap_or("?");
-        let share = match (scene.act, decided) {
-            (Act::Cut, Some(decided)) => format!(" [{}]", share_of_fdt(decided.saturating_sub(scene.at_ns))),
-            _ => String::new(),
-        };
-        line(f, decided, "decided", &format!("{HOME} {word}: {reason}{share}"))?;
-        let (from, to) = if scene.act.breaks() { (HOME, OTHER) } else { (OTHER, HOME) };
-        let addresses: Vec<&str> = scene.moves.iter().filter_map(|event| event["address"].as_str()).collect();
-        let text = format!("{from} → {to}: {}", addresses.join(", "));
-        line(f, scene.moved_ns("applied_ns").ok(), "applied", &text)?;
-        line(
-            f,
-            scene.moved_ns("announced_ns").ok(),
-            "announced",
-            "to all neighbours (gratuitous ARP, unsolicited NA)",
-        )?;
+        for (at_ns, what, text) in steps(scene) {
+            writeln!(f, "   {}  {what:<10} {text}", offset(at_ns, scene.at_ns))?;
+        }
         for (family, seen) in ["IPv4", "IPv6"].iter().zip(&scene.pings) {
             let gap = milliseconds(seen.longest_gap);
             writeln!(
@@ -59,6 +37,33 @@ impl fmt::Display for Text<'_> {
         let pause = milliseconds(scene.tcp.longest_gap);
         write!(f, "   the neighbour  TCP: {} messages answered, longest pause {pause}", scene.tcp.messages)
     }
+}
+
+/// What happened, in the order of time: the newest good reply before a cut comes before the cut.
+fn steps(scene: &Scene) -> Vec<(u64, &'static str, String)> {
+    let verdict = &scene.verdict;
+    let decided = verdict["decided_ns"].as_u64();
+    let share = match (scene.act, decided) {
+        (Act::Cut, Some(decided)) => format!(" [{}]", share_of_fdt(decided.saturating_sub(scene.at_ns))),
+        _ => String::new(),
+    };
+    let (word, from, to) =
+        if scene.act.breaks() { ("failed", HOME, OTHER) } else { ("repaired", OTHER, HOME) };
+    let reason = verdict["reason"].as_str().unwrap_or("?");
+    let addresses: Vec<&str> = scene.moves.iter().filter_map(|event| event["address"].as_str()).collect();
+    let told = "to all neighbours (gratuitous ARP, unsolicited NA)";
+    let mut steps: Vec<_> = [
+        (Some(scene.at_ns), "act", done(scene.act).to_owned()),
+        (verdict["evidence_ns"].as_u64(), "evidence", evidence(verdict).to_owned()),
+        (decided, "decided", format!("{HOME} {word}: {reason}{share}")),
+        (scene.moved_ns("applied_ns").ok(), "applied", format!("{from} → {to}: {}", addresses.join(", "))),
+        (scene.moved_ns("announced_ns").ok(), "announced", told.to_owned()),
+    ]
+    .into_iter()
+    .filter_map(|(at_ns, what, text)| Some((at_ns?, what, text)))
+    .collect();
+    steps.sort_by_key(|(at_ns, ..)| *at_ns);
+    steps
 }
 
 /// A time after the cut as a share of the failure detection time.

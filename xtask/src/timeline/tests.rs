@@ -37,6 +37,13 @@ fn tells_each_step_relative_to_the_act() {
 }
 
 #[test]
+fn steps_are_in_the_order_of_time() {
+    let scene = scene(Act::Cut);
+    let order: Vec<&str> = steps(&scene).iter().map(|(_, what, _)| *what).collect();
+    assert_eq!(order, ["evidence", "act", "decided", "applied", "announced"]);
+}
+
+#[test]
 fn a_repair_moves_back_and_claims_no_share() {
     let text = Text(&scene(Act::Mend)).to_string();
     assert!(text.contains("eth1 → eth0"), "{text}");
