@@ -97,9 +97,10 @@ impl<'a> Placement<'a> {
             .or_else(|| homed().find(same_family))
             .or_else(|| homed().next());
         let same_network = followed.is_some_and(|placed| near(&placed));
-        if !same_network && let Some(carrier) = self.reaches(route, hop) {
-            // Where its gateway cannot be reached the route would be refused.
-            return self.target(carrier, hop);
+        if !same_network && let Some((carrier, own)) = self.reaches(route, hop) {
+            // Where its gateway cannot be reached the route would be refused. The carrier's own hop has no gateway,
+            // so this ends here.
+            return self.target(carrier, &own);
         }
         match followed {
             Some(placed) => self.wanted.ifindex(placed.on).unwrap_or(hop.oif),
@@ -108,8 +109,9 @@ impl<'a> Placement<'a> {
         }
     }
 
-    /// The connected route by the same interface that leads to the hop's gateway. It has no gateway itself.
-    fn reaches(&self, route: &Route, hop: &Hop) -> Option<&Route> {
+    /// The connected route by the same interface that leads to the hop's gateway, and its hop, which has no gateway
+    /// itself.
+    fn reaches(&self, route: &Route, hop: &Hop) -> Option<(&Route, Hop)> {
         let gateway = hop.gateway.filter(|_| !hop.onlink)?;
         let leads = |other: &&Route| {
             other.key().table == route.key().table
@@ -121,7 +123,8 @@ impl<'a> Placement<'a> {
             .iter()
             .filter(leads)
             .max_by_key(|other| other.key().dst.prefix_len())?;
-        (found.key().dst.prefix_len() > 0 && !found.is_left_alone()).then_some(found)
+        let own = found.hops().into_iter().find(|own| own.oif == hop.oif)?;
+        (found.key().dst.prefix_len() > 0 && !found.is_left_alone()).then_some((found, own))
     }
 
     /// Where the routes of an unusable member without data addresses go: to a usable member of its group, first to one
