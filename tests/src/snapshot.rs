@@ -74,10 +74,12 @@ fn describe(what: &str, entry: &Value) -> Vec<String> {
     lines
 }
 
-/// Removes the only field that time alone changes: the remaining life of a route learned or cached by the kernel.
+/// Removes what says nothing about addresses and routes: the remaining life of a learned or cached route, and the number
+/// of the XDP program on a link, which is another after each start of the daemon.
 fn without_volatile(entry: &mut Value) {
     if let Value::Object(map) = entry {
         map.remove("expires");
+        map.remove("xdp");
     }
 }
 
