@@ -196,11 +196,10 @@ impl Daemon {
     }
 
     fn take_carrier(&mut self, now: Timestamp, ifindex: u32, up: bool, at: Timestamp, source: CarrierSource) {
-        let Some(member) = self.members.iter_mut().find(|member| member.ifindex == Some(ifindex)) else {
-            return;
-        };
-        if let Some(event) = member.carrier_news(up, at, source, u64::from(!up)) {
-            self.kernel.note_link_event(now.0);
+        self.kernel.note_link_event(now.0);
+        let member = self.members.iter_mut().find(|member| member.ifindex == Some(ifindex));
+        let news = member.filter(|_| !up).and_then(|member| member.carrier_lost(at, source));
+        if let Some(event) = news {
             self.engine.handle(now, event);
         }
     }

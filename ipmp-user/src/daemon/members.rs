@@ -47,15 +47,16 @@ pub(super) fn from_config(config: &Config) -> Vec<MemberIo> {
         .collect()
 }
 
-/// Whether frames can pass. The flag is computed when the message is made, while the operational state may be
-/// as old as the last linkwatch run (up to a second); only DORMANT (802.1X) and the like overrule the flag.
-/// `None` where the driver reports no carrier at all (RFC 2863 "unknown").
+/// Whether frames can pass. The flag is as new as the message and alone suffices for "no"; "yes" also needs the
+/// operational state, because linkwatch starts the transmit queue only when it sets that (net/core/link_watch.c),
+/// up to a second after the carrier is back: until then frames vanish. `None` where the driver reports no carrier
+/// at all (RFC 2863 "unknown").
 fn link_up(link: &Link) -> Option<bool> {
     let lower_up = link.admin_up() && link.flags.contains(LinkFlags::LowerUp);
     match link.operstate {
         Some(State::Unknown) | None if lower_up => None,
-        Some(State::Dormant | State::Testing | State::NotPresent) => Some(false),
-        Some(_) | None => Some(lower_up),
+        Some(State::Up) => Some(lower_up),
+        Some(_) | None => Some(false),
     }
 }
 
@@ -101,23 +102,23 @@ impl MemberIo {
         self.carrier_news(up?, now, CarrierSource::Netlink, downs)
     }
 
-    /// News from any source. A source that is late tells what is known already.
-    pub(super) fn carrier_news(
-        &mut self,
-        up: bool,
-        at: Timestamp,
-        source: CarrierSource,
-        downs: u64,
-    ) -> Option<Event> {
+    /// A carrier loss that a source faster than netlink has seen. That the carrier is back is only believed when
+    /// netlink says so, see [`link_up`].
+    pub(super) fn carrier_lost(&mut self, at: Timestamp, source: CarrierSource) -> Option<Event> {
+        if self.link == Some(false) {
+            return None;
+        }
+        // The count in the message that follows includes this loss.
+        self.carrier_downs = self.carrier_downs.map(|count| count.wrapping_add(1));
+        self.carrier_news(false, at, source, 1)
+    }
+
+    fn carrier_news(&mut self, up: bool, at: Timestamp, source: CarrierSource, downs: u64) -> Option<Event> {
         let hidden_flap = up && downs > 0 && self.link == Some(true);
         if self.link == Some(up) && !hidden_flap {
             return None;
         }
         self.link = Some(up);
-        if source != CarrierSource::Netlink && !up {
-            // The count in the message that follows includes this loss.
-            self.carrier_downs = self.carrier_downs.map(|count| count.wrapping_add(downs.max(1) as u32));
-        }
         let downs = if up { u64::from(hidden_flap) * downs } else { downs.max(1) };
         Some(Event::Carrier { member: self.id, up, at, source, downs })
     }
