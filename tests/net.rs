@@ -1,10 +1,6 @@
 //! Moving addresses and routes in a real kernel: each test in a network namespace of its own, which ends with it.
 //! Needs root; says SKIPPED where it may not make namespaces.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed expectation fails the test"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "a failed expectation fails the test")]
 
 #[path = "net/harness.rs"]
 mod harness;

@@ -39,10 +39,7 @@ impl Announcer {
         // SAFETY: no pointers are passed; the result is checked before it is used.
         let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
         if fd < 0 {
-            return Err(NetError::io(
-                "opening a packet socket",
-                io::Error::last_os_error(),
-            ));
+            return Err(NetError::io("opening a packet socket", io::Error::last_os_error()));
         }
         // SAFETY: the descriptor was just opened and belongs to nobody else.
         let socket = unsafe { OwnedFd::from_raw_fd(fd) };
@@ -62,10 +59,7 @@ impl Announcer {
         let mut places: Vec<libc::sockaddr_ll> = announcements.iter().map(|a| place(a.ifindex)).collect();
         let mut vectors: Vec<libc::iovec> = frames
             .iter_mut()
-            .map(|f| libc::iovec {
-                iov_base: f.as_mut_ptr().cast(),
-                iov_len: f.len(),
-            })
+            .map(|f| libc::iovec { iov_base: f.as_mut_ptr().cast(), iov_len: f.len() })
             .collect();
         let mut messages: Vec<libc::mmsghdr> = places
             .iter_mut()
@@ -167,9 +161,7 @@ fn unsolicited_advertisement(mac: [u8; 6], ip: Ipv6Addr) -> [u8; ADVERTISEMENT_F
 /// The checksum over the pseudo-header and the message (RFC 8200 section 8.1).
 fn checksum(addresses: &[u8], message: &[u8], next_header: u8) -> u16 {
     let words = addresses.chunks(2).chain(message.chunks(2));
-    let sum: u32 = words
-        .map(|w| u32::from(w[0]) << 8 | u32::from(*w.get(1).unwrap_or(&0)))
-        .sum();
+    let sum: u32 = words.map(|w| u32::from(w[0]) << 8 | u32::from(*w.get(1).unwrap_or(&0))).sum();
     let mut sum = sum + message.len() as u32 + u32::from(next_header);
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);

@@ -130,10 +130,7 @@ fn a_foreign_xdp_program_is_never_replaced() {
 
         let mut kernel = world.kernel();
         let rungs = kernel.attach(wire.ifindex, "near");
-        let no_tcx = rungs
-            .reply_refused
-            .iter()
-            .any(|refused| refused.reason.contains("no tcx links"));
+        let no_tcx = rungs.reply_refused.iter().any(|refused| refused.reason.contains("no tcx links"));
         let best_left = if no_tcx { ReplyRung::Socket } else { ReplyRung::Tcx };
         assert_eq!(rungs.reply, best_left, "{:?}", rungs.reply_refused);
         assert!(

@@ -39,10 +39,7 @@ pub(crate) fn in_namespace(test: impl FnOnce() + Send + 'static) {
 
 /// Runs `ip ARGUMENTS` and returns what it printed.
 pub(crate) fn ip(arguments: &str) -> String {
-    let output = Command::new("ip")
-        .args(arguments.split_whitespace())
-        .output()
-        .expect("ip(8) can be run");
+    let output = Command::new("ip").args(arguments.split_whitespace()).output().expect("ip(8) can be run");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "ip {arguments}: {errors}");
     String::from_utf8(output.stdout).expect("ip prints text")
@@ -82,16 +79,9 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 pub(crate) fn settled() {
     eventually("no tentative address", || {
         let up = |link: &Value| link["operstate"] == "UP" || link["ifname"] == "lo";
-        let tentative = |link: &Value| {
-            link["addr_info"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .any(|a| a["tentative"] == true)
-        };
-        ip_json("addr show")
-            .iter()
-            .all(|link| up(link) && !tentative(link))
+        let tentative =
+            |link: &Value| link["addr_info"].as_array().into_iter().flatten().any(|a| a["tentative"] == true);
+        ip_json("addr show").iter().all(|link| up(link) && !tentative(link))
     });
 }
 
@@ -115,16 +105,8 @@ pub(crate) fn assert_same(before: &[Value], after: &[Value], what: &str) {
     if before == after {
         return;
     }
-    let lost: Vec<String> = before
-        .iter()
-        .filter(|v| !after.contains(v))
-        .map(ToString::to_string)
-        .collect();
-    let new: Vec<String> = after
-        .iter()
-        .filter(|v| !before.contains(v))
-        .map(ToString::to_string)
-        .collect();
+    let lost: Vec<String> = before.iter().filter(|v| !after.contains(v)).map(ToString::to_string).collect();
+    let new: Vec<String> = after.iter().filter(|v| !before.contains(v)).map(ToString::to_string).collect();
     panic!(
         "{what}\nonly before:\n{}\nonly after:\n{}\n(none: the order differs)\n{after:#?}",
         lost.join("\n"),
@@ -148,28 +130,15 @@ impl Group {
         let directory = tempfile::tempdir().expect("a directory");
         let applier = Applier::open(directory.path()).expect("an applier");
         let index = |name: &str| names.iter().position(|n| *n == name).expect("a member");
-        let data = data
-            .iter()
-            .map(|(address, home)| ((*address).to_owned(), index(home)))
-            .collect();
+        let data = data.iter().map(|(address, home)| ((*address).to_owned(), index(home))).collect();
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        Self {
-            names,
-            data,
-            test: Vec::new(),
-            applier,
-            directory,
-            epoch: 0,
-        }
+        Self { names, data, test: Vec::new(), applier, directory, epoch: 0 }
     }
 
     /// Adds test addresses.
     pub(crate) fn with_test(mut self, test: &[(&str, &str)]) -> Self {
         let index = |name: &str| self.names.iter().position(|n| n == name).expect("a member");
-        self.test = test
-            .iter()
-            .map(|(address, on)| ((*address).to_owned(), index(on)))
-            .collect();
+        self.test = test.iter().map(|(address, on)| ((*address).to_owned(), index(on))).collect();
         self
     }
 
@@ -192,20 +161,12 @@ impl Group {
         let present = |name: &String| nix::net::if_::if_nametoindex(name.as_str()).ok();
         let member = |name: &str| id(self.names.iter().position(|n| n == name).expect("a member"));
         let links = self.names.iter().enumerate().filter_map(|(index, name)| {
-            Some(MemberLink {
-                group: GroupId(0),
-                member: id(index),
-                ifindex: present(name)?,
-            })
+            Some(MemberLink { group: GroupId(0), member: id(index), ifindex: present(name)? })
         });
         let place = |(address, home): &(String, usize)| PlacedAddress {
             address: address.parse().expect("an address"),
             home: id(*home),
-            on: if failed.contains(&self.names[*home].as_str()) {
-                member(on)
-            } else {
-                id(*home)
-            },
+            on: if failed.contains(&self.names[*home].as_str()) { member(on) } else { id(*home) },
         };
         Wanted {
             members: links.collect(),
@@ -221,12 +182,7 @@ impl Group {
 
     pub(crate) fn apply(&mut self, wanted: Wanted) -> Outcome {
         self.epoch += 1;
-        self.applier.apply(&Job {
-            group: GroupId(0),
-            epoch: self.epoch,
-            wanted,
-            announce: Vec::new(),
-        })
+        self.applier.apply(&Job { group: GroupId(0), epoch: self.epoch, wanted, announce: Vec::new() })
     }
 
     /// Everything at home; nothing may fail.
@@ -244,11 +200,7 @@ impl Group {
         let outcome = self.apply(wanted.clone());
         assert_eq!(outcome.errors, [], "carrying out {wanted:?}");
         let again = self.apply(wanted);
-        assert_eq!(
-            (again.changes, again.errors.len()),
-            (0, 0),
-            "the same wanted twice changes nothing"
-        );
+        assert_eq!((again.changes, again.errors.len()), (0, 0), "the same wanted twice changes nothing");
         outcome
     }
 }
@@ -269,22 +221,13 @@ pub(crate) fn dual_stack_pair() -> Group {
     settled();
     Group::new(
         &["eth0", "eth1"],
-        &[
-            ("10.0.0.10/24", "eth0"),
-            ("10.0.0.11/24", "eth0"),
-            ("2001:db8::10/64", "eth0"),
-        ],
+        &[("10.0.0.10/24", "eth0"), ("10.0.0.11/24", "eth0"), ("2001:db8::10/64", "eth0")],
     )
 }
 
 /// Addresses of an interface as `ip addr` lists them.
 pub(crate) fn addresses(name: &str) -> Vec<String> {
     let links = ip_json(&format!("addr show dev {name}"));
-    let infos = links
-        .iter()
-        .flat_map(|link| link["addr_info"].as_array().cloned().unwrap_or_default());
-    infos
-        .filter(|a| a["scope"] != "link")
-        .filter_map(|a| a["local"].as_str().map(str::to_owned))
-        .collect()
+    let infos = links.iter().flat_map(|link| link["addr_info"].as_array().cloned().unwrap_or_default());
+    infos.filter(|a| a["scope"] != "link").filter_map(|a| a["local"].as_str().map(str::to_owned)).collect()
 }

@@ -43,34 +43,18 @@ impl Case {
 
     fn assert_failed_over(&self, outcome: &ipmp_user::net::apply::Outcome) {
         let homed = self.data.iter().filter(|(_, home)| *home == self.failed);
-        let moved: Vec<&str> = homed
-            .map(|(net, _)| net.split('/').next().expect("an address"))
-            .collect();
-        assert_eq!(
-            outcome.moved.len(),
-            moved.len(),
-            "every address of the failed interface moves"
-        );
+        let moved: Vec<&str> = homed.map(|(net, _)| net.split('/').next().expect("an address")).collect();
+        assert_eq!(outcome.moved.len(), moved.len(), "every address of the failed interface moves");
         let (on, off) = (addresses(self.on), addresses(self.failed));
-        assert!(
-            moved.iter().all(|ip| on.iter().any(|a| a == ip)),
-            "{moved:?} on {}: {on:?}",
-            self.on
-        );
+        assert!(moved.iter().all(|ip| on.iter().any(|a| a == ip)), "{moved:?} on {}: {on:?}", self.on);
         assert!(off.is_empty(), "{} still has {off:?}", self.failed);
         assert!(outcome.announced_at.is_some_and(|at| at >= outcome.applied_at));
         let routes = |family: &str| ip_json(&format!("{family} route show table all dev {}", self.failed));
         let ours = |r: &serde_json::Value| {
             r["table"] != "local"
-                && !r["dst"]
-                    .as_str()
-                    .is_some_and(|d| d.starts_with("fe80") || d.starts_with("ff00"))
+                && !r["dst"].as_str().is_some_and(|d| d.starts_with("fe80") || d.starts_with("ff00"))
         };
-        let left: Vec<_> = routes("-4")
-            .into_iter()
-            .chain(routes("-6"))
-            .filter(ours)
-            .collect();
+        let left: Vec<_> = routes("-4").into_iter().chain(routes("-6")).filter(ours).collect();
         assert!(left.is_empty(), "routes still leave by {}: {left:?}", self.failed);
     }
 }
@@ -79,10 +63,7 @@ impl Case {
 fn one_ipv4_address_with_default_route() {
     Case {
         members: &["eth0", "eth1"],
-        setup: &[
-            "addr add 10.0.0.10/24 brd + dev eth0",
-            "route add default via 10.0.0.1",
-        ],
+        setup: &["addr add 10.0.0.10/24 brd + dev eth0", "route add default via 10.0.0.1"],
         data: &[("10.0.0.10/24", "eth0")],
         failed: "eth0",
         on: "eth1",
@@ -273,11 +254,7 @@ fn dual_stack_with_idle_standby() {
             "route add default via 10.0.0.1 dev eth0",
             "-6 route add default via fe80::1 dev eth0",
         ],
-        data: &[
-            ("10.0.0.10/24", "eth0"),
-            ("2001:db8::10/64", "eth0"),
-            ("10.0.0.20/24", "eth1"),
-        ],
+        data: &[("10.0.0.10/24", "eth0"), ("2001:db8::10/64", "eth0"), ("10.0.0.20/24", "eth1")],
         failed: "eth0",
         on: "eth2",
     }

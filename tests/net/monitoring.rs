@@ -16,13 +16,7 @@ use crate::witness::Neighbourhood;
 
 /// Drains until a change satisfies `wanted`.
 fn until(monitor: &mut Monitor, inventory: &mut Inventory, what: &str, wanted: impl Fn(&Change) -> bool) {
-    eventually(what, || {
-        monitor
-            .drain(inventory)
-            .expect("netlink can be read")
-            .iter()
-            .any(&wanted)
-    });
+    eventually(what, || monitor.drain(inventory).expect("netlink can be read").iter().any(&wanted));
 }
 
 #[test]
@@ -31,17 +25,10 @@ fn changes_are_seen_in_order() {
         interfaces(&["eth0"]);
         let (mut monitor, mut inventory) = Monitor::open().expect("a monitor");
         let ifindex = Group::ifindex("eth0");
-        assert_eq!(
-            inventory
-                .link_by_name("eth0")
-                .and_then(ipmp_user::net::inventory::Link::up),
-            Some(true)
-        );
+        assert_eq!(inventory.link_by_name("eth0").and_then(ipmp_user::net::inventory::Link::up), Some(true));
 
         ip("addr add 10.0.0.10/24 dev eth0");
-        until(&mut monitor, &mut inventory, "an address", |c| {
-            *c == Change::Address { ifindex }
-        });
+        until(&mut monitor, &mut inventory, "an address", |c| *c == Change::Address { ifindex });
         assert!(inventory.is_own("10.0.0.10".parse().expect("an address")));
 
         ip("route add default via 10.0.0.1");
@@ -57,12 +44,7 @@ fn changes_are_seen_in_order() {
         ip("link set peer-eth0 down");
         let down = |c: &Change| matches!(c, Change::Link { ifindex: i, up: Some(false), gone: false, .. } if *i == ifindex);
         until(&mut monitor, &mut inventory, "carrier loss", down);
-        assert!(
-            inventory
-                .link(ifindex)
-                .and_then(|link| link.carrier_down_count)
-                .is_some()
-        );
+        assert!(inventory.link(ifindex).and_then(|link| link.carrier_down_count).is_some());
 
         ip("link del eth0");
         let gone = |c: &Change| matches!(c, Change::Link { ifindex: i, gone: true, .. } if *i == ifindex);
@@ -83,12 +65,8 @@ fn routes_that_go_without_a_word_are_gone() {
         let mut routers = |what: &str, expected: &[&str]| {
             eventually(what, || {
                 monitor.drain(&mut inventory).expect("netlink can be read");
-                let text: Vec<String> = inventory
-                    .routers(&[ifindex])
-                    .0
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect();
+                let text: Vec<String> =
+                    inventory.routers(&[ifindex]).0.iter().map(ToString::to_string).collect();
                 text == expected
             });
         };
@@ -111,20 +89,11 @@ fn nothing_is_lost_by_an_overrun() {
         for host in 1..=60 {
             ip(&format!("addr add 10.0.0.{host}/24 dev eth0"));
         }
-        until(&mut monitor, &mut inventory, "a resynchronisation", |c| {
-            *c == Change::Resync
-        });
+        until(&mut monitor, &mut inventory, "a resynchronisation", |c| *c == Change::Resync);
         let fresh = Inventory::dump(&mut Socket::open().expect("a socket")).expect("a dump");
         let ifindex = Group::ifindex("eth0");
         assert_eq!(inventory.addresses(ifindex), fresh.addresses(ifindex));
-        assert_eq!(
-            inventory
-                .addresses(ifindex)
-                .iter()
-                .filter(|a| a.family() == Family::V4)
-                .count(),
-            60
-        );
+        assert_eq!(inventory.addresses(ifindex).iter().filter(|a| a.family() == Family::V4).count(), 60);
     });
 }
 
@@ -140,11 +109,7 @@ fn probe_source_is_never_tentative() {
         };
         let link_local = source(&[]).expect("a link-local address");
         ip("addr add 2001:db8::110/64 dev eth0");
-        assert_eq!(
-            source(&[test]),
-            Some(link_local),
-            "tentative: the link-local address serves"
-        );
+        assert_eq!(source(&[test]), Some(link_local), "tentative: the link-local address serves");
         settled();
         assert_eq!(source(&[test]), Some(test));
     });
@@ -163,18 +128,14 @@ fn neighbours_are_resolved_without_a_route() {
         resolver.resolve(ifindex, ip_there).expect("asked");
         eventually("the neighbour's hardware address", || {
             monitor.drain(&mut inventory).expect("netlink can be read");
-            inventory
-                .neighbour(ifindex, ip_there)
-                .is_some_and(|n| n.is_valid() && n.mac.is_some())
+            inventory.neighbour(ifindex, ip_there).is_some_and(|n| n.is_valid() && n.mac.is_some())
         });
         assert_eq!(resolver.drain().len(), 0, "nothing was refused");
         let mac = inventory.neighbour(ifindex, ip_there).and_then(|n| n.mac);
         ip("neigh del 10.9.9.1 dev eth0");
         eventually("the entry is gone", || {
             monitor.drain(&mut inventory).expect("netlink can be read");
-            inventory
-                .neighbour(ifindex, ip_there)
-                .is_some_and(|n| !n.is_valid())
+            inventory.neighbour(ifindex, ip_there).is_some_and(|n| !n.is_valid())
         });
         assert_eq!(
             inventory.neighbour(ifindex, ip_there).and_then(|n| n.mac),
@@ -182,9 +143,7 @@ fn neighbours_are_resolved_without_a_route() {
             "the last one known is kept"
         );
         resolver.resolve(9999, ip_there).expect("asked");
-        eventually("the refusal for an interface that is not there", || {
-            !resolver.drain().is_empty()
-        });
+        eventually("the refusal for an interface that is not there", || !resolver.drain().is_empty());
         drop(neighbourhood);
     });
 }

@@ -30,13 +30,7 @@ fn new_stands_before_old_goes() {
                 "{address}: {lines:#?}"
             );
         }
-        for route in [
-            "default via 10.0.0.1",
-            "10.0.0.0/24",
-            "192.0.2.0/24",
-            "via fe80::1",
-            "2001:db8::/64",
-        ] {
+        for route in ["default via 10.0.0.1", "10.0.0.0/24", "192.0.2.0/24", "via fe80::1", "2001:db8::/64"] {
             let (new, old) = (at(false, &[route, "dev eth1"]), at(true, &[route, "dev eth0"]));
             assert!(new < old, "{route}: {lines:#?}");
             assert!(
@@ -92,11 +86,7 @@ fn test_addresses_are_added_and_never_move() {
             (&test["prefixlen"], &test["scope"], &test["noprefixroute"]),
             (&32.into(), &"link".into(), &true.into())
         );
-        assert_eq!(
-            addresses("eth1"),
-            ["192.168.50.2"],
-            "one that is there is left as it is"
-        );
+        assert_eq!(addresses("eth1"), ["192.168.50.2"], "one that is there is left as it is");
         group.fail(&["eth0"], "eth1");
         assert!(find().is_some(), "a test address stays on a failed interface");
         group.home();
@@ -118,10 +108,7 @@ fn route_of_a_test_address_stays_but_no_longer_attracts_traffic() {
         ip("link set peer-eth0 down");
         group.fail(&["eth0"], "eth1");
         let chosen = ip_json("route get 10.0.0.1");
-        assert_eq!(
-            chosen[0]["dev"], "eth1",
-            "the route of the failed interface is no longer first"
-        );
+        assert_eq!(chosen[0]["dev"], "eth1", "the route of the failed interface is no longer first");
         ip("link set peer-eth0 up");
         settled();
         group.home();
@@ -133,17 +120,12 @@ fn route_of_a_test_address_stays_but_no_longer_attracts_traffic() {
 fn listed_address_that_is_absent_is_created() {
     in_namespace(|| {
         interfaces(&["eth0", "eth1"]);
-        let mut group = Group::new(
-            &["eth0", "eth1"],
-            &[("10.0.0.10/24", "eth0"), ("2001:db8::10/64", "eth0")],
-        );
+        let mut group =
+            Group::new(&["eth0", "eth1"], &[("10.0.0.10/24", "eth0"), ("2001:db8::10/64", "eth0")]);
         group.home();
         settled();
         let info = ip_json("-4 addr show dev eth0")[0]["addr_info"][0].clone();
-        assert_eq!(
-            (&info["local"], &info["broadcast"]),
-            (&"10.0.0.10".into(), &"10.0.0.255".into())
-        );
+        assert_eq!((&info["local"], &info["broadcast"]), (&"10.0.0.10".into(), &"10.0.0.255".into()));
         assert_eq!(ip_json("route show 10.0.0.0/24")[0]["protocol"], "kernel");
         let before = snapshot();
         group.fail(&["eth0"], "eth1");
@@ -160,14 +142,8 @@ fn moved_addresses_are_announced() {
         let sniffer = Sniffer::open();
         let outcome = group.fail(&["eth0"], "eth1");
         assert!(outcome.announced_at.is_some());
-        let mac = ip_json("link show dev eth1")[0]["address"]
-            .as_str()
-            .expect("a MAC")
-            .to_owned();
-        let mac: Vec<u8> = mac
-            .split(':')
-            .map(|b| u8::from_str_radix(b, 16).expect("hex"))
-            .collect();
+        let mac = ip_json("link show dev eth1")[0]["address"].as_str().expect("a MAC").to_owned();
+        let mac: Vec<u8> = mac.split(':').map(|b| u8::from_str_radix(b, 16).expect("hex")).collect();
         let (mut arp, mut advertisements) = (Vec::new(), 0);
         eventually("two ARP announcements and one advertisement", || {
             for frame in sniffer.frames() {
@@ -186,12 +162,7 @@ fn a_thousand_addresses_move() {
     in_namespace(|| {
         interfaces(&["eth0", "eth1"]);
         let data: Vec<String> = (0..500)
-            .flat_map(|n| {
-                [
-                    format!("10.1.{}.{}/16", n / 250, n % 250 + 1),
-                    format!("2001:db8::1:{n:x}/64"),
-                ]
-            })
+            .flat_map(|n| [format!("10.1.{}.{}/16", n / 250, n % 250 + 1), format!("2001:db8::1:{n:x}/64")])
             .collect();
         let data: Vec<(&str, &str)> = data.iter().map(|address| (address.as_str(), "eth0")).collect();
         let mut group = Group::new(&["eth0", "eth1"], &data);
@@ -225,10 +196,7 @@ fn placements_are_carried_out_by_a_thread_of_their_own() {
         }
         let outcomes = [handle.outcomes.blocking_recv(), handle.outcomes.blocking_recv()]
             .map(|o| o.expect("an outcome"));
-        assert_eq!(
-            outcomes.each_ref().map(|o| (o.epoch, o.moved.len())),
-            [(1, 0), (2, 3)]
-        );
+        assert_eq!(outcomes.each_ref().map(|o| (o.epoch, o.moved.len())), [(1, 0), (2, 3)]);
         handle.stop();
         assert_eq!(addresses("eth0"), Vec::<String>::new());
     });

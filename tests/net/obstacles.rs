@@ -38,9 +38,7 @@ fn carrier_loss_and_return() {
         let before = snapshot();
         for _ in 0..2 {
             ip("link set peer-eth0 down");
-            eventually("carrier is gone", || {
-                ip_json("link show dev eth0")[0]["operstate"] != "UP"
-            });
+            eventually("carrier is gone", || ip_json("link show dev eth0")[0]["operstate"] != "UP");
             group.fail(&["eth0"], "eth1");
             ip("link set peer-eth0 up");
             settled();
@@ -67,16 +65,9 @@ fn changes_of_an_administrator_are_kept() {
         ip("route del 198.51.100.0/24");
         ip("route add 203.0.113.0/24 via 10.0.0.4 dev eth1");
         group.fail(&["eth0"], "eth1");
-        assert_eq!(
-            ip_json("route show 203.0.113.0/24")[0]["dev"],
-            "eth1",
-            "a new route is not taken away"
-        );
+        assert_eq!(ip_json("route show 203.0.113.0/24")[0]["dev"], "eth1", "a new route is not taken away");
         group.home();
-        assert!(
-            ip_json("route show 198.51.100.0/24").is_empty(),
-            "a route removed while away stays removed"
-        );
+        assert!(ip_json("route show 198.51.100.0/24").is_empty(), "a route removed while away stays removed");
         assert_eq!(ip_json("route show default")[0]["dev"], "eth0");
     });
 }
@@ -95,12 +86,7 @@ fn what_others_renew_is_left_alone() {
         assert_eq!(addresses("eth0"), ["10.0.9.10"]);
         assert_eq!(ip_json("route show default")[0]["dev"], "eth0");
         assert_eq!(ip_json("-6 route show default")[0]["dev"], "eth0");
-        assert_eq!(
-            outcome.left_alone.len(),
-            2,
-            "both are reported: {:?}",
-            outcome.left_alone
-        );
+        assert_eq!(outcome.left_alone.len(), 2, "both are reported: {:?}", outcome.left_alone);
     });
 }
 
@@ -135,11 +121,7 @@ fn damaged_state_file_is_put_aside() {
         group.restart();
         let outcome = group.apply(group.wanted(&[], ""));
         assert_eq!(outcome.errors.len(), 1);
-        assert!(
-            outcome.errors[0].what.contains("state.json.damaged"),
-            "{:?}",
-            outcome.errors
-        );
+        assert!(outcome.errors[0].what.contains("state.json.damaged"), "{:?}", outcome.errors);
         assert!(group.directory().join("state.json.damaged").exists());
         assert!(path.exists(), "a new one is written");
     });
@@ -185,16 +167,10 @@ fn address_stays_where_the_new_interface_refuses_it() {
         let refused: Vec<&str> = outcome.errors.iter().map(|e| e.what.as_str()).collect();
         assert_eq!(refused.len(), 2, "{refused:?}");
         assert!(
-            refused
-                .iter()
-                .all(|what| what.contains("10.0.0.1") && what.contains("scope")),
+            refused.iter().all(|what| what.contains("10.0.0.1") && what.contains("scope")),
             "{refused:?}"
         );
-        assert_eq!(
-            addresses("eth0"),
-            ["10.0.0.10", "10.0.0.11"],
-            "what was refused stays"
-        );
+        assert_eq!(addresses("eth0"), ["10.0.0.10", "10.0.0.11"], "what was refused stays");
         assert_eq!(addresses("eth1"), ["2001:db8::10"], "the rest moves");
         assert_eq!(outcome.moved.len(), 1);
         ip("addr del 10.0.0.99/24 dev eth1");
@@ -215,18 +191,9 @@ fn settings_of_members_are_those_of_this_namespace_and_are_restored() {
         fs::write("/proc/sys/net/ipv4/conf/eth0.7/rp_filter", "1").expect("sysctl");
         let before = all();
         let mut sysctl = ipmp_user::net::sysctl::Sysctl::new(directory.path());
-        let warning = sysctl
-            .prepare("eth0.7")
-            .expect("prepared")
-            .expect("strict filtering is reported");
-        assert!(
-            warning.contains("/proc/sys/net/ipv4/conf/eth0.7/rp_filter to 2"),
-            "{warning}"
-        );
-        assert_eq!(
-            (read("arp_ignore").as_str(), read("arp_announce").as_str()),
-            ("1\n", "2\n")
-        );
+        let warning = sysctl.prepare("eth0.7").expect("prepared").expect("strict filtering is reported");
+        assert!(warning.contains("/proc/sys/net/ipv4/conf/eth0.7/rp_filter to 2"), "{warning}");
+        assert_eq!((read("arp_ignore").as_str(), read("arp_announce").as_str()), ("1\n", "2\n"));
         sysctl.restore().expect("restored");
         assert_eq!(all(), before);
     });

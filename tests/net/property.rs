@@ -37,19 +37,14 @@ fn interfaces(promote: &str) {
         set(name, "accept_ra", "0");
         set(name, "accept_dad", "0");
         set(name, "dad_transmits", "0");
-        std::fs::write(
-            format!("/proc/sys/net/ipv4/conf/{name}/promote_secondaries"),
-            promote,
-        )
-        .expect("sysctl");
+        std::fs::write(format!("/proc/sys/net/ipv4/conf/{name}/promote_secondaries"), promote)
+            .expect("sysctl");
         ip(&format!("link set peer-{name} up"));
         ip(&format!("link set {name} up"));
     }
     let ready = |name: &&str| {
         let links = ip_json(&format!("-6 addr show dev {name}"));
-        let infos = links
-            .iter()
-            .flat_map(|link| link["addr_info"].as_array().into_iter().flatten());
+        let infos = links.iter().flat_map(|link| link["addr_info"].as_array().into_iter().flatten());
         infos.filter(|a| a["tentative"] != true).count() == 1
     };
     eventually("link-local addresses", || MEMBERS.iter().all(ready));
@@ -65,16 +60,9 @@ fn set_up(random: &mut Random) -> Vec<(String, String)> {
                 format!("10.0.{subnet}.{}/24", 10 + 10 * number as u64 + host),
                 format!("2001:db8:{subnet}::{number}:{}/64", host + 1),
             );
-            let label = if random.below(2) == 0 {
-                String::new()
-            } else {
-                format!(" label {member}:{host}")
-            };
+            let label = if random.below(2) == 0 { String::new() } else { format!(" label {member}:{host}") };
             ip(&format!("addr add {v4} brd + dev {member}{label}"));
-            ip(&format!(
-                "addr add {v6} dev {member}{}",
-                random.pick(&["", " nodad", " preferred_lft 0"])
-            ));
+            ip(&format!("addr add {v6} dev {member}{}", random.pick(&["", " nodad", " preferred_lft 0"])));
             data.push((v4, (*member).to_owned()));
             data.push((v6, (*member).to_owned()));
         }
@@ -83,11 +71,7 @@ fn set_up(random: &mut Random) -> Vec<(String, String)> {
     eventually("local routes", || {
         let local = ip_json("-6 route show table local");
         data.iter().filter(|(net, _)| net.contains(':')).all(|(net, _)| {
-            let address = net
-                .parse::<ipnet::IpNet>()
-                .expect("an address")
-                .addr()
-                .to_string();
+            let address = net.parse::<ipnet::IpNet>().expect("an address").addr().to_string();
             local.iter().any(|route| route["dst"] == address)
         })
     });
@@ -121,17 +105,10 @@ fn history(seed: u64) {
     // The daemon sets it where it may; without it the kernel deletes secondary addresses with their primary one.
     interfaces(random.pick(&["0", "1"]));
     let data = set_up(&mut random);
-    let data: Vec<(&str, &str)> = data
-        .iter()
-        .map(|(net, home)| (net.as_str(), home.as_str()))
-        .collect();
+    let data: Vec<(&str, &str)> = data.iter().map(|(net, home)| (net.as_str(), home.as_str())).collect();
     let before = snapshot();
     let mut group = Group::new(&MEMBERS, &data);
-    assert_eq!(
-        group.home().changes,
-        0,
-        "seed {seed}: at home nothing is to be done"
-    );
+    assert_eq!(group.home().changes, 0, "seed {seed}: at home nothing is to be done");
     for step in 0..STEPS {
         match random.below(4) {
             0 => drop(group.home()),

@@ -17,11 +17,8 @@ impl Log {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let out = file.reopen().expect("a file");
         let mut command = Command::new("ip");
-        let child = command
-            .args(["monitor", "address", "route"])
-            .stdout(out)
-            .spawn()
-            .expect("ip monitor runs");
+        let child =
+            command.args(["monitor", "address", "route"]).stdout(out).spawn().expect("ip monitor runs");
         let log = Self { child, file };
         log.mark("127.0.0.101/32");
         log
@@ -46,11 +43,7 @@ impl Log {
         self.child.kill().expect("ours to end");
         self.child.wait().expect("ended");
         // A multipath route goes on in lines that begin with a tab.
-        self.text()
-            .replace("\n\t", " ")
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        self.text().replace("\n\t", " ").lines().map(str::to_owned).collect()
     }
 }
 
@@ -109,10 +102,7 @@ impl Neighbourhood {
         ip(&format!("link set {interface} netns {id}"));
         moved.send(()).expect("the thread waits");
         finished.recv().expect("the script ran");
-        Self {
-            end: Some(end),
-            thread: Some(thread),
-        }
+        Self { end: Some(end), thread: Some(thread) }
     }
 }
 

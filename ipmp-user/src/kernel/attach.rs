@@ -136,10 +136,7 @@ pub(super) fn trace_carrier(
     ];
     for (rung, programs) in LADDER {
         if netns_cookie == 0 {
-            refused.push(Refused::new(
-                &rung,
-                "the kernel has no namespace cookies (they came with 5.14)",
-            ));
+            refused.push(Refused::new(&rung, "the kernel has no namespace cookies (they came with 5.14)"));
             continue;
         }
         match loaded.trace(programs, pins) {

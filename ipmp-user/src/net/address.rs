@@ -34,10 +34,7 @@ pub struct Address {
 
 impl Address {
     /// Takes a decoded message; none if it names no address.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the netlink crate's enums grow with the kernel"
-    )]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the netlink crate's enums grow with the kernel")]
     pub fn from_message(message: AddressMessage) -> Option<Self> {
         // IFA_LOCAL is the address itself, IFA_ADDRESS the peer of a point-to-point link; IPv6 leaves
         // IFA_LOCAL out when both are the same.
@@ -65,24 +62,16 @@ impl Address {
         if let IpNet::V4(net) = net
             && net.prefix_len() < 31
         {
-            message
-                .attributes
-                .push(AddressAttribute::Broadcast(net.broadcast()));
+            message.attributes.push(AddressAttribute::Broadcast(net.broadcast()));
         }
-        Self {
-            message,
-            ip: net.addr(),
-        }
+        Self { message, ip: net.addr() }
     }
 
     /// A test address: one host, link scope and no connected route, so that no application chooses it and no
     /// traffic but probes uses it.
     pub fn test(ifindex: u32, ip: IpAddr) -> Self {
         let mut address = Self::new(ifindex, IpNet::from(ip));
-        address
-            .message
-            .attributes
-            .push(AddressAttribute::Protocol(AddressProtocol::Other(IFA_PROTO_IPMP)));
+        address.message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(IFA_PROTO_IPMP)));
         address.message.header.scope = AddressScope::Link;
         address.set_flags(AddressFlags::Noprefixroute | address.nodad());
         address
@@ -124,47 +113,32 @@ impl Address {
         self.message
             .attributes
             .iter()
-            .find_map(|a| {
-                if let AddressAttribute::Flags(flags) = a {
-                    Some(*flags)
-                } else {
-                    None
-                }
-            })
+            .find_map(|a| if let AddressAttribute::Flags(flags) = a { Some(*flags) } else { None })
             .unwrap_or_else(|| AddressFlags::from_bits_retain(u32::from(self.message.header.flags.bits())))
     }
 
     /// Its label (IPv4).
     pub fn label(&self) -> Option<&str> {
-        self.message.attributes.iter().find_map(|a| {
-            if let AddressAttribute::Label(label) = a {
-                Some(label.as_str())
-            } else {
-                None
-            }
-        })
+        self.message
+            .attributes
+            .iter()
+            .find_map(|a| if let AddressAttribute::Label(label) = a { Some(label.as_str()) } else { None })
     }
 
     /// Its broadcast address (IPv4).
     pub fn broadcast(&self) -> Option<Ipv4Addr> {
-        self.message.attributes.iter().find_map(|a| {
-            if let AddressAttribute::Broadcast(ip) = a {
-                Some(*ip)
-            } else {
-                None
-            }
-        })
+        self.message
+            .attributes
+            .iter()
+            .find_map(|a| if let AddressAttribute::Broadcast(ip) = a { Some(*ip) } else { None })
     }
 
     /// Who made it (`IFA_PROTO`), where the kernel says.
     pub fn protocol(&self) -> Option<u8> {
-        self.message.attributes.iter().find_map(|a| {
-            if let AddressAttribute::Protocol(p) = a {
-                Some(u8::from(*p))
-            } else {
-                None
-            }
-        })
+        self.message
+            .attributes
+            .iter()
+            .find_map(|a| if let AddressAttribute::Protocol(p) = a { Some(u8::from(*p)) } else { None })
     }
 
     /// Whether it has no lifetime: DHCP's, autoconfigured and privacy addresses have one and are left alone.
@@ -213,10 +187,7 @@ impl Address {
     /// adapted. Labels must begin with the interface's name, see ip-address(8).
     #[must_use]
     pub fn fostered(&self, ifindex: u32, home_name: &str, name: &str) -> Self {
-        let mut copy = Self {
-            message: self.request(),
-            ip: self.ip,
-        };
+        let mut copy = Self { message: self.request(), ip: self.ip };
         copy.message.header.index = ifindex;
         let flags = copy.flags() | AddressFlags::Noprefixroute | copy.nodad();
         copy.set_flags(flags);
@@ -224,11 +195,7 @@ impl Address {
             if let AddressAttribute::Label(label) = attribute {
                 let rest = label.strip_prefix(home_name).unwrap_or_default();
                 let adapted = format!("{name}{rest}");
-                *label = if adapted.len() <= LABEL_MAX {
-                    adapted
-                } else {
-                    name.to_owned()
-                };
+                *label = if adapted.len() <= LABEL_MAX { adapted } else { name.to_owned() };
             }
         }
         copy
@@ -237,10 +204,7 @@ impl Address {
     /// The same address, to be added without waiting for duplicate address detection.
     #[must_use]
     pub fn without_dad(&self) -> Self {
-        let mut copy = Self {
-            message: self.request(),
-            ip: self.ip,
-        };
+        let mut copy = Self { message: self.request(), ip: self.ip };
         copy.set_flags(copy.flags() | copy.nodad());
         copy
     }
@@ -266,9 +230,7 @@ impl Address {
 
     fn set_flags(&mut self, flags: AddressFlags) {
         self.message.header.flags = AddressHeaderFlags::from_bits_retain(flags.bits() as u8);
-        self.message
-            .attributes
-            .retain(|a| !matches!(a, AddressAttribute::Flags(_)));
+        self.message.attributes.retain(|a| !matches!(a, AddressAttribute::Flags(_)));
         self.message.attributes.push(AddressAttribute::Flags(flags));
     }
 }

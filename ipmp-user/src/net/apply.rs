@@ -88,33 +88,19 @@ impl Applier {
         let socket = Socket::open()?;
         let state = StateFile::new(runtime_dir);
         let base = state.load().unwrap_or_else(|error| {
-            pending.push(Failure {
-                what: error.to_string(),
-                errno: error.errno(),
-            });
+            pending.push(Failure { what: error.to_string(), errno: error.errno() });
             Base::default()
         });
         let announcer = match Announcer::open() {
             Ok(announcer) => Some(announcer),
             Err(error) => {
                 let what = format!("moved addresses will not be announced: {error}");
-                pending.push(Failure {
-                    what,
-                    errno: error.errno(),
-                });
+                pending.push(Failure { what, errno: error.errno() });
                 None
             }
         };
         let wanted = BTreeMap::new();
-        Ok(Self {
-            socket,
-            announcer,
-            base,
-            wanted,
-            present: BTreeSet::new(),
-            state,
-            pending,
-        })
+        Ok(Self { socket, announcer, base, wanted, present: BTreeSet::new(), state, pending })
     }
 
     /// The home state as known now.
@@ -135,10 +121,7 @@ impl Applier {
     /// things are.
     pub fn save(&mut self) {
         if let Err(error) = self.state.save(&self.base) {
-            self.pending.push(Failure {
-                what: error.to_string(),
-                errno: error.errno(),
-            });
+            self.pending.push(Failure { what: error.to_string(), errno: error.errno() });
         }
     }
 
@@ -184,14 +167,9 @@ impl Applier {
     fn learn_from(&mut self, inventory: &Inventory, wanted: &Wanted) {
         self.base.learn(inventory, wanted, &self.present);
         // What is gone and comes back later is news.
-        let there: BTreeSet<&[u8]> = inventory
-            .routes
-            .values()
-            .flatten()
-            .map(super::route::Route::identity)
-            .collect();
-        self.present
-            .retain(|identity| there.contains(identity.as_slice()));
+        let there: BTreeSet<&[u8]> =
+            inventory.routes.values().flatten().map(super::route::Route::identity).collect();
+        self.present.retain(|identity| there.contains(identity.as_slice()));
     }
 
     fn converge(&mut self, mut inventory: Inventory, job: &Job, outcome: &mut Outcome) {
@@ -199,10 +177,7 @@ impl Applier {
         self.learn_from(&inventory, &wanted);
         let mut addresses = plan::addresses(&inventory, &self.base, &wanted);
         outcome.left_alone.append(&mut addresses.left_alone);
-        let blocked = addresses.blocked.drain(..).map(|what| Failure {
-            what,
-            errno: libc::ENETDOWN,
-        });
+        let blocked = addresses.blocked.drain(..).map(|what| Failure { what, errno: libc::ENETDOWN });
         outcome.errors.extend(blocked);
         let confirmation = Confirmation::expect(&addresses.add).filter(|_| !addresses.remove.is_empty());
         let failed = self.add_and_route(&mut inventory, &wanted, &addresses, outcome);
@@ -262,11 +237,7 @@ impl Applier {
         outcome.left_alone.append(&mut routes.left_alone);
         ops.append(&mut routes.ops);
         let placement = Placement::new(&self.base, wanted);
-        let ours = inventory
-            .routes
-            .values()
-            .flatten()
-            .filter(|route| placement.moves(route));
+        let ours = inventory.routes.values().flatten().filter(|route| placement.moves(route));
         self.present = ours.map(|route| route.identity().to_vec()).collect();
         failed.extend(self.execute(&ops, outcome));
         failed
@@ -301,10 +272,7 @@ impl Applier {
                 ) => {}
             }
             if let Some(error) = refusal {
-                outcome.errors.push(Failure {
-                    what: format!("{op}: {error}"),
-                    errno: error.errno(),
-                });
+                outcome.errors.push(Failure { what: format!("{op}: {error}"), errno: error.errno() });
             }
         }
         failed
@@ -326,10 +294,7 @@ impl Applier {
         match announcer.send(&announcements) {
             Ok(()) => outcome.announced_at = Some(monotonic()),
             Err(error) => {
-                outcome.errors.push(Failure {
-                    what: format!("announcing: {error}"),
-                    errno: error.errno(),
-                });
+                outcome.errors.push(Failure { what: format!("announcing: {error}"), errno: error.errno() });
             }
         }
     }
@@ -343,11 +308,8 @@ impl Applier {
         outcome: &mut Outcome,
     ) {
         let stands = |ip: IpAddr| {
-            let place = wanted
-                .data
-                .iter()
-                .find(|p| p.address.addr() == ip)
-                .and_then(|p| wanted.ifindex(p.on));
+            let place =
+                wanted.data.iter().find(|p| p.address.addr() == ip).and_then(|p| wanted.ifindex(p.on));
             place.is_some_and(|on| !failed.contains(&(on, ip)))
         };
         let ops: Vec<Op> = addresses

@@ -82,10 +82,7 @@ impl Base {
 
     /// The number under which `routes` knows an interface.
     pub fn ifindex_of(&self, name: &str) -> Option<u32> {
-        self.names
-            .iter()
-            .find(|(_, known)| *known == name)
-            .map(|(ifindex, _)| *ifindex)
+        self.names.iter().find(|(_, known)| *known == name).map(|(ifindex, _)| *ifindex)
     }
 
     /// Takes in what changed in the kernel since we last looked. `present` holds the identities of the routes we left
@@ -136,28 +133,16 @@ impl Base {
 
     /// The placement in which the kernel is now: each data address where it is found, else where it was put last.
     fn previous(&self, inventory: &Inventory, wanted: &Wanted) -> Wanted {
-        let member_of = |ifindex: u32| {
-            wanted
-                .members
-                .iter()
-                .find(|m| m.ifindex == ifindex)
-                .map(|m| m.member)
-        };
+        let member_of = |ifindex: u32| wanted.members.iter().find(|m| m.ifindex == ifindex).map(|m| m.member);
         let by_name = |name: &String| inventory.link_by_name(name).and_then(|l| member_of(l.ifindex));
         let found = |placed: &PlacedAddress| {
             let ip = placed.address.addr();
             let noted = self.placement.get(&ip).and_then(by_name);
             let hosts = |m: &MemberId| {
-                wanted
-                    .ifindex(*m)
-                    .is_some_and(|i| inventory.addresses(i).iter().any(|a| a.ip() == ip))
+                wanted.ifindex(*m).is_some_and(|i| inventory.addresses(i).iter().any(|a| a.ip() == ip))
             };
             let anywhere = || wanted.members.iter().map(|m| m.member).find(hosts);
-            noted
-                .filter(hosts)
-                .or_else(anywhere)
-                .or(noted)
-                .unwrap_or(placed.home)
+            noted.filter(hosts).or_else(anywhere).or(noted).unwrap_or(placed.home)
         };
         let mut before = wanted.clone();
         for placed in &mut before.data {
@@ -176,16 +161,10 @@ impl Base {
             let mut complete = true;
             for placed in homed() {
                 let ip = placed.address.addr();
-                let there = inventory
-                    .addresses(*ifindex)
-                    .iter()
-                    .find(|a| a.ip() == ip && a.is_permanent());
+                let there = inventory.addresses(*ifindex).iter().find(|a| a.ip() == ip && a.is_permanent());
                 match there.filter(|_| placed.on == *member) {
                     Some(address) => {
-                        let original = Original {
-                            home: link.name.clone(),
-                            address: address.clone(),
-                        };
+                        let original = Original { home: link.name.clone(), address: address.clone() };
                         self.addresses.insert(ip, original);
                     }
                     None => complete = false,
@@ -254,35 +233,21 @@ fn merge(
     let removed = |placed: &Route| {
         present.contains(placed.identity())
             && !kernel.contains(placed)
-            && placed
-                .hops()
-                .iter()
-                .all(|hop| stable.contains(&hop.oif) || !placement.is_member(hop.oif))
+            && placed.hops().iter().all(|hop| stable.contains(&hop.oif) || !placement.is_member(hop.oif))
     };
-    let kept = || {
-        known
-            .iter()
-            .zip(&placed)
-            .filter(|(_, placed)| !removed(placed))
-            .map(|(route, _)| route)
-    };
+    let kept = || known.iter().zip(&placed).filter(|(_, placed)| !removed(placed)).map(|(route, _)| route);
     let ours = |route: &&Route| {
         !placed.contains(route) && !known.contains(route) && !present.contains(route.identity())
     };
-    let at_home = known
-        .iter()
-        .zip(&placed)
-        .all(|(route, placed)| route == placed && !placement.demotes(placed));
+    let at_home =
+        known.iter().zip(&placed).all(|(route, placed)| route == placed && !placement.demotes(placed));
     if !at_home {
         return kept().chain(kernel.iter().filter(ours)).cloned().collect();
     }
     // Everything is where it belongs: the kernel's order is the order. Routes that went with a link take their old
     // place among the others.
-    let mut list: Vec<Route> = kernel
-        .iter()
-        .filter(|route| known.contains(route) || ours(route))
-        .cloned()
-        .collect();
+    let mut list: Vec<Route> =
+        kernel.iter().filter(|route| known.contains(route) || ours(route)).cloned().collect();
     for (index, route) in known.iter().enumerate() {
         let missing = !list.contains(route) && placement.moves(route);
         if missing && !removed(route) {

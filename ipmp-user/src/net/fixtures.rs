@@ -32,10 +32,7 @@ pub(crate) fn inventory() -> Inventory {
         let mut link = LinkMessage::default();
         link.header.index = ifindex;
         link.header.flags = LinkFlags::Up | LinkFlags::LowerUp;
-        link.attributes = vec![
-            LinkAttribute::IfName(name.to_owned()),
-            LinkAttribute::CarrierDownCount(1),
-        ];
+        link.attributes = vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::CarrierDownCount(1)];
         inventory.update(RouteNetlinkMessage::NewLink(link));
     }
     inventory
@@ -46,15 +43,8 @@ pub(crate) fn set_up(inventory: &mut Inventory, ifindex: u32, up: bool) {
     link.header.index = ifindex;
     link.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
     let name = inventory.link(ifindex).expect("a link").name.clone();
-    let downs = inventory
-        .link(ifindex)
-        .and_then(|l| l.carrier_down_count)
-        .unwrap_or(0)
-        + u32::from(!up);
-    link.attributes = vec![
-        LinkAttribute::IfName(name),
-        LinkAttribute::CarrierDownCount(downs),
-    ];
+    let downs = inventory.link(ifindex).and_then(|l| l.carrier_down_count).unwrap_or(0) + u32::from(!up);
+    link.attributes = vec![LinkAttribute::IfName(name), LinkAttribute::CarrierDownCount(downs)];
     inventory.update(RouteNetlinkMessage::NewLink(link));
 }
 
@@ -66,13 +56,9 @@ pub(crate) fn give(
     flags: AddressFlags,
 ) {
     let mut message = Address::new(ifindex, net.parse().expect("an address")).request();
-    message
-        .attributes
-        .retain(|a| !matches!(a, AddressAttribute::Flags(_)));
+    message.attributes.retain(|a| !matches!(a, AddressAttribute::Flags(_)));
     message.attributes.push(AddressAttribute::Flags(flags));
-    message
-        .attributes
-        .extend(label.map(|label| AddressAttribute::Label(label.to_owned())));
+    message.attributes.extend(label.map(|label| AddressAttribute::Label(label.to_owned())));
     inventory.update(RouteNetlinkMessage::NewAddress(message));
 }
 
@@ -88,21 +74,13 @@ pub(crate) fn message(dst: &str, oif: u32, gateway: Option<&str>) -> RouteMessag
     message.header.destination_prefix_length = dst.prefix_len();
     message.header.table = 254;
     message.header.protocol = RouteProtocol::Static;
-    message.header.scope = if gateway.is_some() {
-        RouteScope::Universe
-    } else {
-        RouteScope::Link
-    };
+    message.header.scope = if gateway.is_some() { RouteScope::Universe } else { RouteScope::Link };
     message.header.kind = RouteType::Unicast;
     message.attributes.push(RouteAttribute::Table(254));
     if dst.prefix_len() > 0 {
-        message
-            .attributes
-            .push(RouteAttribute::Destination(dst.addr().into()));
+        message.attributes.push(RouteAttribute::Destination(dst.addr().into()));
     }
-    message
-        .attributes
-        .extend(gateway.map(|g| RouteAttribute::Gateway(RouteAddress::from(ip(g)))));
+    message.attributes.extend(gateway.map(|g| RouteAttribute::Gateway(RouteAddress::from(ip(g)))));
     message.attributes.push(RouteAttribute::Oif(oif));
     message
 }
@@ -117,16 +95,8 @@ pub(crate) fn ip(text: &str) -> IpAddr {
 
 /// Two members; the addresses' home is the first.
 pub(crate) fn wanted(data: &[&str], on: MemberId) -> Wanted {
-    let link = |member, ifindex| MemberLink {
-        group: GroupId(0),
-        member,
-        ifindex,
-    };
-    let place = |net: &&str| PlacedAddress {
-        address: net.parse().expect("an address"),
-        home: HOME,
-        on,
-    };
+    let link = |member, ifindex| MemberLink { group: GroupId(0), member, ifindex };
+    let place = |net: &&str| PlacedAddress { address: net.parse().expect("an address"), home: HOME, on };
     Wanted {
         members: vec![link(HOME, 2), link(FOSTER, 3)],
         data: data.iter().map(place).collect(),
@@ -142,13 +112,7 @@ pub(crate) fn texts(ops: &[Op]) -> Vec<String> {
 /// eth0 with two addresses, a connected and a default route; learned.
 pub(crate) fn at_home() -> (Inventory, Base) {
     let mut inventory = inventory();
-    give(
-        &mut inventory,
-        2,
-        "10.0.0.10/24",
-        Some("eth0"),
-        AddressFlags::Permanent,
-    );
+    give(&mut inventory, 2, "10.0.0.10/24", Some("eth0"), AddressFlags::Permanent);
     give(
         &mut inventory,
         2,
@@ -156,10 +120,7 @@ pub(crate) fn at_home() -> (Inventory, Base) {
         Some("eth0:1"),
         AddressFlags::Permanent | AddressFlags::Secondary,
     );
-    for message in [
-        message("10.0.0.0/24", 2, None),
-        message("0.0.0.0/0", 2, Some("10.0.0.1")),
-    ] {
+    for message in [message("10.0.0.0/24", 2, None), message("0.0.0.0/0", 2, Some("10.0.0.1"))] {
         inventory.update(RouteNetlinkMessage::NewRoute(message));
     }
     let mut base = Base::default();

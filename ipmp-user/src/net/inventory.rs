@@ -48,10 +48,7 @@ pub struct Link {
 }
 
 impl Link {
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the netlink crate's enums grow with the kernel"
-    )]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the netlink crate's enums grow with the kernel")]
     fn from_message(message: &LinkMessage) -> Self {
         let mut link = Self {
             ifindex: message.header.index,
@@ -100,11 +97,7 @@ impl Link {
 }
 
 fn kind(info: &LinkInfo) -> Option<String> {
-    if let LinkInfo::Kind(kind) = info {
-        Some(InfoKind::to_string(kind))
-    } else {
-        None
-    }
+    if let LinkInfo::Kind(kind) = info { Some(InfoKind::to_string(kind)) } else { None }
 }
 
 /// A neighbour's hardware address.
@@ -174,10 +167,7 @@ impl Inventory {
     }
 
     /// Takes in one message of a dump or a notification.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the netlink crate's enums grow with the kernel"
-    )]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the netlink crate's enums grow with the kernel")]
     pub fn update(&mut self, message: RouteNetlinkMessage) -> Option<Change> {
         match message {
             RouteNetlinkMessage::NewLink(message) => Some(self.new_link(&message)),
@@ -197,9 +187,7 @@ impl Inventory {
                 let address = Address::from_message(message)?;
                 let list = self.addresses.get_mut(&address.ifindex())?;
                 list.retain(|a| a.net() != address.net());
-                Some(Change::Address {
-                    ifindex: address.ifindex(),
-                })
+                Some(Change::Address { ifindex: address.ifindex() })
             }
             RouteNetlinkMessage::NewRoute(message) => self.new_route(message),
             RouteNetlinkMessage::DelRoute(message) => self.del_route(message),
@@ -211,12 +199,8 @@ impl Inventory {
 
     fn new_link(&mut self, message: &LinkMessage) -> Change {
         let link = Link::from_message(message);
-        let change = Change::Link {
-            ifindex: link.ifindex,
-            name: link.name.clone(),
-            up: link.up(),
-            gone: false,
-        };
+        let change =
+            Change::Link { ifindex: link.ifindex, name: link.name.clone(), up: link.up(), gone: false };
         if !link.admin_up() && self.links.get(&link.ifindex).is_some_and(Link::admin_up) {
             self.drop_routes_of(link.ifindex);
         }
@@ -230,12 +214,7 @@ impl Inventory {
         self.addresses.remove(&ifindex);
         self.neighbours.retain(|(on, _), _| *on != ifindex);
         self.drop_routes_of(ifindex);
-        Some(Change::Link {
-            ifindex,
-            name: link.name,
-            up: Some(false),
-            gone: true,
-        })
+        Some(Change::Link { ifindex, name: link.name, up: Some(false), gone: true })
     }
 
     /// The kernel does not announce each route that goes with an interface, or when it is set down (IPv4).
@@ -287,25 +266,16 @@ impl Inventory {
                 None
             }
         });
-        let state = if deleted {
-            NeighbourState::None
-        } else {
-            message.header.state
-        };
+        let state = if deleted { NeighbourState::None } else { message.header.state };
         // An entry that failed or is being resolved anew carries no address, or a stale one of zeros.
-        let mac = named
-            .filter(|mac| *mac != [0; 6])
-            .or_else(|| known.and_then(|k| k.mac));
+        let mac = named.filter(|mac| *mac != [0; 6]).or_else(|| known.and_then(|k| k.mac));
         let neighbour = Neighbour { mac, state };
         self.neighbours.insert((ifindex, ip), neighbour);
         (known != Some(neighbour)).then_some(Change::Neighbour { ifindex, ip })
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the netlink crate's enums grow with the kernel"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the netlink crate's enums grow with the kernel")]
 fn neighbour_ip(attribute: &NeighbourAttribute) -> Option<IpAddr> {
     match attribute {
         NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => Some(IpAddr::V4(*ip)),
@@ -344,15 +314,8 @@ impl Inventory {
     /// The address a member may probe from: IPv4, the first configured test address that is there; IPv6, a
     /// configured one, else the link-local address. Never a tentative or duplicate one.
     pub fn probe_source(&self, ifindex: u32, family: Family, configured: &[IpAddr]) -> Option<IpAddr> {
-        let there = |ip: &IpAddr| {
-            self.addresses(ifindex)
-                .iter()
-                .any(|a| a.ip() == *ip && a.is_usable())
-        };
-        let chosen = configured
-            .iter()
-            .copied()
-            .find(|ip| Family::of(*ip) == family && there(ip));
+        let there = |ip: &IpAddr| self.addresses(ifindex).iter().any(|a| a.ip() == *ip && a.is_usable());
+        let chosen = configured.iter().copied().find(|ip| Family::of(*ip) == family && there(ip));
         match family {
             Family::V4 => chosen,
             Family::V6 => chosen.or_else(|| {

@@ -77,13 +77,9 @@ impl Monitor {
     pub fn open() -> Result<(Self, Inventory), NetError> {
         let mut multicast = sys::Socket::new(sys::protocols::NETLINK_ROUTE)
             .map_err(|e| NetError::io("opening a netlink socket", e))?;
-        multicast
-            .bind_auto()
-            .map_err(|e| NetError::io("binding a netlink socket", e))?;
+        multicast.bind_auto().map_err(|e| NetError::io("binding a netlink socket", e))?;
         tune(&multicast);
-        multicast
-            .set_non_blocking(true)
-            .map_err(|e| NetError::io("making netlink non-blocking", e))?;
+        multicast.set_non_blocking(true).map_err(|e| NetError::io("making netlink non-blocking", e))?;
         for group in GROUPS {
             multicast
                 .add_membership(group as u32)
@@ -91,14 +87,7 @@ impl Monitor {
         }
         let mut requests = Socket::open()?;
         let inventory = Inventory::dump(&mut requests)?;
-        Ok((
-            Self {
-                multicast,
-                requests,
-                buffer: Vec::with_capacity(64 << 10),
-            },
-            inventory,
-        ))
+        Ok((Self { multicast, requests, buffer: Vec::with_capacity(64 << 10) }, inventory))
     }
 
     /// Takes in what has arrived, at most a bounded amount. After an overrun (`ENOBUFS`) everything is dumped anew and
@@ -134,13 +123,10 @@ impl Monitor {
         let mut fresh = Inventory::dump(&mut self.requests)?;
         for (key, old) in &inventory.neighbours {
             if fresh.links.contains_key(&key.0) {
-                let entry = fresh
-                    .neighbours
-                    .entry(*key)
-                    .or_insert(super::inventory::Neighbour {
-                        mac: None,
-                        state: rtnetlink::packet_route::neighbour::NeighbourState::None,
-                    });
+                let entry = fresh.neighbours.entry(*key).or_insert(super::inventory::Neighbour {
+                    mac: None,
+                    state: rtnetlink::packet_route::neighbour::NeighbourState::None,
+                });
                 entry.mac = entry.mac.or(old.mac);
             }
         }

@@ -56,10 +56,7 @@ pub struct Wanted {
 impl Wanted {
     /// A member's interface, if it is present.
     pub fn ifindex(&self, member: MemberId) -> Option<u32> {
-        self.members
-            .iter()
-            .find(|m| m.member == member)
-            .map(|m| m.ifindex)
+        self.members.iter().find(|m| m.member == member).map(|m| m.ifindex)
     }
 
     /// Adds another group's wishes to these; routes of equal key are one list for the kernel, whoever owns them.
@@ -95,10 +92,9 @@ impl Op {
                 message: RouteNetlinkMessage::NewAddress(address.request()),
                 flags: NLM_F_CREATE | NLM_F_EXCL,
             },
-            Self::SetAddressFlags(address) => Request {
-                message: RouteNetlinkMessage::NewAddress(address.request()),
-                flags: NLM_F_REPLACE,
-            },
+            Self::SetAddressFlags(address) => {
+                Request { message: RouteNetlinkMessage::NewAddress(address.request()), flags: NLM_F_REPLACE }
+            }
             Self::DelAddress(address) => {
                 let mut message = AddressMessage::default();
                 message.header.family = family(address.ip());
@@ -112,19 +108,15 @@ impl Op {
                         .into_iter()
                         .filter(|a| matches!(a, AddressAttribute::Address(_))),
                 );
-                Request {
-                    message: RouteNetlinkMessage::DelAddress(message),
-                    flags: 0,
-                }
+                Request { message: RouteNetlinkMessage::DelAddress(message), flags: 0 }
             }
             Self::AddRoute(route) => Request {
                 message: RouteNetlinkMessage::NewRoute(route.request()),
                 flags: NLM_F_CREATE | NLM_F_APPEND,
             },
-            Self::DelRoute(route) => Request {
-                message: RouteNetlinkMessage::DelRoute(route.deletion()),
-                flags: 0,
-            },
+            Self::DelRoute(route) => {
+                Request { message: RouteNetlinkMessage::DelRoute(route.deletion()), flags: 0 }
+            }
         }
     }
 
@@ -241,13 +233,10 @@ fn add_data(
         .map(|original| original.home.clone())
         .or_else(|| wanted.ifindex(placed.home).and_then(name))
         .unwrap_or_default();
-    let address = original.map_or_else(
-        || Address::new(on, placed.address),
-        |original| original.address.clone(),
-    );
+    let address =
+        original.map_or_else(|| Address::new(on, placed.address), |original| original.address.clone());
     let on_name = name(on).unwrap_or_default();
-    plan.add
-        .push(Op::AddAddress(address.fostered(on, &home_name, &on_name)));
+    plan.add.push(Op::AddAddress(address.fostered(on, &home_name, &on_name)));
 }
 
 /// Kernel order of the home interface: IPv4 lists addresses as they were added (the first of a subnet is its
@@ -314,19 +303,12 @@ fn leaves_orphans(inventory: &Inventory, wanted: &Wanted, primary: &Address) -> 
 }
 
 fn has(inventory: &Inventory, ifindex: u32, ip: IpAddr) -> bool {
-    inventory
-        .addresses(ifindex)
-        .iter()
-        .any(|address| address.ip() == ip)
+    inventory.addresses(ifindex).iter().any(|address| address.ip() == ip)
 }
 
 /// Nothing is put on an interface that is administratively down: routes would be refused, and IPv6 addresses lost.
 pub(crate) fn up_link(inventory: &Inventory, ifindex: Option<u32>) -> Option<u32> {
-    ifindex.filter(|ifindex| {
-        inventory
-            .link(*ifindex)
-            .is_some_and(super::inventory::Link::admin_up)
-    })
+    ifindex.filter(|ifindex| inventory.link(*ifindex).is_some_and(super::inventory::Link::admin_up))
 }
 
 #[cfg(test)]

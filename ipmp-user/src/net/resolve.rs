@@ -40,22 +40,13 @@ impl Resolver {
     pub fn open() -> Result<Self, NetError> {
         let mut socket = sys::Socket::new(sys::protocols::NETLINK_ROUTE)
             .map_err(|e| NetError::io("opening a netlink socket", e))?;
-        socket
-            .bind_auto()
-            .map_err(|e| NetError::io("binding a netlink socket", e))?;
+        socket.bind_auto().map_err(|e| NetError::io("binding a netlink socket", e))?;
         socket
             .connect(&sys::SocketAddr::new(0, 0))
             .map_err(|e| NetError::io("connecting a netlink socket", e))?;
         tune(&socket);
-        socket
-            .set_non_blocking(true)
-            .map_err(|e| NetError::io("making netlink non-blocking", e))?;
-        Ok(Self {
-            socket,
-            sequence: 0,
-            buffer: Vec::with_capacity(4096),
-            managed: true,
-        })
+        socket.set_non_blocking(true).map_err(|e| NetError::io("making netlink non-blocking", e))?;
+        Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(4096), managed: true })
     }
 
     /// Asks now and returns at once; the result arrives as a neighbour change. `NTF_USE` sends the request,
@@ -71,17 +62,13 @@ impl Resolver {
             IpAddr::V6(ip) => NeighbourAddress::Inet6(ip),
         }));
         if self.managed {
-            message
-                .attributes
-                .push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
+            message.attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
         }
         self.sequence = self.sequence.wrapping_add(1);
         let mut bytes = Vec::with_capacity(64);
         let message = RouteNetlinkMessage::NewNeighbour(message);
         serialize(message, NLM_F_CREATE | NLM_F_ACK, self.sequence, &mut bytes);
-        self.socket
-            .send(&bytes, 0)
-            .map_err(|e| NetError::io("asking for a neighbour", e))?;
+        self.socket.send(&bytes, 0).map_err(|e| NetError::io("asking for a neighbour", e))?;
         Ok(())
     }
 

@@ -75,11 +75,7 @@ impl Route {
             return Vec::new();
         }
         let v6 = message.header.address_family == AddressFamily::Inet6;
-        let hops = message
-            .attributes
-            .iter()
-            .find_map(multipath)
-            .map(<[RouteNextHop]>::to_vec);
+        let hops = message.attributes.iter().find_map(multipath).map(<[RouteNextHop]>::to_vec);
         let Some(hops) = hops.filter(|_| v6) else {
             return Self::canonical(message).into_iter().collect();
         };
@@ -97,26 +93,15 @@ impl Route {
         // Link-down, dead and offload flags are findings of the moment; a request that carries the first two is
         // refused (fib_create_info in net/ipv4/fib_semantics.c).
         message.header.flags &= RouteFlags::Onlink;
-        let hops = message
-            .attributes
-            .iter()
-            .find_map(multipath)
-            .map(<[RouteNextHop]>::to_vec);
+        let hops = message.attributes.iter().find_map(multipath).map(<[RouteNextHop]>::to_vec);
         if let Some(hops) = hops {
             set_hops(&mut message, hops);
         }
-        message
-            .attributes
-            .retain(|a| !matches!(a, RouteAttribute::CacheInfo(_) | RouteAttribute::Uid(_)));
+        message.attributes.retain(|a| !matches!(a, RouteAttribute::CacheInfo(_) | RouteAttribute::Uid(_)));
         message.attributes.sort_by_key(Nla::kind);
         let key = key(&message)?;
         let identity = identity(&message, &key);
-        Some(Self {
-            message,
-            key,
-            identity,
-            dynamic,
-        })
+        Some(Self { message, key, identity, dynamic })
     }
 
     /// Reads back what [`Self::to_bytes`] gave; none if it is no route.
@@ -165,24 +150,12 @@ impl Route {
 
     /// Preferred source address, if set.
     pub fn prefsrc(&self) -> Option<IpAddr> {
-        self.find(|a| {
-            if let RouteAttribute::PrefSource(ip) = a {
-                address(ip)
-            } else {
-                None
-            }
-        })
+        self.find(|a| if let RouteAttribute::PrefSource(ip) = a { address(ip) } else { None })
     }
 
     /// Nexthop object it refers to, if any.
     pub fn nexthop_id(&self) -> Option<u32> {
-        self.find(|a| {
-            if let RouteAttribute::NhId(id) = a {
-                Some(*id)
-            } else {
-                None
-            }
-        })
+        self.find(|a| if let RouteAttribute::NhId(id) = a { Some(*id) } else { None })
     }
 
     /// Its hops; empty for a route to nowhere.
@@ -198,13 +171,7 @@ impl Route {
                 })
                 .collect();
         }
-        let oif = self.find(|a| {
-            if let RouteAttribute::Oif(oif) = a {
-                Some(*oif)
-            } else {
-                None
-            }
-        });
+        let oif = self.find(|a| if let RouteAttribute::Oif(oif) = a { Some(*oif) } else { None });
         oif.map(|oif| Hop {
             oif,
             gateway: gateway(&self.message.attributes),
@@ -247,12 +214,7 @@ impl Route {
     pub fn rerouted(&self, mut to: impl FnMut(&Hop) -> u32) -> Self {
         let targets: Vec<u32> = self.hops().iter().map(&mut to).collect();
         let mut message = self.message.clone();
-        if let Some(hops) = message
-            .attributes
-            .iter()
-            .find_map(multipath)
-            .map(<[RouteNextHop]>::to_vec)
-        {
+        if let Some(hops) = message.attributes.iter().find_map(multipath).map(<[RouteNextHop]>::to_vec) {
             let mut merged: Vec<RouteNextHop> = Vec::with_capacity(hops.len());
             for (mut hop, oif) in hops.into_iter().zip(targets) {
                 hop.interface_index = oif;
@@ -269,13 +231,7 @@ impl Route {
                 }
             }
         }
-        Self::canonical(message).map_or_else(
-            || self.clone(),
-            |route| Self {
-                dynamic: self.dynamic,
-                ..route
-            },
-        )
+        Self::canonical(message).map_or_else(|| self.clone(), |route| Self { dynamic: self.dynamic, ..route })
     }
 
     /// Whether the kernel would call `other` a duplicate. IPv6 compares interface and gateway only

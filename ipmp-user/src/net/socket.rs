@@ -73,9 +73,7 @@ impl Socket {
     pub fn open() -> Result<Self, NetError> {
         let mut inner = sys::Socket::new(sys::protocols::NETLINK_ROUTE)
             .map_err(|e| NetError::io("opening a netlink socket", e))?;
-        inner
-            .bind_auto()
-            .map_err(|e| NetError::io("binding a netlink socket", e))?;
+        inner.bind_auto().map_err(|e| NetError::io("binding a netlink socket", e))?;
         inner
             .connect(&sys::SocketAddr::new(0, 0))
             .map_err(|e| NetError::io("connecting a netlink socket", e))?;
@@ -83,11 +81,7 @@ impl Socket {
         let timeout = TimeVal::new(ANSWER_TIMEOUT.as_secs().cast_signed(), 0);
         setsockopt(&inner, sockopt::ReceiveTimeout, &timeout)
             .map_err(|e| NetError::io("setting a netlink timeout", e.into()))?;
-        Ok(Self {
-            inner,
-            sequence: 0,
-            buffer: Vec::with_capacity(64 << 10),
-        })
+        Ok(Self { inner, sequence: 0, buffer: Vec::with_capacity(64 << 10) })
     }
 
     /// Reads a table; repeated while it changes under our hands.
@@ -139,12 +133,7 @@ impl Socket {
         let mut bytes = Vec::with_capacity(requests.len() * 128);
         for request in requests {
             let sequence = self.next_sequence();
-            serialize(
-                request.message.clone(),
-                request.flags | NLM_F_ACK,
-                sequence,
-                &mut bytes,
-            );
+            serialize(request.message.clone(), request.flags | NLM_F_ACK, sequence, &mut bytes);
         }
         let mut results: Vec<Option<Result<(), NetError>>> = requests.iter().map(|_| None).collect();
         let mut missing = results.len();
@@ -164,16 +153,9 @@ impl Socket {
         }
         // Without an answer nobody knows whether it was done: the next dump tells.
         let errno = failure.map_or(0, |e| e.errno());
-        let unanswered = || {
-            Err(NetError::Refused {
-                errno,
-                text: Some("no answer from the kernel".to_owned()),
-            })
-        };
-        results
-            .into_iter()
-            .map(|result| result.unwrap_or_else(unanswered))
-            .collect()
+        let unanswered =
+            || Err(NetError::Refused { errno, text: Some("no answer from the kernel".to_owned()) });
+        results.into_iter().map(|result| result.unwrap_or_else(unanswered)).collect()
     }
 
     fn next_sequence(&mut self) -> u32 {
@@ -182,17 +164,11 @@ impl Socket {
     }
 
     fn send(&self, bytes: &[u8]) -> Result<(), NetError> {
-        let sent = self
-            .inner
-            .send(bytes, 0)
-            .map_err(|e| NetError::io("sending to netlink", e))?;
+        let sent = self.inner.send(bytes, 0).map_err(|e| NetError::io("sending to netlink", e))?;
         if sent == bytes.len() {
             return Ok(());
         }
-        Err(NetError::io(
-            "sending to netlink",
-            io::Error::from(io::ErrorKind::WriteZero),
-        ))
+        Err(NetError::io("sending to netlink", io::Error::from(io::ErrorKind::WriteZero)))
     }
 
     fn receive(&mut self) -> Result<(), NetError> {
@@ -245,9 +221,7 @@ fn dump_request(table: Table) -> RouteNetlinkMessage {
     match table {
         Table::Links => {
             let mut message = LinkMessage::default();
-            message
-                .attributes
-                .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+            message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
             RouteNetlinkMessage::GetLink(message)
         }
         Table::Addresses => RouteNetlinkMessage::GetAddress(AddressMessage::default()),
@@ -269,11 +243,7 @@ fn is_local_route(frame: &Frame<'_>) -> bool {
     const NEW_ROUTE: u16 = 24;
     /// Offset of `rtm_table` in `struct rtmsg`.
     const TABLE: usize = 4;
-    frame.kind == NEW_ROUTE
-        && frame
-            .payload
-            .get(TABLE)
-            .is_some_and(|t| u32::from(*t) == TABLE_LOCAL)
+    frame.kind == NEW_ROUTE && frame.payload.get(TABLE).is_some_and(|t| u32::from(*t) == TABLE_LOCAL)
 }
 
 /// One netlink message in a datagram.
@@ -305,11 +275,7 @@ impl Frame<'_> {
             return None;
         }
         let explained = self.flags & NLM_F_ACK_TLVS != 0;
-        let text = self
-            .payload
-            .get(4 + HEADER..)
-            .filter(|_| explained)
-            .and_then(explanation);
+        let text = self.payload.get(4 + HEADER..).filter(|_| explained).and_then(explanation);
         Some(NetError::Refused { errno: -code, text })
     }
 }
@@ -341,13 +307,7 @@ impl<'a> Iterator for Frames<'a> {
         let length = word(0) as usize;
         let bytes = self.0.get(..length).filter(|b| b.len() >= HEADER)?;
         self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some(Frame {
-            kind: half(4),
-            flags: half(6),
-            sequence: word(8),
-            payload: &bytes[HEADER..],
-            bytes,
-        })
+        Some(Frame { kind: half(4), flags: half(6), sequence: word(8), payload: &bytes[HEADER..], bytes })
     }
 }
 

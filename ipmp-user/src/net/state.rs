@@ -57,10 +57,7 @@ pub struct StateFile {
 impl StateFile {
     /// In this directory, which is made when first needed.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self {
-            directory: directory.into(),
-            written: RefCell::new(Vec::new()),
-        }
+        Self { directory: directory.into(), written: RefCell::new(Vec::new()) }
     }
 
     fn path(&self) -> PathBuf {
@@ -119,16 +116,11 @@ pub(super) fn write_atomically(directory: &Path, path: &Path, bytes: &[u8]) -> i
 }
 
 fn state_error(path: &Path, what: String) -> NetError {
-    NetError::State {
-        path: path.display().to_string(),
-        what,
-    }
+    NetError::State { path: path.display().to_string(), what }
 }
 
 fn boot_id() -> String {
-    fs::read_to_string(BOOT_ID)
-        .map(|id| id.trim().to_owned())
-        .unwrap_or_default()
+    fs::read_to_string(BOOT_ID).map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
 fn encode(base: &Base) -> serde_json::Result<Vec<u8>> {
@@ -136,10 +128,7 @@ fn encode(base: &Base) -> serde_json::Result<Vec<u8>> {
         let message = original.address.request();
         let mut bytes = vec![0; message.buffer_len()];
         message.emit(&mut bytes);
-        SavedAddress {
-            home: original.home.clone(),
-            message: to_hex(&bytes),
-        }
+        SavedAddress { home: original.home.clone(), message: to_hex(&bytes) }
     };
     let document = Document {
         version: VERSION,
@@ -147,12 +136,7 @@ fn encode(base: &Base) -> serde_json::Result<Vec<u8>> {
         interfaces: base.names.clone(),
         addresses: base.addresses.values().map(address).collect(),
         order: base.order.clone(),
-        routes: base
-            .routes
-            .values()
-            .flatten()
-            .map(|route| to_hex(&route.to_bytes()))
-            .collect(),
+        routes: base.routes.values().flatten().map(|route| to_hex(&route.to_bytes())).collect(),
         placement: base.placement.clone(),
         unusable: base.unusable.iter().cloned().collect(),
     };
@@ -179,13 +163,7 @@ fn decode(bytes: &[u8]) -> Result<Option<Base>, String> {
         let bytes = from_hex(&saved.message).ok_or("an address is not hexadecimal")?;
         let message = AddressMessage::parse(&bytes).map_err(|e| e.to_string())?;
         let address = Address::from_message(message).ok_or("an address message names no address")?;
-        base.addresses.insert(
-            address.ip(),
-            Original {
-                home: saved.home,
-                address,
-            },
-        );
+        base.addresses.insert(address.ip(), Original { home: saved.home, address });
     }
     for hex in document.routes {
         let bytes = from_hex(&hex).ok_or("a route is not hexadecimal")?;
@@ -197,22 +175,17 @@ fn decode(bytes: &[u8]) -> Result<Option<Base>, String> {
 
 fn to_hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 fn from_hex(hex: &str) -> Option<Vec<u8>> {
     if !hex.is_ascii() || !hex.len().is_multiple_of(2) {
         return None;
     }
-    (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).ok())
-        .collect()
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).ok()).collect()
 }
 
 #[cfg(test)]

@@ -14,11 +14,8 @@ use super::{NetError, state::write_atomically};
 /// * `arp_ignore` 1: only the interface that has an address answers ARP for it, not every one on the segment.
 /// * `arp_announce` 2: ARP requests carry an address of the interface they leave by.
 /// * `promote_secondaries` 1: deleting the first address of a subnet keeps the others.
-const SETTINGS: [(&str, &str); 3] = [
-    ("arp_ignore", "1"),
-    ("arp_announce", "2"),
-    ("promote_secondaries", "1"),
-];
+const SETTINGS: [(&str, &str); 3] =
+    [("arp_ignore", "1"), ("arp_announce", "2"), ("promote_secondaries", "1")];
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Previous {
@@ -44,14 +41,8 @@ impl Sysctl {
     pub fn with_root(root: impl Into<PathBuf>, runtime_dir: impl Into<PathBuf>) -> Self {
         let directory = runtime_dir.into();
         let saved = fs::read(directory.join("sysctl.json")).ok();
-        let previous = saved
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default();
-        Self {
-            root: root.into(),
-            directory,
-            previous,
-        }
+        let previous = saved.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        Self { root: root.into(), directory, previous }
     }
 
     /// Sets a member up. A value that serves at least as well (`arp_ignore` 2 and above) is left. Returns a warning, with
@@ -75,10 +66,7 @@ impl Sysctl {
     pub fn restore(&mut self) -> Result<(), NetError> {
         for (interface, settings) in std::mem::take(&mut self.previous.ipv4) {
             for (setting, before) in settings {
-                let ours = SETTINGS
-                    .iter()
-                    .find(|(name, _)| *name == setting)
-                    .map(|(_, value)| *value);
+                let ours = SETTINGS.iter().find(|(name, _)| *name == setting).map(|(_, value)| *value);
                 if self.read(&interface, &setting).ok().as_deref() == ours {
                     self.write(&interface, &setting, &before)?;
                 }
@@ -109,9 +97,7 @@ impl Sysctl {
 
     fn read(&self, interface: &str, setting: &str) -> Result<String, NetError> {
         let path = self.path(interface, setting);
-        fs::read_to_string(&path)
-            .map(|value| value.trim().to_owned())
-            .map_err(|e| error(&path, &e))
+        fs::read_to_string(&path).map(|value| value.trim().to_owned()).map_err(|e| error(&path, &e))
     }
 
     fn write(&self, interface: &str, setting: &str, value: &str) -> Result<(), NetError> {
@@ -122,9 +108,7 @@ impl Sysctl {
     fn save(&self) -> Result<(), NetError> {
         let path = self.directory.join("sysctl.json");
         let bytes = serde_json::to_vec_pretty(&self.previous).map_err(io::Error::from);
-        bytes
-            .and_then(|bytes| write_atomically(&self.directory, &path, &bytes))
-            .map_err(|e| error(&path, &e))
+        bytes.and_then(|bytes| write_atomically(&self.directory, &path, &bytes)).map_err(|e| error(&path, &e))
     }
 }
 
@@ -133,10 +117,7 @@ fn number(value: &str) -> i64 {
 }
 
 fn error(path: &Path, source: &io::Error) -> NetError {
-    NetError::State {
-        path: path.display().to_string(),
-        what: source.to_string(),
-    }
+    NetError::State { path: path.display().to_string(), what: source.to_string() }
 }
 
 #[cfg(test)]

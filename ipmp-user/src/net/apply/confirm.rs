@@ -54,12 +54,8 @@ impl Confirmation {
         let mut socket = sys::Socket::new(sys::protocols::NETLINK_ROUTE).ok()?;
         socket.bind_auto().ok()?;
         tune(&socket);
-        setsockopt(
-            &socket,
-            sockopt::ReceiveTimeout,
-            &TimeVal::milliseconds(PATIENCE.as_millis() as i64),
-        )
-        .ok()?;
+        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(PATIENCE.as_millis() as i64))
+            .ok()?;
         socket.add_membership(MulticastGroup::Ipv6Ifaddr as u32).ok()?;
         Some(Self { socket, expected })
     }

@@ -85,9 +85,5 @@ pub fn spawn(
         .name("ipmp-apply".to_owned())
         .spawn(run)
         .map_err(|e| NetError::io("starting the thread that places addresses", e))?;
-    Ok(Handle {
-        orders,
-        outcomes,
-        thread,
-    })
+    Ok(Handle { orders, outcomes, thread })
 }

@@ -8,11 +8,7 @@ fn route_that_appears_while_away_belongs_where_it_appeared() {
     let (mut inventory, mut base) = at_home();
     let away = wanted(&DATA, FOSTER);
     base.note_placement(&inventory, &away);
-    inventory.update(RouteNetlinkMessage::NewRoute(message(
-        "172.16.0.0/12",
-        3,
-        Some("10.0.0.9"),
-    )));
+    inventory.update(RouteNetlinkMessage::NewRoute(message("172.16.0.0/12", 3, Some("10.0.0.9"))));
     base.learn(&inventory, &away, &BTreeSet::new());
     let added = route("172.16.0.0/12", 3, Some("10.0.0.9"));
     assert_eq!(base.routes(&added.key()), [added]);
@@ -24,31 +20,20 @@ fn placed_routes_are_not_taken_for_originals() {
     let (home, away) = (wanted(&DATA, HOME), wanted(&DATA, FOSTER));
     let original = base.routes.clone();
     // A daemon that crashed between the move and writing its state: only the addresses say where things are.
-    for (net, flags) in [
-        (DATA[0], AddressFlags::Permanent),
-        (DATA[1], AddressFlags::Permanent),
-    ] {
+    for (net, flags) in [(DATA[0], AddressFlags::Permanent), (DATA[1], AddressFlags::Permanent)] {
         take(&mut inventory, 2, net);
         give(&mut inventory, 3, net, None, flags | AddressFlags::Noprefixroute);
     }
     inventory.routes.clear();
-    for message in [
-        message("10.0.0.0/24", 3, None),
-        message("0.0.0.0/0", 3, Some("10.0.0.1")),
-    ] {
+    for message in [message("10.0.0.0/24", 3, None), message("0.0.0.0/0", 3, Some("10.0.0.1"))] {
         inventory.update(RouteNetlinkMessage::NewRoute(message));
     }
     base.learn(&inventory, &home, &BTreeSet::new());
     assert_eq!(base.routes, original);
     base.learn(&inventory, &away, &BTreeSet::new());
     assert_eq!(base.routes, original);
-    let kept = base
-        .original(DATA[0].parse::<IpNet>().expect("an address").addr())
-        .expect("an original");
-    assert!(
-        kept.address.has_prefix_route(),
-        "the foster form is not the original"
-    );
+    let kept = base.original(DATA[0].parse::<IpNet>().expect("an address").addr()).expect("an original");
+    assert!(kept.address.has_prefix_route(), "the foster form is not the original");
 }
 
 #[test]
@@ -57,11 +42,7 @@ fn order_at_home_is_the_kernels() {
     give(&mut inventory, 2, DATA[0], None, AddressFlags::Permanent);
     let gateways = ["10.0.0.3", "10.0.0.1", "10.0.0.2"];
     for gateway in gateways {
-        inventory.update(RouteNetlinkMessage::NewRoute(message(
-            "0.0.0.0/0",
-            2,
-            Some(gateway),
-        )));
+        inventory.update(RouteNetlinkMessage::NewRoute(message("0.0.0.0/0", 2, Some(gateway))));
     }
     let mut base = Base::default();
     base.learn(&inventory, &wanted(&DATA[..1], HOME), &BTreeSet::new());

@@ -30,20 +30,14 @@ impl<'a> Placement<'a> {
             wanted.members.iter().map(|m| (m.ifindex, m.member)).collect();
         for placed in &wanted.data {
             // An absent interface has no number now; its routes keep the old one until it is back.
-            let old = base
-                .original(placed.address.addr())
-                .and_then(|o| base.ifindex_of(&o.home));
+            let old = base.original(placed.address.addr()).and_then(|o| base.ifindex_of(&o.home));
             if let Some(old) = old {
                 members.entry(old).or_insert(placed.home);
             }
         }
         let on_link = |route: &&Route| route.hops().iter().all(|hop| hop.gateway.is_none());
         let connected = base.all_routes().filter(on_link).cloned().collect();
-        Self {
-            wanted,
-            members,
-            connected,
-        }
+        Self { wanted, members, connected }
     }
 
     /// Whether an interface belongs to a member.
@@ -60,20 +54,14 @@ impl<'a> Placement<'a> {
     /// carrier lost the kernel would still choose them (`linkdown`), and the traffic would vanish.
     pub fn demotes(&self, route: &Route) -> bool {
         let unusable = |hop: &Hop| {
-            self.members
-                .get(&hop.oif)
-                .is_some_and(|member| self.wanted.unusable.contains(member))
+            self.members.get(&hop.oif).is_some_and(|member| self.wanted.unusable.contains(member))
         };
         self.moves(route) && route.hops().iter().all(unusable)
     }
 
     /// The route as it should be under this placement. Under the home placement it is the route itself.
     pub fn place(&self, route: &Route) -> Route {
-        if self.moves(route) {
-            route.rerouted(|hop| self.target(route, hop))
-        } else {
-            route.clone()
-        }
+        if self.moves(route) { route.rerouted(|hop| self.target(route, hop)) } else { route.clone() }
     }
 
     fn target(&self, route: &Route, hop: &Hop) -> u32 {
@@ -92,10 +80,7 @@ impl<'a> Placement<'a> {
                 || (route.key().dst.prefix_len() > 0 && on_link(route.key().dst.addr()))
         };
         let same_family = |p: &&PlacedAddress| Family::of(p.address.addr()) == route.family();
-        let followed = homed()
-            .find(near)
-            .or_else(|| homed().find(same_family))
-            .or_else(|| homed().next());
+        let followed = homed().find(near).or_else(|| homed().find(same_family)).or_else(|| homed().next());
         let same_network = followed.is_some_and(|placed| near(&placed));
         if !same_network && let Some((carrier, own)) = self.reaches(route, hop) {
             // Where its gateway cannot be reached the route would be refused. The carrier's own hop has no gateway,
@@ -118,11 +103,7 @@ impl<'a> Placement<'a> {
                 && other.uses(hop.oif)
                 && other.key().dst.contains(&gateway)
         };
-        let found = self
-            .connected
-            .iter()
-            .filter(leads)
-            .max_by_key(|other| other.key().dst.prefix_len())?;
+        let found = self.connected.iter().filter(leads).max_by_key(|other| other.key().dst.prefix_len())?;
         let own = found.hops().into_iter().find(|own| own.oif == hop.oif)?;
         (found.key().dst.prefix_len() > 0 && !found.is_left_alone()).then_some((found, own))
     }

@@ -47,12 +47,7 @@ pub fn routes(inventory: &Inventory, base: &Base, wanted: &Wanted) -> RoutePlan 
     plan.ops = append;
     plan.ops.append(&mut delete);
     plan.ops.append(&mut rotate);
-    plan.left_alone = inventory
-        .routes
-        .values()
-        .flatten()
-        .filter_map(|r| left_alone(r, &placement))
-        .collect();
+    plan.left_alone = inventory.routes.values().flatten().filter_map(|r| left_alone(r, &placement)).collect();
     plan
 }
 
@@ -62,14 +57,9 @@ fn lists<'a>(
     base: &Base,
     placement: &Placement<'_>,
 ) -> BTreeMap<RouteKey, &'a [Route]> {
-    let ours = inventory
-        .routes
-        .iter()
-        .filter(|(_, list)| list.iter().any(|route| placement.moves(route)));
+    let ours = inventory.routes.iter().filter(|(_, list)| list.iter().any(|route| placement.moves(route)));
     let keys: BTreeSet<RouteKey> = ours.map(|(key, _)| *key).chain(base.keys()).collect();
-    keys.into_iter()
-        .map(|key| (key, inventory.routes.get(&key).map_or(&[][..], Vec::as_slice)))
-        .collect()
+    keys.into_iter().map(|key| (key, inventory.routes.get(&key).map_or(&[][..], Vec::as_slice))).collect()
 }
 
 fn needs_gateway(op: &Op) -> bool {
@@ -87,10 +77,7 @@ fn desired(inventory: &Inventory, placement: &Placement<'_>, base: &[Route], ker
         let placed = placement.place(route);
         // Nothing is added by an interface that is down, and nothing of others is restored.
         let possible = placement.moves(route)
-            && placed
-                .hops()
-                .iter()
-                .all(|hop| up_link(inventory, Some(hop.oif)).is_some());
+            && placed.hops().iter().all(|hop| up_link(inventory, Some(hop.oif)).is_some());
         let wanted = possible || kernel.contains(&placed);
         if wanted && !list.iter().any(|other| other.clashes(&placed)) {
             list.push(placed);
@@ -144,12 +131,8 @@ fn left_alone(route: &Route, placement: &Placement<'_>) -> Option<String> {
     let per_link =
         dst.is_multicast() || matches!(dst, std::net::IpAddr::V6(ip) if ip.is_unicast_link_local());
     // Those two exist on every interface by themselves.
-    (on_member && !per_link && route.is_left_alone()).then(|| {
-        format!(
-            "route {route} ({:?}) is somebody else's to renew",
-            route.protocol()
-        )
-    })
+    (on_member && !per_link && route.is_left_alone())
+        .then(|| format!("route {route} ({:?}) is somebody else's to renew", route.protocol()))
 }
 
 #[cfg(test)]

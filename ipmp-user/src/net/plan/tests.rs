@@ -38,20 +38,11 @@ fn failover_adds_before_it_removes_and_repeats_nothing() {
     let (mut inventory, mut base) = at_home();
     let wanted = wanted(&DATA, FOSTER);
     let plan = addresses(&inventory, &base, &wanted);
-    let expected = [
-        "add address 10.0.0.10/24 on ifindex 3",
-        "add address 10.0.0.11/24 on ifindex 3",
-    ];
+    let expected = ["add address 10.0.0.10/24 on ifindex 3", "add address 10.0.0.11/24 on ifindex 3"];
     assert_eq!(texts(&plan.add), expected);
-    assert!(
-        !plan.brings_routes,
-        "a foster address brings no connected route of its own"
-    );
+    assert!(!plan.brings_routes, "a foster address brings no connected route of its own");
     // The secondary goes first: with the primary the kernel would delete both.
-    let expected = [
-        "delete address 10.0.0.11/24 on ifindex 2",
-        "delete address 10.0.0.10/24 on ifindex 2",
-    ];
+    let expected = ["delete address 10.0.0.11/24 on ifindex 2", "delete address 10.0.0.10/24 on ifindex 2"];
     assert_eq!(texts(&plan.remove), expected);
     let moves = routes(&inventory, &base, &wanted).ops;
     let expected = [
@@ -78,13 +69,7 @@ fn foster_label_begins_with_the_interface_it_is_on() {
     let labels: Vec<Option<&str>> = plan
         .add
         .iter()
-        .map(|op| {
-            if let Op::AddAddress(address) = op {
-                address.label()
-            } else {
-                None
-            }
-        })
+        .map(|op| if let Op::AddAddress(address) = op { address.label() } else { None })
         .collect();
     assert_eq!(labels, [Some("eth1"), Some("eth1:1")]);
 }
@@ -94,20 +79,8 @@ fn failback_uses_the_original_and_clears_nodad() {
     let mut inventory = inventory();
     let data = ["2001:db8::10/64", "2001:db8::11/64"];
     // The kernel lists the newest first.
-    give(
-        &mut inventory,
-        2,
-        "2001:db8::11/64",
-        None,
-        AddressFlags::Permanent,
-    );
-    give(
-        &mut inventory,
-        2,
-        "2001:db8::10/64",
-        None,
-        AddressFlags::Permanent,
-    );
+    give(&mut inventory, 2, "2001:db8::11/64", None, AddressFlags::Permanent);
+    give(&mut inventory, 2, "2001:db8::10/64", None, AddressFlags::Permanent);
     let mut base = Base::default();
     base.learn(&inventory, &wanted(&data, HOME), &BTreeSet::new());
     take(&mut inventory, 2, data[0]);
@@ -125,10 +98,7 @@ fn failback_uses_the_original_and_clears_nodad() {
         Op::AddAddress(a) | Op::SetAddressFlags(a) | Op::DelAddress(a) => a.has_nodad(),
         Op::AddRoute(_) | Op::DelRoute(_) => false,
     };
-    assert_eq!(
-        plan.add.iter().map(nodad).collect::<Vec<_>>(),
-        [true, false, true, false]
-    );
+    assert_eq!(plan.add.iter().map(nodad).collect::<Vec<_>>(), [true, false, true, false]);
 }
 
 #[test]
@@ -147,15 +117,7 @@ fn nothing_is_put_on_an_interface_that_is_down() {
     set_up(&mut inventory, 3, false);
     let wanted = wanted(&DATA, FOSTER);
     let plan = addresses(&inventory, &base, &wanted);
-    assert_eq!(
-        (plan.add.len(), plan.remove.len()),
-        (0, 0),
-        "and nothing leaves the old one"
-    );
-    let said = plan
-        .blocked
-        .iter()
-        .filter(|text| text.contains("eth1 is administratively down"))
-        .count();
+    assert_eq!((plan.add.len(), plan.remove.len()), (0, 0), "and nothing leaves the old one");
+    let said = plan.blocked.iter().filter(|text| text.contains("eth1 is administratively down")).count();
     assert_eq!((said, plan.blocked.len()), (2, 2), "{:?}", plan.blocked);
 }

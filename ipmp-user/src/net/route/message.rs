@@ -16,11 +16,7 @@ use rtnetlink::{
 use super::RouteKey;
 
 pub(super) fn multipath(attribute: &RouteAttribute) -> Option<&[RouteNextHop]> {
-    if let RouteAttribute::MultiPath(hops) = attribute {
-        Some(hops)
-    } else {
-        None
-    }
+    if let RouteAttribute::MultiPath(hops) = attribute { Some(hops) } else { None }
 }
 
 /// Puts hops into a message the way the kernel shows them: one hop of weight 1 as attributes of the route itself,
@@ -51,10 +47,7 @@ pub(super) fn is_dynamic(message: &RouteMessage) -> bool {
     })
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the netlink crate's enums grow with the kernel"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the netlink crate's enums grow with the kernel")]
 pub(super) fn key(message: &RouteMessage) -> Option<RouteKey> {
     let header = &message.header;
     let unspecified = match header.address_family {
@@ -85,10 +78,7 @@ pub(super) fn key(message: &RouteMessage) -> Option<RouteKey> {
     })
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the netlink crate's enums grow with the kernel"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the netlink crate's enums grow with the kernel")]
 pub(super) fn address(ip: &RouteAddress) -> Option<IpAddr> {
     match ip {
         RouteAddress::Inet(ip) => Some(IpAddr::V4(*ip)),
@@ -97,10 +87,7 @@ pub(super) fn address(ip: &RouteAddress) -> Option<IpAddr> {
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the netlink crate's enums grow with the kernel"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the netlink crate's enums grow with the kernel")]
 pub(super) fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {
     attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Gateway(ip) => address(ip),

@@ -8,14 +8,11 @@ fn multipath_hops_that_become_equal_are_merged() {
     let hop = |oif: u32, gateway: &str| {
         let mut hop = RouteNextHop::default();
         hop.interface_index = oif;
-        hop.attributes
-            .push(RouteAttribute::Gateway(RouteAddress::from(ip(gateway))));
+        hop.attributes.push(RouteAttribute::Gateway(RouteAddress::from(ip(gateway))));
         hop
     };
     let mut multipath = message("0.0.0.0/0", 2, None);
-    multipath
-        .attributes
-        .retain(|a| !matches!(a, RouteAttribute::Oif(_)));
+    multipath.attributes.retain(|a| !matches!(a, RouteAttribute::Oif(_)));
     multipath.attributes.push(RouteAttribute::MultiPath(vec![
         hop(2, "10.0.0.1"),
         hop(3, "10.0.0.1"),
@@ -31,10 +28,7 @@ fn multipath_hops_that_become_equal_are_merged() {
 fn findings_of_the_moment_make_no_other_route() {
     let mut down = message("0.0.0.0/0", 2, Some("10.0.0.1"));
     down.header.flags = RouteFlags::Linkdown | RouteFlags::Dead | RouteFlags::RtOffload;
-    assert_eq!(
-        Route::from_message(down).remove(0),
-        route("0.0.0.0/0", 2, Some("10.0.0.1"))
-    );
+    assert_eq!(Route::from_message(down).remove(0), route("0.0.0.0/0", 2, Some("10.0.0.1")));
 }
 
 #[test]
@@ -50,16 +44,8 @@ fn routes_of_others_are_left_alone() {
     assert!(with(&|m| m.attributes.push(RouteAttribute::Expires(9))));
     assert!(with(&|m| m.attributes.push(RouteAttribute::NhId(9))));
     assert!(with(&|m| m.header.kind = RouteType::BlackHole));
-    assert!(
-        Route::from_message(message("fe80::/64", 2, None))
-            .remove(0)
-            .is_left_alone()
-    );
-    assert!(
-        Route::from_message(message("ff00::/8", 2, None))
-            .remove(0)
-            .is_left_alone()
-    );
+    assert!(Route::from_message(message("fe80::/64", 2, None)).remove(0).is_left_alone());
+    assert!(Route::from_message(message("ff00::/8", 2, None)).remove(0).is_left_alone());
 }
 
 #[test]

@@ -11,19 +11,13 @@ fn what_was_saved_is_loaded() {
     base.carrier_downs.clear();
     let requests = |base: &Base| -> Vec<_> { base.addresses.values().map(|o| o.address.request()).collect() };
     assert_eq!(requests(&loaded), requests(&base));
-    assert_eq!(
-        (loaded.routes, loaded.order, loaded.names),
-        (base.routes, base.order, base.names)
-    );
+    assert_eq!((loaded.routes, loaded.order, loaded.names), (base.routes, base.order, base.names));
 }
 
 #[test]
 fn no_file_is_an_empty_base() {
     let directory = tempfile::tempdir().expect("a directory");
-    assert_eq!(
-        StateFile::new(directory.path()).load().expect("loaded"),
-        Base::default()
-    );
+    assert_eq!(StateFile::new(directory.path()).load().expect("loaded"), Base::default());
 }
 
 #[test]
@@ -32,16 +26,10 @@ fn damaged_file_is_put_aside_and_reported() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("state.json");
         fs::write(&path, text).expect("written");
-        let error = StateFile::new(directory.path())
-            .load()
-            .expect_err("damaged")
-            .to_string();
+        let error = StateFile::new(directory.path()).load().expect_err("damaged").to_string();
         assert!(error.contains("state.json.damaged"), "{error}");
         assert!(!path.exists());
-        assert_eq!(
-            fs::read_to_string(directory.path().join("state.json.damaged")).expect("kept"),
-            text
-        );
+        assert_eq!(fs::read_to_string(directory.path().join("state.json.damaged")).expect("kept"), text);
     }
 }
 

@@ -39,10 +39,7 @@ fn any_list_converges_to_any_other_without_a_gap() {
         longest = longest
             .iter()
             .flat_map(|list| {
-                routes
-                    .iter()
-                    .filter(|r| !list.contains(r))
-                    .map(|r| [list.clone(), vec![r.clone()]].concat())
+                routes.iter().filter(|r| !list.contains(r)).map(|r| [list.clone(), vec![r.clone()]].concat())
             })
             .collect();
         lists.extend(longest.clone());
@@ -57,11 +54,7 @@ fn any_list_converges_to_any_other_without_a_gap() {
             run(&mut list, &ops.delete, never_empty);
             run(&mut list, &ops.rotate, never_empty);
             assert_eq!(&list, to);
-            assert_eq!(
-                converge(&list, to),
-                Convergence::default(),
-                "nothing is left to do"
-            );
+            assert_eq!(converge(&list, to), Convergence::default(), "nothing is left to do");
         }
     }
 }
@@ -70,17 +63,9 @@ fn any_list_converges_to_any_other_without_a_gap() {
 fn route_deleted_while_the_link_stood_is_forgotten() {
     let (mut inventory, mut base) = at_home();
     let wanted = wanted(&DATA, HOME);
-    let present: BTreeSet<Vec<u8>> = inventory
-        .routes
-        .values()
-        .flatten()
-        .map(|route| route.identity().to_vec())
-        .collect();
-    inventory.update(RouteNetlinkMessage::DelRoute(message(
-        "0.0.0.0/0",
-        2,
-        Some("10.0.0.1"),
-    )));
+    let present: BTreeSet<Vec<u8>> =
+        inventory.routes.values().flatten().map(|route| route.identity().to_vec()).collect();
+    inventory.update(RouteNetlinkMessage::DelRoute(message("0.0.0.0/0", 2, Some("10.0.0.1"))));
     base.learn(&inventory, &wanted, &present);
     assert_eq!(routes(&inventory, &base, &wanted).ops, []);
 }
@@ -89,17 +74,9 @@ fn route_deleted_while_the_link_stood_is_forgotten() {
 fn route_deleted_together_with_the_link_is_restored() {
     let (mut inventory, mut base) = at_home();
     let wanted = wanted(&DATA, HOME);
-    let present: BTreeSet<Vec<u8>> = inventory
-        .routes
-        .values()
-        .flatten()
-        .map(|route| route.identity().to_vec())
-        .collect();
-    inventory.update(RouteNetlinkMessage::DelRoute(message(
-        "0.0.0.0/0",
-        2,
-        Some("10.0.0.1"),
-    )));
+    let present: BTreeSet<Vec<u8>> =
+        inventory.routes.values().flatten().map(|route| route.identity().to_vec()).collect();
+    inventory.update(RouteNetlinkMessage::DelRoute(message("0.0.0.0/0", 2, Some("10.0.0.1"))));
     set_up(&mut inventory, 2, false);
     base.learn(&inventory, &wanted, &present);
     assert_eq!(routes(&inventory, &base, &wanted).ops, [], "not while it is down");
@@ -115,11 +92,7 @@ fn route_deleted_together_with_the_link_is_restored() {
 #[test]
 fn routes_of_a_member_without_data_move_only_if_it_is_unusable() {
     let (mut inventory, _) = at_home();
-    inventory.update(RouteNetlinkMessage::NewRoute(message(
-        "172.16.0.0/12",
-        3,
-        Some("10.0.0.9"),
-    )));
+    inventory.update(RouteNetlinkMessage::NewRoute(message("172.16.0.0/12", 3, Some("10.0.0.9"))));
     let mut wanted = wanted(&DATA, HOME);
     let mut base = Base::default();
     base.learn(&inventory, &wanted, &BTreeSet::new());
@@ -138,23 +111,12 @@ fn route_stays_with_the_network_of_its_gateway() {
     // An address of the administrator's own, which is not among the data addresses.
     let mut connected = message("192.168.5.0/24", 2, None);
     let source = rtnetlink::packet_route::route::RouteAddress::from(crate::net::fixtures::ip("192.168.5.2"));
-    connected
-        .attributes
-        .push(rtnetlink::packet_route::route::RouteAttribute::PrefSource(source));
+    connected.attributes.push(rtnetlink::packet_route::route::RouteAttribute::PrefSource(source));
     inventory.update(RouteNetlinkMessage::NewRoute(connected));
-    inventory.update(RouteNetlinkMessage::NewRoute(message(
-        "172.16.0.0/12",
-        2,
-        Some("192.168.5.1"),
-    )));
+    inventory.update(RouteNetlinkMessage::NewRoute(message("172.16.0.0/12", 2, Some("192.168.5.1"))));
     let mut base = Base::default();
     base.learn(&inventory, &wanted(&DATA, HOME), &BTreeSet::new());
     let moved = texts(&routes(&inventory, &base, &wanted(&DATA, FOSTER)).ops);
     assert!(moved.iter().any(|text| text.contains("0.0.0.0/0")), "{moved:?}");
-    assert!(
-        !moved
-            .iter()
-            .any(|text| text.contains("172.16") || text.contains("192.168")),
-        "{moved:?}"
-    );
+    assert!(!moved.iter().any(|text| text.contains("172.16") || text.contains("192.168")), "{moved:?}");
 }
