@@ -138,7 +138,7 @@ impl Daemon {
                 Wake::Outcome(outcome) => self.take_outcome(clock::now(), outcome),
                 Wake::Request(request) => self.serve(clock::now(), request),
                 Wake::Reload => {
-                    tracing::warn!("SIGHUP: reloading is not possible yet; restart ipmpd instead")
+                    tracing::warn!("SIGHUP: reloading is not possible yet; restart ipmpd instead");
                 }
                 Wake::Stop => return Ok(()),
             }
