@@ -1,1 +1,14 @@
-//! The test harness.
+//! The test harness: network namespaces, a lab of a host, a switch and a neighbour, the real daemon, and traffic
+//! measured from the far side.
+//!
+//! Every object cleans up when dropped, also on a panic. Nothing here touches the machine's own interfaces.
+
+pub mod config;
+pub mod daemon;
+pub mod netns;
+pub mod ping;
+pub mod skip;
+pub mod snapshot;
+pub mod tcp;
+pub mod topology;
+pub mod wait;

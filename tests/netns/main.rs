@@ -1,0 +1,1 @@
+//! End to end: the real kernel, the real daemon, outages measured from the far side.

@@ -1,0 +1,245 @@
+//! A neighbour that pings all the time and remembers when each answer came.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    os::fd::{AsFd as _, OwnedFd},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use nix::{
+    poll::{PollFd, PollFlags, ppoll},
+    sys::{
+        socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket},
+        time::TimeSpec,
+    },
+};
+
+use crate::{netns::Netns, wait::now_ns};
+
+/// Type, code, checksum, identifier, sequence (RFC 792, RFC 4443 section 4.1).
+const ICMP_HEADER: usize = 8;
+/// ICMP type of an echo request (RFC 792).
+const ECHO_REQUEST: u8 = 8;
+/// `ICMPv6` type of an echo request (RFC 4443 section 4.1).
+const ECHO_REQUEST_V6: u8 = 128;
+/// How long answers to the last requests are waited for.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// One request: when it left, and when its answer came.
+#[derive(Clone, Copy, Debug)]
+struct Echo {
+    sent_ns: u64,
+    answered_ns: Option<u64>,
+}
+
+/// What the neighbour saw in some period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PingReport {
+    /// Requests sent.
+    pub sent: usize,
+    /// Of these, how many were never answered.
+    pub lost: usize,
+    /// The longest time from one answer to the next.
+    pub longest_gap: Duration,
+}
+
+/// Pings from a namespace until it is stopped or dropped.
+#[derive(Debug)]
+pub struct Pinger {
+    echoes: Arc<Mutex<Vec<Echo>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Pinger {
+    /// Begins to ping `target` from `netns`, one request each `interval`.
+    ///
+    /// Uses a ping socket (`IPPROTO_ICMP` with `SOCK_DGRAM`): the kernel gives checksum and identifier, and only
+    /// answers to this socket arrive. The namespace needs `net.ipv4.ping_group_range`, which a lab's peers have.
+    ///
+    /// # Errors
+    /// When the socket cannot be made.
+    pub fn start(netns: &Netns, target: IpAddr, interval: Duration) -> Result<Self> {
+        let socket = netns
+            .run(|| ping_socket(target))?
+            .with_context(|| format!("a ping socket to {target} in {}", netns.name()))?;
+        let echoes = Arc::new(Mutex::new(Vec::new()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = {
+            let (echoes, stop) = (Arc::clone(&echoes), Arc::clone(&stop));
+            thread::spawn(move || run(&socket, target.is_ipv6(), interval, &echoes, &stop))
+        };
+        Ok(Self {
+            echoes,
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// How many requests were answered so far.
+    pub fn answered(&self) -> usize {
+        self.with(|echoes| echoes.iter().filter(|echo| echo.answered_ns.is_some()).count())
+    }
+
+    /// What happened between two moments of `CLOCK_MONOTONIC` in nanoseconds.
+    pub fn report(&self, from_ns: u64, to_ns: u64) -> PingReport {
+        self.with(|echoes| report(echoes, from_ns, to_ns))
+    }
+
+    /// Stops after a short wait for the last answers, and reports on the whole time.
+    ///
+    /// # Errors
+    /// When the socket failed meanwhile.
+    pub fn finish(mut self) -> Result<PingReport> {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread
+                .join()
+                .map_err(|_| anyhow!("the pinger panicked"))?
+                .context("pinging")?;
+        }
+        let last = self.with(|echoes| echoes.last().map_or(0, |echo| echo.sent_ns));
+        Ok(self.report(0, last))
+    }
+
+    fn with<R>(&self, read: impl FnOnce(&[Echo]) -> R) -> R {
+        read(&self.echoes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Pinger {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _panicked = thread.join();
+        }
+    }
+}
+
+fn ping_socket(target: IpAddr) -> io::Result<UdpSocket> {
+    let (family, protocol) = if target.is_ipv6() {
+        (AddressFamily::Inet6, SockProtocol::IcmpV6)
+    } else {
+        (AddressFamily::Inet, SockProtocol::Icmp)
+    };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd: OwnedFd = socket(family, SockType::Datagram, flags, protocol)?;
+    // A ping socket is a datagram socket like any other to connect, send and recv.
+    let socket = UdpSocket::from(fd);
+    socket.connect(SocketAddr::new(target, 0))?;
+    Ok(socket)
+}
+
+fn run(
+    socket: &UdpSocket,
+    ipv6: bool,
+    interval: Duration,
+    echoes: &Mutex<Vec<Echo>>,
+    stop: &AtomicBool,
+) -> io::Result<()> {
+    let interval_ns = interval.as_nanos() as u64;
+    let mut due = now_ns();
+    while !stop.load(Ordering::Relaxed) {
+        send(socket, ipv6, echoes)?;
+        // A late thread skips slots instead of sending a burst.
+        due = (due + interval_ns).max(now_ns());
+        receive_until(socket, due, echoes)?;
+    }
+    receive_until(socket, now_ns() + GRACE.as_nanos() as u64, echoes)
+}
+
+fn send(socket: &UdpSocket, ipv6: bool, echoes: &Mutex<Vec<Echo>>) -> io::Result<()> {
+    let mut packet = [0; ICMP_HEADER + 8];
+    packet[0] = if ipv6 { ECHO_REQUEST_V6 } else { ECHO_REQUEST };
+    let mut echoes = echoes.lock().unwrap_or_else(PoisonError::into_inner);
+    packet[ICMP_HEADER..].copy_from_slice(&(echoes.len() as u64).to_be_bytes());
+    echoes.push(Echo {
+        sent_ns: now_ns(),
+        answered_ns: None,
+    });
+    drop(echoes);
+    socket.send(&packet).map(drop).or_else(lost)
+}
+
+fn receive_until(socket: &UdpSocket, due_ns: u64, echoes: &Mutex<Vec<Echo>>) -> io::Result<()> {
+    loop {
+        let left = due_ns.saturating_sub(now_ns());
+        if left == 0 {
+            return Ok(());
+        }
+        let mut polled = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+        match ppoll(
+            &mut polled,
+            Some(TimeSpec::from_duration(Duration::from_nanos(left))),
+            None,
+        ) {
+            Ok(0) => return Ok(()),
+            Ok(_) => receive(socket, echoes)?,
+            Err(nix::Error::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn receive(socket: &UdpSocket, echoes: &Mutex<Vec<Echo>>) -> io::Result<()> {
+    let mut packet = [0; 128];
+    let length = match socket.recv(&mut packet) {
+        Ok(length) => length,
+        Err(error) => return lost(error),
+    };
+    let number = packet[..length]
+        .get(ICMP_HEADER..ICMP_HEADER + 8)
+        .and_then(|bytes| bytes.try_into().ok())
+        .map(u64::from_be_bytes);
+    let mut echoes = echoes.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(echo) = number.and_then(|number| echoes.get_mut(number as usize)) {
+        echo.answered_ns.get_or_insert(now_ns());
+    }
+    Ok(())
+}
+
+/// What a dead path makes of a socket call is a lost packet; anything else is a fault of the test.
+fn lost(error: io::Error) -> io::Result<()> {
+    let of_the_path = matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::ConnectionRefused
+    );
+    if of_the_path { Ok(()) } else { Err(error) }
+}
+
+fn report(echoes: &[Echo], from_ns: u64, to_ns: u64) -> PingReport {
+    let inside = || {
+        echoes
+            .iter()
+            .filter(move |echo| (from_ns..=to_ns).contains(&echo.sent_ns))
+    };
+    let mut answers: Vec<u64> = echoes.iter().filter_map(|echo| echo.answered_ns).collect();
+    answers.sort_unstable();
+    let after_last = answers.last().copied().unwrap_or(from_ns).max(from_ns);
+    let silent_end = to_ns.saturating_sub(after_last);
+    let longest = answers
+        .windows(2)
+        .filter(|pair| pair[1] >= from_ns && pair[0] <= to_ns)
+        .map(|pair| pair[1] - pair[0])
+        .max()
+        .unwrap_or(0)
+        .max(silent_end);
+    PingReport {
+        sent: inside().count(),
+        lost: inside().filter(|echo| echo.answered_ns.is_none()).count(),
+        longest_gap: Duration::from_nanos(longest),
+    }
+}
+
+#[cfg(test)]
+mod tests;

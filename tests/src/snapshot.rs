@@ -1,0 +1,92 @@
+//! Addresses and routes of a namespace, comparable: what IPMP must leave exactly as it found it.
+
+use std::fmt;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::netns::Netns;
+
+/// Addresses and routes as iproute2 shows them, in the kernel's order.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    lines: Vec<String>,
+}
+
+impl Snapshot {
+    /// Takes `ip -j addr`, and all tables of both families.
+    ///
+    /// # Errors
+    /// When ip(8) refuses or prints something that is not JSON.
+    pub fn take(netns: &Netns) -> Result<Self> {
+        let mut lines = Vec::new();
+        for what in [
+            "-j addr show",
+            "-j -4 route show table all",
+            "-j -6 route show table all",
+        ] {
+            let text = netns.ip(what)?;
+            let Value::Array(entries) = serde_json::from_str(&text).with_context(|| format!("ip {what}"))?
+            else {
+                anyhow::bail!("ip {what} printed no list");
+            };
+            lines.extend(entries.iter().flat_map(|entry| describe(what, entry)));
+        }
+        Ok(Self { lines })
+    }
+
+    /// What differs, line by line; empty if nothing does.
+    pub fn difference(&self, after: &Self) -> String {
+        if self == after {
+            return String::new();
+        }
+        let missing = self
+            .lines
+            .iter()
+            .filter(|line| !after.lines.contains(line))
+            .map(|line| format!("- {line}"));
+        let added = after
+            .lines
+            .iter()
+            .filter(|line| !self.lines.contains(line))
+            .map(|line| format!("+ {line}"));
+        let text: Vec<String> = missing.chain(added).collect();
+        if text.is_empty() {
+            return format!("only the order differs:\nbefore {self:#?}\nafter {after:#?}");
+        }
+        text.join("\n")
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines.join("\n"))
+    }
+}
+
+/// One line for an interface and one for each of its addresses, so that a difference is readable; one for a route.
+fn describe(what: &str, entry: &Value) -> Vec<String> {
+    let mut entry = entry.clone();
+    without_volatile(&mut entry);
+    let Some(Value::Array(addresses)) = entry.as_object_mut().and_then(|map| map.remove("addr_info")) else {
+        return vec![format!("{what}: {entry}")];
+    };
+    let name = entry["ifname"].as_str().unwrap_or("?").to_owned();
+    let mut lines = vec![format!("link: {entry}")];
+    lines.extend(
+        addresses
+            .iter()
+            .map(|address| format!("address on {name}: {address}")),
+    );
+    lines
+}
+
+/// Removes the only field that time alone changes: the remaining life of a route learned or cached by the kernel.
+fn without_volatile(entry: &mut Value) {
+    if let Value::Object(map) = entry {
+        map.remove("expires");
+    }
+}
+
+#[cfg(test)]
+mod tests;
