@@ -76,9 +76,7 @@ fn sysroot(mut rustc: Command) -> Option<PathBuf> {
         .output()
         .ok()
         .filter(|output| output.status.success())?;
-    Some(PathBuf::from(
-        String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-    ))
+    Some(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim().to_owned()))
 }
 
 fn has_bpf_core(sysroot: &Path) -> bool {

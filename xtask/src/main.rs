@@ -7,6 +7,7 @@ mod privilege;
 mod setup;
 mod shell;
 mod test;
+mod vm;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -26,6 +27,8 @@ enum Command {
     Build,
     /// Set up, then run all tests; network tests as root, by sudo where needed
     Test(test::Options),
+    /// Run a command, or the network tests, under another kernel in a virtual machine
+    Vm(vm::Options),
 }
 
 fn main() -> Result<()> {
@@ -33,5 +36,6 @@ fn main() -> Result<()> {
         Command::Setup => setup::run(setup::For::Running),
         Command::Build => build::run().map(drop),
         Command::Test(options) => test::run(&options),
+        Command::Vm(options) => vm::run(&options),
     }
 }

@@ -14,14 +14,8 @@ use ipmp_tests::skip::find_program;
 use nix::unistd::Uid;
 
 /// What a root process needs to know of the user's environment; sudo drops the rest.
-const KEPT_VARIABLES: [&str; 6] = [
-    "IPMP_BIN_DIR",
-    "PATH",
-    "RUST_BACKTRACE",
-    "PROPTEST_CASES",
-    "INSTA_UPDATE",
-    "CI",
-];
+const KEPT_VARIABLES: [&str; 6] =
+    ["IPMP_BIN_DIR", "PATH", "RUST_BACKTRACE", "PROPTEST_CASES", "INSTA_UPDATE", "CI"];
 
 /// Whether this process is root already.
 pub(crate) fn is_root() -> bool {
@@ -68,10 +62,6 @@ pub(crate) fn become_root(why: &str, bin_dir: &Path, arguments: &[&str]) -> Resu
         );
     };
     crate::shell::say(&format!("{why} needs root: going on through sudo"));
-    let error = command
-        .arg(format!("IPMP_BIN_DIR={}", bin_dir.display()))
-        .arg(own)
-        .args(arguments)
-        .exec();
+    let error = command.arg(format!("IPMP_BIN_DIR={}", bin_dir.display())).arg(own).args(arguments).exec();
     Err(error).context("starting sudo")
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask setup`: makes a fresh machine able to build, and to run labs.
 
-mod packages;
+pub(crate) mod packages;
 mod toolchain;
 
 use std::time::Instant;
@@ -73,20 +73,12 @@ pub(crate) fn run(purpose: For) -> Result<()> {
     if purpose == For::Running {
         tools()?;
     }
-    say(&format!(
-        "set-up complete ({:.1} s)",
-        started.elapsed().as_secs_f64()
-    ));
+    say(&format!("set-up complete ({:.1} s)", started.elapsed().as_secs_f64()));
     Ok(())
 }
 
 fn tools() -> Result<()> {
-    let missing = || {
-        TOOLS
-            .iter()
-            .filter(|tool| find_program(tool.program).is_none())
-            .collect::<Vec<_>>()
-    };
+    let missing = || TOOLS.iter().filter(|tool| find_program(tool.program).is_none()).collect::<Vec<_>>();
     let before = missing();
     for tool in &before {
         say(&format!("{} is missing: {}", tool.program, tool.why));
@@ -110,16 +102,11 @@ fn tools() -> Result<()> {
         names(|tool| tool.arch),
     );
     if after.iter().any(|tool| tool.needed) {
-        let why = installed
-            .err()
-            .map_or_else(String::new, |error| format!("{error:#}; "));
+        let why = installed.err().map_or_else(String::new, |error| format!("{error:#}; "));
         bail!("labs cannot be built here: {why}{advice}");
     }
     if !after.is_empty() {
-        say(&format!(
-            "going on without {}; {advice}",
-            names(|tool| tool.program)
-        ));
+        say(&format!("going on without {}; {advice}", names(|tool| tool.program)));
     }
     Ok(())
 }

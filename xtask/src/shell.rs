@@ -26,10 +26,8 @@ pub(crate) fn step(what: &str, command: &mut Command) -> Result<()> {
 /// Runs a command with its output shown.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = shown(command);
-    let status = command
-        .stdin(Stdio::null())
-        .status()
-        .with_context(|| format!("`{shown}` cannot be started"))?;
+    let status =
+        command.stdin(Stdio::null()).status().with_context(|| format!("`{shown}` cannot be started"))?;
     if status.success() {
         return Ok(());
     }
@@ -39,10 +37,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// A command's standard output, if it succeeds.
 pub(crate) fn output(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The cargo that runs this program.
@@ -66,8 +61,5 @@ pub(crate) fn target_dir(profile: &str) -> PathBuf {
 
 fn shown(command: &Command) -> String {
     let words = [command.get_program()].into_iter().chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

@@ -28,20 +28,20 @@ pub(crate) struct Options {
 
 /// A test binary that cargo built.
 #[derive(Debug, PartialEq, Eq)]
-struct Binary {
+pub(crate) struct Binary {
     /// The package's directory name.
     package: String,
     /// The target's name within the package.
-    name: String,
+    pub(crate) name: String,
     /// Whether it is an integration test (the others are unit tests inside a library or program).
     integration: bool,
     /// Its package's directory, where cargo runs it.
-    dir: PathBuf,
-    executable: PathBuf,
+    pub(crate) dir: PathBuf,
+    pub(crate) executable: PathBuf,
 }
 
 impl Binary {
-    fn needs_root(&self) -> bool {
+    pub(crate) fn needs_root(&self) -> bool {
         self.integration && self.package == ROOT_PACKAGE
     }
 
@@ -67,10 +67,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for binary in root {
         match privilege::as_root("env") {
             Some(mut command) => {
-                command
-                    .arg(format!("IPMP_BIN_DIR={}", bin_dir.display()))
-                    .arg(&binary.executable)
-                    .args(["--nocapture", "--test-threads", ROOT_TEST_THREADS]);
+                command.arg(format!("IPMP_BIN_DIR={}", bin_dir.display())).arg(&binary.executable).args([
+                    "--nocapture",
+                    "--test-threads",
+                    ROOT_TEST_THREADS,
+                ]);
                 execute(binary, command, options, &mut tally)?;
             }
             None => skip(binary, &mut tally)?,
@@ -84,7 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// Builds all test binaries without running them.
-fn compile() -> Result<Vec<Binary>> {
+pub(crate) fn compile() -> Result<Vec<Binary>> {
     shell::say("building the tests");
     let output = shell::cargo()
         .args(["test", "--no-run", "--message-format=json-render-diagnostics"])
@@ -112,10 +113,7 @@ fn test_binary(message: &Value) -> Option<Binary> {
     Some(Binary {
         package: dir.file_name()?.to_string_lossy().into_owned(),
         name: message["target"]["name"].as_str()?.to_owned(),
-        integration: message["target"]["kind"]
-            .as_array()?
-            .iter()
-            .any(|kind| kind == "test"),
+        integration: message["target"]["kind"].as_array()?.iter().any(|kind| kind == "test"),
         dir: dir.to_path_buf(),
         executable: message["executable"].as_str()?.into(),
     })
@@ -124,10 +122,7 @@ fn test_binary(message: &Value) -> Option<Binary> {
 fn execute(binary: &Binary, mut command: Command, options: &Options, tally: &mut Tally) -> Result<()> {
     let label = binary.label();
     shell::say(&label);
-    command
-        .args(&options.filter)
-        .current_dir(&binary.dir)
-        .env("CARGO_MANIFEST_DIR", &binary.dir);
+    command.args(&options.filter).current_dir(&binary.dir).env("CARGO_MANIFEST_DIR", &binary.dir);
     tally.add(&label, tally::watch(&mut command)?);
     Ok(())
 }
@@ -136,9 +131,7 @@ fn doc_tests(options: &Options, tally: &mut Tally) -> Result<()> {
     let label = "unit  examples in the documentation";
     shell::say(label);
     let mut command = shell::cargo();
-    command
-        .args(["test", "--quiet", "--doc", "--"])
-        .args(&options.filter);
+    command.args(["test", "--quiet", "--doc", "--"]).args(&options.filter);
     tally.add(label, tally::watch(&mut command)?);
     Ok(())
 }
@@ -152,13 +145,7 @@ fn skip(binary: &Binary, tally: &mut Tally) -> Result<()> {
         "SKIPPED: {} with {skipped} tests: needs root, and there is no sudo that works without a password",
         binary.label()
     );
-    tally.add(
-        &binary.label(),
-        Counts {
-            skipped,
-            ..Counts::default()
-        },
-    );
+    tally.add(&binary.label(), Counts { skipped, ..Counts::default() });
     Ok(())
 }
 

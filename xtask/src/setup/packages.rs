@@ -26,16 +26,8 @@ pub(crate) fn is_installed(package: &str) -> bool {
 /// # Errors
 /// When there is no apt, no root, or a package that no configured archive has.
 pub(crate) fn install(packages: &[&str], why: &str) -> Result<()> {
-    ensure!(
-        has_apt(),
-        "this machine has no apt to install {} with",
-        packages.join(" ")
-    );
-    let missing: Vec<&str> = packages
-        .iter()
-        .copied()
-        .filter(|package| !is_installed(package))
-        .collect();
+    ensure!(has_apt(), "this machine has no apt to install {} with", packages.join(" "));
+    let missing: Vec<&str> = packages.iter().copied().filter(|package| !is_installed(package)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -51,16 +43,8 @@ pub(crate) fn install(packages: &[&str], why: &str) -> Result<()> {
             run(update.args(["update", "--quiet"]))?;
         }
     }
-    let unknown: Vec<&str> = missing
-        .iter()
-        .copied()
-        .filter(|package| !is_offered(package))
-        .collect();
-    ensure!(
-        unknown.is_empty(),
-        "no configured package archive offers {}",
-        unknown.join(" ")
-    );
+    let unknown: Vec<&str> = missing.iter().copied().filter(|package| !is_offered(package)).collect();
+    ensure!(unknown.is_empty(), "no configured package archive offers {}", unknown.join(" "));
     step(
         &format!("installing Debian packages {why}: {}", missing.join(" ")),
         install
@@ -71,10 +55,6 @@ pub(crate) fn install(packages: &[&str], why: &str) -> Result<()> {
 }
 
 fn is_offered(package: &str) -> bool {
-    output(
-        Command::new("apt-cache")
-            .args(["policy", package])
-            .env("LC_ALL", "C"),
-    )
-    .is_some_and(|policy| policy.contains("Candidate:") && !policy.contains("Candidate: (none)"))
+    output(Command::new("apt-cache").args(["policy", package]).env("LC_ALL", "C"))
+        .is_some_and(|policy| policy.contains("Candidate:") && !policy.contains("Candidate: (none)"))
 }

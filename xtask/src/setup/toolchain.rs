@@ -96,9 +96,7 @@ fn install_compiler() -> Result<Compiler> {
 fn install_debian_compiler() -> Result<()> {
     packages::install(&DEBIAN_COMPILER, "to compile for the BPF target")?;
     if has_rustup() {
-        say(&format!(
-            "telling rustup of Debian's compiler under the name {LINKED_TOOLCHAIN}"
-        ));
+        say(&format!("telling rustup of Debian's compiler under the name {LINKED_TOOLCHAIN}"));
         run(Command::new("rustup").args(["toolchain", "link", LINKED_TOOLCHAIN, "/usr"]))?;
     }
     Ok(())
@@ -119,36 +117,17 @@ fn arrange_linker(compiler: Compiler) -> Result<()> {
             install.env("LLVM_PREFIX", keep_llvm(&sysroot, &root)?);
         }
         Compiler::Linked | Compiler::Distribution => {
-            packages::install(
-                &[&format!("llvm-{LLVM_MAJOR}-dev"), "g++"],
-                "to build bpf-linker against",
-            )?;
+            packages::install(&[&format!("llvm-{LLVM_MAJOR}-dev"), "g++"], "to build bpf-linker against")?;
             let mut path = vec![PathBuf::from(format!("/usr/lib/llvm-{LLVM_MAJOR}/bin"))];
             path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
-            install.env(
-                "PATH",
-                env::join_paths(path).context("PATH has an entry that cannot be joined")?,
-            );
+            install.env("PATH", env::join_paths(path).context("PATH has an entry that cannot be joined")?);
         }
     }
     step(
-        &format!(
-            "building bpf-linker {BPF_LINKER_VERSION} into {} (about a minute, once)",
-            root.display()
-        ),
+        &format!("building bpf-linker {BPF_LINKER_VERSION} into {} (about a minute, once)", root.display()),
         install
-            .args([
-                "install",
-                "bpf-linker",
-                "--version",
-                BPF_LINKER_VERSION,
-                "--locked",
-            ])
-            .args([
-                "--no-default-features",
-                "--features",
-                &format!("llvm-{LLVM_MAJOR}"),
-            ])
+            .args(["install", "bpf-linker", "--version", BPF_LINKER_VERSION, "--locked"])
+            .args(["--no-default-features", "--features", &format!("llvm-{LLVM_MAJOR}")])
             .args(["--force", "--root"])
             .arg(&root),
     )
@@ -164,10 +143,8 @@ fn keep_llvm(sysroot: &Path, root: &Path) -> Result<PathBuf> {
         .flatten()
         .map(|entry| entry.path())
         .find(|path| {
-            path.file_name().is_some_and(|name| {
-                name.to_string_lossy()
-                    .starts_with(&format!("libLLVM.so.{LLVM_MAJOR}"))
-            })
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with(&format!("libLLVM.so.{LLVM_MAJOR}")))
         })
         .with_context(|| format!("{} has no libLLVM.so.{LLVM_MAJOR}", sysroot.display()))?;
     // The linker asks for libLLVM.so; the loader later asks for the library's own name.

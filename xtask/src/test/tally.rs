@@ -29,11 +29,7 @@ impl Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            passed,
-            failed,
-            skipped,
-        } = self;
+        let Self { passed, failed, skipped } = self;
         write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
     }
 }
@@ -50,9 +46,7 @@ impl Tally {
     }
 
     pub(super) fn total(&self) -> Counts {
-        self.rows
-            .iter()
-            .fold(Counts::default(), |sum, (_, counts)| sum.plus(*counts))
+        self.rows.iter().fold(Counts::default(), |sum, (_, counts)| sum.plus(*counts))
     }
 }
 
@@ -110,22 +104,15 @@ fn for_each_line(stream: Option<impl Read>, mut see: impl FnMut(&str)) {
 fn result_line(line: &str) -> Option<Counts> {
     let rest = line.strip_prefix("test result: ")?;
     let count = |what: &str| {
-        rest.split([';', '.'])
-            .find_map(|part| part.trim().strip_suffix(what)?.trim().parse().ok())
+        rest.split([';', '.']).find_map(|part| part.trim().strip_suffix(what)?.trim().parse().ok())
     };
-    Some(Counts {
-        passed: count(" passed")?,
-        failed: count(" failed")?,
-        skipped: count(" ignored")?,
-    })
+    Some(Counts { passed: count(" passed")?, failed: count(" failed")?, skipped: count(" ignored")? })
 }
 
 /// The counts of one run. A binary that ends badly without reporting a failed test (a crash, a compile error) is one
 /// failure.
 fn judge(results: &[Counts], skips: usize, success: bool) -> Counts {
-    let mut sum = results
-        .iter()
-        .fold(Counts::default(), |sum, counts| sum.plus(*counts));
+    let mut sum = results.iter().fold(Counts::default(), |sum, counts| sum.plus(*counts));
     sum.passed = sum.passed.saturating_sub(skips);
     sum.skipped += skips;
     if !success && sum.failed == 0 {

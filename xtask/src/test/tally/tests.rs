@@ -1,11 +1,7 @@
 use super::*;
 
 fn counts(passed: usize, failed: usize, skipped: usize) -> Counts {
-    Counts {
-        passed,
-        failed,
-        skipped,
-    }
+    Counts { passed, failed, skipped }
 }
 
 #[test]
@@ -40,8 +36,5 @@ fn the_summary_closes_with_the_total_alone_on_a_line() {
     let mut tally = Tally::default();
     tally.add("unit  a", counts(1, 0, 0));
     tally.add("root  b", counts(2, 1, 4));
-    assert_eq!(
-        tally.to_string().lines().last(),
-        Some("3 passed, 1 failed, 4 skipped")
-    );
+    assert_eq!(tally.to_string().lines().last(), Some("3 passed, 1 failed, 4 skipped"));
 }
