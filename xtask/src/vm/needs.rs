@@ -88,7 +88,9 @@ fn install_backported_qemu() -> Result<()> {
         install
             .arg(format!("APT_CONFIG={}", archive.configuration().display()))
             .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", "--quiet"])
-            .args(["--no-install-recommends", "-t", &backports, QEMU_PACKAGE]),
+            .args(["--no-install-recommends", "-t", &backports, QEMU_PACKAGE])
+            // Standard output belongs to the guest's command.
+            .stdout(std::io::stderr()),
     );
     archive::remove(&archive)?;
     result

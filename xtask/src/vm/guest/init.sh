@@ -26,4 +26,4 @@ for directory in dev proc sys; do
     $b mount --move /$directory /root/$directory
 done
 $b cp /bin/busybox /root/run/busybox
-exec $b switch_root /root /run/busybox sh /run/ipmp-vm/session
+exec $b switch_root /root /bin/sh /run/ipmp-vm/session

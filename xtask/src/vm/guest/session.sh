@@ -1,5 +1,6 @@
 # Runs in the guest after the root is in place: mounts what a command may expect, runs it, hands back its status.
-# /run/ipmp-vm/settings says what differs from run to run.
+# /run/ipmp-vm/settings says what differs from run to run. The shell is the host's: busybox's would prefer its own
+# applets to the programs that tests mean (ip, modprobe). What a host may lack is busybox's, called by name.
 export PATH=/run/ipmp-vm/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 b=/run/busybox
 say() {
@@ -55,7 +56,7 @@ $b cat /run/err > /dev/err &
 err=$!
 read -r uptime rest < /proc/uptime
 echo "$uptime" > /run/ipmp-vm/started
-sh /run/ipmp-vm/command > /run/out 2> /run/err < /dev/null
+/bin/sh /run/ipmp-vm/command > /run/out 2> /run/err < /dev/null
 status=$?
 read -r uptime rest < /proc/uptime
 echo "$uptime" > /run/ipmp-vm/ended
