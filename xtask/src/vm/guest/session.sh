@@ -56,6 +56,7 @@ $b cat /run/err > /dev/err &
 err=$!
 read -r uptime rest < /proc/uptime
 echo "$uptime" > /run/ipmp-vm/started
+say "the command starts"
 /bin/sh /run/ipmp-vm/command > /run/out 2> /run/err < /dev/null
 status=$?
 read -r uptime rest < /proc/uptime
