@@ -7,10 +7,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// The bpf-linker that fits [`LLVM_MAJOR`].
+/// Its LLVM is chosen by `cargo xtask setup` and must be at least the compilers', else it meets `Invalid record`.
 pub(crate) const BPF_LINKER_VERSION: &str = "0.13.0";
-/// The LLVM of the compilers below. The linker's must be at least as new, else it meets `Invalid record`.
-pub(crate) const LLVM_MAJOR: &str = "22";
 /// The name under which `cargo xtask setup` links a distribution's compiler into rustup.
 pub(crate) const LINKED_TOOLCHAIN: &str = "ipmp-ebpf";
 /// The nightly for `-Zbuild-std`: dated, because a later one brings a later LLVM than the linker's.

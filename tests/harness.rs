@@ -55,9 +55,7 @@ fn a_cut_is_seen_and_a_moved_address_heals_it(ipv6: bool) -> Result<()> {
 
     let cut_ns = now_ns();
     lab.cut(0)?;
-    wait::until("the loss of fifty requests", || {
-        Ok(ping.report(cut_ns, now_ns()).lost >= 50)
-    })?;
+    wait::until("the loss of fifty requests", || Ok(ping.report(cut_ns, now_ns()).lost >= 50))?;
     // By hand what the daemon will do. Deleting the neighbour's entry stands for the announcement.
     let length = if ipv6 { 64 } else { 24 };
     lab.host.batch(&format!(
@@ -106,10 +104,7 @@ fn traffic_on_a_whole_path_loses_nothing() -> Result<()> {
     if !skip::can_run() {
         return Ok(());
     }
-    let lab = Lab::new(&Shape {
-        peers: 2,
-        ..Shape::default()
-    })?;
+    let lab = Lab::new(&Shape { peers: 2, ..Shape::default() })?;
     let pings = lab
         .peers()
         .iter()

@@ -1,2 +1,11 @@
 //! The user half of IP multipathing.
-pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ipmp-ebpf"));
+
+pub mod announce;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod journal;
+pub mod kernel;
+pub mod net;
+pub mod probe;

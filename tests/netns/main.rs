@@ -1,1 +1,110 @@
-//! End to end: the real kernel, the real daemon, outages measured from the far side.
+//! End to end: the real kernel, the real daemon, outages seen from the far side. Each test has a lab of its own.
+
+mod contract;
+mod failover;
+mod group;
+mod stall;
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use ipmp_tests::{
+    config::Config,
+    daemon::{Daemon, address_on, interface},
+    ping::Pinger,
+    skip,
+    snapshot::Snapshot,
+    tcp::Session,
+    topology::{Lab, Shape, data},
+    wait,
+};
+
+/// Wide enough for a loaded machine, narrow enough for a quick test.
+const FDT_MS: u64 = 200;
+
+/// A lab whose host runs the daemon. The daemon goes before the lab.
+struct Bed {
+    daemon: Daemon,
+    lab: Lab,
+}
+
+impl Bed {
+    /// A healthy group in a fresh lab; `None` where network tests cannot run, which has been said then.
+    fn healthy(config: &Config) -> Result<Option<Self>> {
+        let bed = Self::start(config)?;
+        if let Some(bed) = &bed {
+            bed.daemon.wait_healthy()?;
+        }
+        Ok(bed)
+    }
+
+    /// The same without waiting for health. The lab gives addresses to those NICs that are home to some.
+    fn start(config: &Config) -> Result<Option<Self>> {
+        if !skip::can_run() {
+            return Ok(None);
+        }
+        let lab = Lab::new(&Shape {
+            data_members: config.members.iter().filter(|member| !member.data.is_empty()).count(),
+            ..Shape::default()
+        })?;
+        let daemon = Daemon::start(&lab.host, config)?;
+        Ok(Some(Self { daemon, lab }))
+    }
+
+    fn wait_address_on(&self, address: &str, nic: &str) -> Result<()> {
+        self.daemon
+            .wait_for(&format!("{address} on {nic}"), |status| address_on(status, address) == Some(nic))
+            .map(drop)
+    }
+
+    fn wait_state(&self, nic: &str, state: &str) -> Result<()> {
+        self.daemon
+            .wait_for(&format!("{nic} {state}"), |status| interface(status, nic)["state"] == state)
+            .map(drop)
+    }
+
+    /// How often something happened since a moment.
+    fn count(&self, kind: &str, since_ns: u64) -> Result<usize> {
+        let events = self.daemon.events_since(since_ns)?;
+        Ok(events.iter().filter(|event| event["kind"] == kind).count())
+    }
+
+    /// Waits until addresses and routes are what they were, order included.
+    fn wait_unchanged_since(&self, before: &Snapshot) -> Result<()> {
+        let mut difference = String::new();
+        let same = wait::until("addresses and routes as before", || {
+            difference = before.difference(&Snapshot::take(&self.lab.host)?);
+            Ok(difference.is_empty())
+        });
+        if let Err(error) = same {
+            bail!("{error:#}; the difference:\n{difference}\n{}", self.daemon.log_tail());
+        }
+        Ok(())
+    }
+}
+
+/// A neighbour's ping and an established connection to a data address of the first NIC.
+struct Traffic {
+    ping: Pinger,
+    tcp: Session,
+}
+
+impl Traffic {
+    fn start(lab: &Lab, ipv6: bool) -> Result<Self> {
+        let address = data(0, ipv6);
+        let traffic = Self {
+            ping: Pinger::start(lab.peer(), address, Duration::from_millis(2))?,
+            tcp: Session::start(&lab.host, lab.peer(), address, Duration::from_millis(10))?,
+        };
+        traffic.wait_flow()?;
+        Ok(traffic)
+    }
+
+    /// Waits until both go on from where they are now.
+    fn wait_flow(&self) -> Result<()> {
+        let (pings, messages) = (self.ping.answered(), self.tcp.answered());
+        wait::until("ping and TCP go on", || {
+            Ok(self.ping.answered() >= pings + 50 && self.tcp.answered() >= messages + 10)
+        })
+    }
+}

@@ -49,10 +49,7 @@ impl Config {
         let member = |n: usize| Member {
             name: format!("eth{n}"),
             data: if n < data_members {
-                vec![
-                    format!("{}/{PREFIX4}", data4(n)),
-                    format!("{}/{PREFIX6}", data6(n)),
-                ]
+                vec![format!("{}/{PREFIX4}", data4(n)), format!("{}/{PREFIX6}", data6(n))]
             } else {
                 Vec::new()
             },
@@ -93,16 +90,9 @@ impl Config {
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |values: &[String]| {
-            values
-                .iter()
-                .map(|value| format!("\"{value}\""))
-                .collect::<Vec<_>>()
-                .join(", ")
+            values.iter().map(|value| format!("\"{value}\"")).collect::<Vec<_>>().join(", ")
         };
-        let mut text = format!(
-            "[group.{GROUP}]\nfailure-detection-time = \"{}ms\"\n",
-            self.fdt_ms
-        );
+        let mut text = format!("[group.{GROUP}]\nfailure-detection-time = \"{}ms\"\n", self.fdt_ms);
         if !self.targets.is_empty() {
             writeln!(text, "targets = [{}]", quoted(&self.targets))?;
         }

@@ -145,14 +145,9 @@ impl Daemon {
     /// # Errors
     /// When it exits, or does not answer in time; the text holds the end of its log.
     pub fn start_from(netns: &Netns, config: &str, bin_dir: PathBuf) -> Result<Self> {
-        let dir = tempfile::Builder::new()
-            .prefix("ipmpt-")
-            .tempdir()
-            .context("a directory for the daemon")?;
-        let files = Files {
-            bin_dir,
-            dir: dir.path().to_path_buf(),
-        };
+        let dir =
+            tempfile::Builder::new().prefix("ipmpt-").tempdir().context("a directory for the daemon")?;
+        let files = Files { bin_dir, dir: dir.path().to_path_buf() };
         fs::write(files.config(), config).context("writing ipmpd.toml")?;
         let mut command = files.daemon_command(netns)?;
         // SAFETY: between fork and exec only the prctl system call is made, which is async-signal-safe.
@@ -161,11 +156,7 @@ impl Daemon {
             command.pre_exec(|| prctl::set_pdeathsig(signal::Signal::SIGTERM).map_err(io::Error::from));
         }
         let child = command.spawn().context("starting ipmpd")?;
-        let mut daemon = Self {
-            child,
-            files,
-            _dir: dir,
-        };
+        let mut daemon = Self { child, files, _dir: dir };
         wait::until("ipmpd answers", || {
             if let Some(status) = daemon.child.try_wait().context("ipmpd")? {
                 bail!("ipmpd ended at once with {status}");
@@ -341,10 +332,7 @@ pub fn interface<'a>(status: &'a Value, name: &str) -> &'a Value {
 /// On which interface an address (without prefix length) is, by a status.
 pub fn address_on<'a>(status: &'a Value, address: &str) -> Option<&'a str> {
     group(status)["addresses"].as_array()?.iter().find(|entry| {
-        entry["address"]
-            .as_str()
-            .and_then(|text| text.split('/').next())
-            .is_some_and(|text| text == address)
+        entry["address"].as_str().and_then(|text| text.split('/').next()).is_some_and(|text| text == address)
     })?["on"]
         .as_str()
 }
@@ -353,8 +341,7 @@ pub fn address_on<'a>(status: &'a Value, address: &str) -> Option<&'a str> {
 pub fn healthy(status: &Value) -> bool {
     let group = group(status);
     let all = |list: &Value, fits: &dyn Fn(&Value) -> bool| {
-        list.as_array()
-            .is_some_and(|list| !list.is_empty() && list.iter().all(fits))
+        list.as_array().is_some_and(|list| !list.is_empty() && list.iter().all(fits))
     };
     group["state"] == "ok"
         && all(&group["interfaces"], &|interface| {
@@ -364,7 +351,5 @@ pub fn healthy(status: &Value) -> bool {
 }
 
 fn find<'a>(list: &'a Value, key: &str, wanted: &str) -> &'a Value {
-    list.as_array()
-        .and_then(|list| list.iter().find(|entry| entry[key] == wanted))
-        .unwrap_or(&Value::Null)
+    list.as_array().and_then(|list| list.iter().find(|entry| entry[key] == wanted)).unwrap_or(&Value::Null)
 }

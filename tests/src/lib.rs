@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod daemon;
+mod fault;
 pub mod netns;
 pub mod ping;
 pub mod skip;

@@ -61,11 +61,7 @@ impl Netns {
         ip(&["netns", "add", name])?;
         let file = File::open(Path::new(RUN_NETNS).join(name))
             .with_context(|| format!("namespace {name} cannot be opened"))?;
-        let made = Self {
-            name: name.to_owned(),
-            file,
-            keep,
-        };
+        let made = Self { name: name.to_owned(), file, keep };
         // Duplicate address detection would make every IPv6 address tentative for a second.
         for scope in ["all", "default"] {
             made.sysctl(&format!("net/ipv6/conf/{scope}/accept_dad"), "0")?;
@@ -126,8 +122,7 @@ impl Netns {
     /// When it cannot be written.
     pub fn sysctl(&self, key: &str, value: &str) -> Result<()> {
         let path = Path::new("/proc/sys").join(key);
-        self.run(|| fs::write(&path, value))?
-            .with_context(|| format!("{} in {}", path.display(), self.name))
+        self.run(|| fs::write(&path, value))?.with_context(|| format!("{} in {}", path.display(), self.name))
     }
 
     /// A command that will run inside. Unlike `ip netns exec` it leaves `/sys` alone, so bpffs stays visible.
@@ -185,10 +180,8 @@ pub fn list() -> Vec<String> {
     let Ok(entries) = fs::read_dir(RUN_NETNS) else {
         return Vec::new();
     };
-    let mut names: Vec<String> = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
+    let mut names: Vec<String> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     names
 }
@@ -213,19 +206,12 @@ pub fn sweep_stale() {
 /// # Errors
 /// What ip(8) complains about.
 pub fn ip(arguments: &[&str]) -> Result<String> {
-    let output = Command::new(tool("ip")?)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .context("running ip")?;
+    let output =
+        Command::new(tool("ip")?).args(arguments).stdin(Stdio::null()).output().context("running ip")?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    bail!(
-        "ip {}: {}",
-        arguments.join(" "),
-        String::from_utf8_lossy(&output.stderr).trim()
-    )
+    bail!("ip {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim())
 }
 
 /// As [`ip`], with arguments separated by blanks.
@@ -246,7 +232,8 @@ pub(crate) fn end(child: &mut process::Child) {
     // A stopped process handles SIGTERM only once it continues. Errors mean that it is gone already.
     let _stopped = kill(pid, Signal::SIGCONT);
     let _gone = kill(pid, Signal::SIGTERM);
-    let ended = wait::until_within("exit", Duration::from_secs(5), || Ok(child.try_wait()?.is_some()));
+    let ended =
+        wait::until_despite_interrupt("exit", Duration::from_secs(5), || Ok(child.try_wait()?.is_some()));
     if ended.is_err() {
         let _gone = child.kill();
     }

@@ -76,11 +76,7 @@ impl Pinger {
             let (echoes, stop) = (Arc::clone(&echoes), Arc::clone(&stop));
             thread::spawn(move || run(&socket, target.is_ipv6(), interval, &echoes, &stop))
         };
-        Ok(Self {
-            echoes,
-            stop,
-            thread: Some(thread),
-        })
+        Ok(Self { echoes, stop, thread: Some(thread) })
     }
 
     /// How many requests were answered so far.
@@ -100,10 +96,7 @@ impl Pinger {
     pub fn finish(mut self) -> Result<PingReport> {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            thread
-                .join()
-                .map_err(|_| anyhow!("the pinger panicked"))?
-                .context("pinging")?;
+            thread.join().map_err(|_| anyhow!("the pinger panicked"))?.context("pinging")?;
         }
         let last = self.with(|echoes| echoes.last().map_or(0, |echo| echo.sent_ns));
         Ok(self.report(0, last))
@@ -160,10 +153,7 @@ fn send(socket: &UdpSocket, ipv6: bool, echoes: &Mutex<Vec<Echo>>) -> io::Result
     packet[0] = if ipv6 { ECHO_REQUEST_V6 } else { ECHO_REQUEST };
     let mut echoes = echoes.lock().unwrap_or_else(PoisonError::into_inner);
     packet[ICMP_HEADER..].copy_from_slice(&(echoes.len() as u64).to_be_bytes());
-    echoes.push(Echo {
-        sent_ns: now_ns(),
-        answered_ns: None,
-    });
+    echoes.push(Echo { sent_ns: now_ns(), answered_ns: None });
     drop(echoes);
     socket.send(&packet).map(drop).or_else(lost)
 }
@@ -175,11 +165,7 @@ fn receive_until(socket: &UdpSocket, due_ns: u64, echoes: &Mutex<Vec<Echo>>) -> 
             return Ok(());
         }
         let mut polled = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
-        match ppoll(
-            &mut polled,
-            Some(TimeSpec::from_duration(Duration::from_nanos(left))),
-            None,
-        ) {
+        match ppoll(&mut polled, Some(TimeSpec::from_duration(Duration::from_nanos(left))), None) {
             Ok(0) => return Ok(()),
             Ok(_) => receive(socket, echoes)?,
             Err(nix::Error::EINTR) => {}
@@ -218,11 +204,7 @@ fn lost(error: io::Error) -> io::Result<()> {
 }
 
 fn report(echoes: &[Echo], from_ns: u64, to_ns: u64) -> PingReport {
-    let inside = || {
-        echoes
-            .iter()
-            .filter(move |echo| (from_ns..=to_ns).contains(&echo.sent_ns))
-    };
+    let inside = || echoes.iter().filter(move |echo| (from_ns..=to_ns).contains(&echo.sent_ns));
     let mut answers: Vec<u64> = echoes.iter().filter_map(|echo| echo.answered_ns).collect();
     answers.sort_unstable();
     let after_last = answers.last().copied().unwrap_or(from_ns).max(from_ns);

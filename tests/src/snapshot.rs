@@ -20,11 +20,7 @@ impl Snapshot {
     /// When ip(8) refuses or prints something that is not JSON.
     pub fn take(netns: &Netns) -> Result<Self> {
         let mut lines = Vec::new();
-        for what in [
-            "-j addr show",
-            "-j -4 route show table all",
-            "-j -6 route show table all",
-        ] {
+        for what in ["-j addr show", "-j -4 route show table all", "-j -6 route show table all"] {
             let text = netns.ip(what)?;
             let Value::Array(entries) = serde_json::from_str(&text).with_context(|| format!("ip {what}"))?
             else {
@@ -40,16 +36,10 @@ impl Snapshot {
         if self == after {
             return String::new();
         }
-        let missing = self
-            .lines
-            .iter()
-            .filter(|line| !after.lines.contains(line))
-            .map(|line| format!("- {line}"));
-        let added = after
-            .lines
-            .iter()
-            .filter(|line| !self.lines.contains(line))
-            .map(|line| format!("+ {line}"));
+        let missing =
+            self.lines.iter().filter(|line| !after.lines.contains(line)).map(|line| format!("- {line}"));
+        let added =
+            after.lines.iter().filter(|line| !self.lines.contains(line)).map(|line| format!("+ {line}"));
         let text: Vec<String> = missing.chain(added).collect();
         if text.is_empty() {
             return format!("only the order differs:\nbefore {self:#?}\nafter {after:#?}");
@@ -73,11 +63,7 @@ fn describe(what: &str, entry: &Value) -> Vec<String> {
     };
     let name = entry["ifname"].as_str().unwrap_or("?").to_owned();
     let mut lines = vec![format!("link: {entry}")];
-    lines.extend(
-        addresses
-            .iter()
-            .map(|address| format!("address on {name}: {address}")),
-    );
+    lines.extend(addresses.iter().map(|address| format!("address on {name}: {address}")));
     lines
 }
 

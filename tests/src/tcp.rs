@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{self, RecvTimeoutError, SyncSender},
@@ -34,6 +34,8 @@ pub struct Session {
     stop: Option<SyncSender<()>>,
     client: Option<JoinHandle<io::Result<()>>>,
     server: Option<JoinHandle<io::Result<()>>>,
+    /// Both ends, to break off a conversation that waits for a dead path.
+    ends: [TcpStream; 2],
 }
 
 impl Session {
@@ -54,6 +56,10 @@ impl Session {
             stream.set_nodelay(true).context("TCP_NODELAY")?;
             stream.set_read_timeout(Some(DEADLINE)).context("SO_RCVTIMEO")?;
         }
+        let ends = [
+            outgoing.try_clone().context("duplicating a socket")?,
+            incoming.try_clone().context("duplicating a socket")?,
+        ];
         let answers_ns = Arc::new(Mutex::new(Vec::new()));
         let (stop, stopped) = mpsc::sync_channel(1);
         let log = Arc::clone(&answers_ns);
@@ -62,6 +68,7 @@ impl Session {
             stop: Some(stop),
             client: Some(thread::spawn(move || talk(outgoing, interval, &log, &stopped))),
             server: Some(thread::spawn(move || echo(incoming))),
+            ends,
         })
     }
 
@@ -73,14 +80,9 @@ impl Session {
     /// What the connection did between two moments of `CLOCK_MONOTONIC` in nanoseconds.
     pub fn report(&self, from_ns: u64, to_ns: u64) -> TcpReport {
         let answers = self.answers();
-        let pairs = answers
-            .windows(2)
-            .filter(|pair| pair[1] >= from_ns && pair[0] <= to_ns);
+        let pairs = answers.windows(2).filter(|pair| pair[1] >= from_ns && pair[0] <= to_ns);
         TcpReport {
-            messages: answers
-                .iter()
-                .filter(|at| (from_ns..=to_ns).contains(*at))
-                .count() as u64,
+            messages: answers.iter().filter(|at| (from_ns..=to_ns).contains(*at)).count() as u64,
             longest_gap: Duration::from_nanos(pairs.map(|pair| pair[1] - pair[0]).max().unwrap_or(0)),
         }
     }
@@ -110,6 +112,9 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.stop = None;
+        for end in &self.ends {
+            let _closed = end.shutdown(Shutdown::Both);
+        }
         for thread in [self.client.take(), self.server.take()].into_iter().flatten() {
             let _failed = thread.join();
         }
@@ -129,18 +134,13 @@ fn talk(
         let mut answer = [0; 8];
         stream.read_exact(&mut answer)?;
         if u64::from_be_bytes(answer) != number {
-            return Err(io::Error::other(format!(
-                "message {number} came back as {answer:?}"
-            )));
+            return Err(io::Error::other(format!("message {number} came back as {answer:?}")));
         }
-        answers_ns
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(now_ns());
+        answers_ns.lock().unwrap_or_else(PoisonError::into_inner).push(now_ns());
         number += 1;
         match stopped.recv_timeout(interval) {
             Err(RecvTimeoutError::Timeout) => {}
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return stream.shutdown(Shutdown::Write),
         }
     }
 }
@@ -156,9 +156,7 @@ fn echo(mut stream: TcpStream) -> io::Result<()> {
             Err(error) => return Err(error),
         }
         if u64::from_be_bytes(message) != expected {
-            return Err(io::Error::other(format!(
-                "message {expected} arrived as {message:?}"
-            )));
+            return Err(io::Error::other(format!("message {expected} arrived as {message:?}")));
         }
         stream.write_all(&message)?;
         expected += 1;

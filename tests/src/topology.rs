@@ -15,7 +15,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Result, ensure};
 
-use crate::{netns::Netns, wait};
+use crate::{
+    fault::{self, BRIDGE, Fault},
+    netns::{Netns, ip_words},
+    wait,
+};
 
 /// The most NICs and neighbours a lab takes: keeps the address plan below within its gaps.
 const MAX_PORTS: usize = 8;
@@ -41,12 +45,7 @@ pub struct Shape {
 
 impl Default for Shape {
     fn default() -> Self {
-        Self {
-            members: 2,
-            data_members: 1,
-            peers: 1,
-            keep_as: None,
-        }
+        Self { members: 2, data_members: 1, peers: 1, keep_as: None }
     }
 }
 
@@ -80,9 +79,7 @@ impl Lab {
         let lab = Self {
             host: netns("host")?,
             switch: netns("switch")?,
-            peers: (0..shape.peers)
-                .map(|n| netns(&format!("peer{n}")))
-                .collect::<Result<_>>()?,
+            peers: (0..shape.peers).map(|n| netns(&format!("peer{n}"))).collect::<Result<_>>()?,
             members: shape.members,
         };
         lab.wire_switch()?;
@@ -104,63 +101,65 @@ impl Lab {
         &self.peers
     }
 
-    /// Pulls the cable of the host's NIC `n`: its carrier goes.
+    /// Pulls the cable of the host's NIC `n`: its carrier goes. Returns the moment (`CLOCK_MONOTONIC`, nanoseconds).
     ///
     /// # Errors
-    /// What ip(8) complains about.
-    pub fn pull(&self, n: usize) -> Result<()> {
-        self.switch.ip(&format!("link set p{n} down")).map(drop)
+    /// What the kernel complains about; likewise below.
+    pub fn pull(&self, n: usize) -> Result<u64> {
+        self.inject(n, Fault::PortDown)
     }
 
-    /// Plugs the cable of the host's NIC `n` in again.
-    ///
-    /// # Errors
-    /// What ip(8) complains about.
-    pub fn plug(&self, n: usize) -> Result<()> {
-        self.switch.ip(&format!("link set p{n} up")).map(drop)
+    /// Plugs the cable of the host's NIC `n` in again. Returns the moment.
+    pub fn plug(&self, n: usize) -> Result<u64> {
+        self.inject(n, Fault::PortUp)
     }
 
-    /// Cuts the path behind the host's NIC `n`: its carrier stays, its frames go nowhere.
-    ///
-    /// # Errors
-    /// What ip(8) complains about.
-    pub fn cut(&self, n: usize) -> Result<()> {
-        self.switch.ip(&format!("link set p{n} nomaster")).map(drop)
+    /// Cuts the path behind the host's NIC `n`: its carrier stays, its frames go nowhere. Returns the moment.
+    pub fn cut(&self, n: usize) -> Result<u64> {
+        self.inject(n, Fault::OffBridge)
     }
 
-    /// Mends the path behind the host's NIC `n`.
-    ///
-    /// # Errors
-    /// What ip(8) complains about.
-    pub fn mend(&self, n: usize) -> Result<()> {
-        self.switch.ip(&format!("link set p{n} master br0")).map(drop)
+    /// Mends the path behind the host's NIC `n`. Returns the moment.
+    pub fn mend(&self, n: usize) -> Result<u64> {
+        self.inject(n, Fault::OnBridge)
+    }
+
+    /// Cuts the path to neighbour `n`: for the host every path to it fails at the same time. Returns the moment.
+    pub fn cut_peer(&self, n: usize) -> Result<u64> {
+        fault::inject(&self.switch, &format!("n{n}"), Fault::OffBridge)
+    }
+
+    /// Mends the path to neighbour `n`. Returns the moment.
+    pub fn mend_peer(&self, n: usize) -> Result<u64> {
+        fault::inject(&self.switch, &format!("n{n}"), Fault::OnBridge)
+    }
+
+    fn inject(&self, n: usize, fault: Fault) -> Result<u64> {
+        fault::inject(&self.switch, &format!("p{n}"), fault)
     }
 
     fn wire_switch(&self) -> Result<()> {
         // A switch has no business in IPv6: no router solicitations or reports of its own.
         for scope in ["all", "default"] {
-            self.switch
-                .sysctl(&format!("net/ipv6/conf/{scope}/disable_ipv6"), "1")?;
+            self.switch.sysctl(&format!("net/ipv6/conf/{scope}/disable_ipv6"), "1")?;
         }
-        self.switch.batch(
-            "link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0\n\
-             link set br0 up",
-        )
+        self.switch.batch(&format!(
+            "link add {BRIDGE} type bridge stp_state 0 forward_delay 0 mcast_snooping 0\n\
+             link set {BRIDGE} up"
+        ))
     }
 
     fn wire_host(&self, data_members: usize) -> Result<()> {
         // What systemd sets on most distributions; strict would drop replies that arrive on the other NIC.
         for scope in ["all", "default"] {
-            self.host
-                .sysctl(&format!("net/ipv4/conf/{scope}/rp_filter"), "2")?;
+            self.host.sysctl(&format!("net/ipv4/conf/{scope}/rp_filter"), "2")?;
         }
         for n in 0..self.members {
             let (index, host, switch) = (FIRST_CABLE_INDEX + n, self.host.name(), self.switch.name());
-            crate::netns::ip_words(&format!(
+            ip_words(&format!(
                 "link add name eth{n} index {index} netns {host} type veth peer name p{n} index {index} netns {switch}"
             ))?;
-            self.switch
-                .batch(&format!("link set p{n} master br0\nlink set p{n} up"))?;
+            self.switch.batch(&format!("link set p{n} master {BRIDGE}\nlink set p{n} up"))?;
             self.host.batch(&format!("link set eth{n} up"))?;
         }
         for n in 0..data_members {
@@ -182,13 +181,12 @@ impl Lab {
 
     fn wire_peer(&self, n: usize, peer: &Netns) -> Result<()> {
         peer.sysctl("net/ipv4/ping_group_range", "0 2147483647")?;
-        crate::netns::ip_words(&format!(
+        ip_words(&format!(
             "link add name eth0 netns {} type veth peer name n{n} netns {}",
             peer.name(),
             self.switch.name()
         ))?;
-        self.switch
-            .batch(&format!("link set n{n} master br0\nlink set n{n} up"))?;
+        self.switch.batch(&format!("link set n{n} master {BRIDGE}\nlink set n{n} up"))?;
         peer.batch(&format!(
             "link set eth0 addrgenmode none\nlink set eth0 up\n\
              address add {}/{PREFIX4} brd + dev eth0\n\
@@ -204,9 +202,7 @@ impl Lab {
             .map(|n| (&self.host, format!("eth{n}")))
             .chain(self.peers.iter().map(|peer| (peer, "eth0".to_owned())));
         for (netns, device) in ends {
-            wait::until(&format!("{device} up in {}", netns.name()), || {
-                link_is_up(netns, &device)
-            })?;
+            wait::until(&format!("{device} up in {}", netns.name()), || link_is_up(netns, &device))?;
         }
         Ok(())
     }

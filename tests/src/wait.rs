@@ -1,6 +1,7 @@
 //! Waiting for a condition, and the one clock.
 
 use std::{
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -14,6 +15,19 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 /// How often a condition is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
+/// Whether the program was asked to end.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Makes every wait of this process, running or to come, fail: for signal handlers, so that guards clean up.
+pub fn interrupt() {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+/// Whether [`interrupt`] was called.
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
 /// Polls `condition` until it holds.
 ///
 /// # Errors
@@ -25,8 +39,25 @@ pub fn until(what: &str, condition: impl FnMut() -> Result<bool>) -> Result<()> 
 /// As [`until`], with another deadline.
 ///
 /// # Errors
-/// When the condition fails, or does not hold within `deadline`.
+/// When the condition fails, or does not hold within `deadline`, or the program was asked to end.
 pub fn until_within(
+    what: &str,
+    deadline: Duration,
+    mut condition: impl FnMut() -> Result<bool>,
+) -> Result<()> {
+    until_despite_interrupt(what, deadline, || {
+        if interrupted() {
+            bail!("{what}: interrupted");
+        }
+        condition()
+    })
+}
+
+/// As [`until_within`], for cleaning up after an interrupt.
+///
+/// # Errors
+/// When the condition fails, or does not hold within `deadline`.
+pub fn until_despite_interrupt(
     what: &str,
     deadline: Duration,
     mut condition: impl FnMut() -> Result<bool>,

@@ -46,6 +46,7 @@ const INTERRUPTED: u8 = 130;
 
 /// Which kernel, what to run, and in what machine.
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch on the command line")]
 pub(crate) struct Options {
     /// A kernel: one of --list, a series (6.16, 6.16-rt), or a Debian kernel's whole name
     #[arg(required_unless_present_any = ["list", "matrix"])]
@@ -89,7 +90,7 @@ pub(crate) struct Options {
 /// no status to pass on.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let status = act(options).unwrap_or_else(|error| {
-        eprintln!("Error: {error:#}");
+        eprintln!("error: {error:#}");
         VM_FAILED
     });
     if status == 0 { Ok(()) } else { exit(i32::from(status)) }

@@ -39,6 +39,8 @@ pub mod map {
 pub mod program {
     /// XDP: stamps replies.
     pub const XDP: &str = "ipmp_xdp";
+    /// The same for kernels that know no multi-buffer XDP (before 5.18), hence no jumbo frames there.
+    pub const XDP_LINEAR: &str = "ipmp_xdp_linear";
     /// tc ingress: the same where XDP cannot be had.
     pub const INGRESS: &str = "ipmp_ingress";
     /// tc egress: stamps our probes as they leave.

@@ -47,9 +47,9 @@ impl Engine {
         match active.cmp(&wanted) {
             Ordering::Less => {
                 let idle = |member: &&Member| member.functioning() && member.inactive;
-                let chosen =
-                    self.members_of(group).filter(idle).min_by_key(|member| !member.config.standby)?;
-                Some((chosen.id, false))
+                let hosts = |id| self.group(group).is_some_and(|group| group.hosts(id));
+                let rank = |member: &&Member| (!member.config.standby, !hosts(member.id));
+                Some((self.members_of(group).filter(idle).min_by_key(rank)?.id, false))
             }
             Ordering::Equal => None,
             Ordering::Greater => {
@@ -84,6 +84,7 @@ impl Engine {
             _ => GroupState::Ok,
         };
         let Some(group) = self.group_mut(id) else { return };
+        group.all_failed &= usable == 0;
         if group.state.replace(state) == Some(state) {
             return;
         }

@@ -27,6 +27,8 @@ use super::{
 pub const LOSSES_TO_FAIL: u32 = 5;
 /// Consecutive answers that repair it (in.mpathd `NUM_PROBE_REPAIRS`).
 pub const REPLIES_TO_REPAIR: u32 = 10;
+/// Answers beyond which a repaired member no longer waits for another one to recover with it.
+pub(super) const REPLIES_OF_PATIENCE: u32 = 2 * REPLIES_TO_REPAIR;
 /// Probe slots in one failure detection time. Seven, not five: it leaves room for the reply wait and for
 /// the random placement of probes, so that five losses fit into the FDT wherever the failure falls.
 pub const SLOTS_PER_FDT: u64 = 7;
@@ -82,6 +84,8 @@ enum Fate {
     Outstanding,
     Answered,
     Lost,
+    /// Lost in the quiet period.
+    Excused,
     Unsent,
 }
 
@@ -96,6 +100,8 @@ pub(super) struct Heard {
 #[derive(Clone, Debug)]
 pub(super) struct Detector {
     pub(super) source: IpAddr,
+    /// The interface that its sessions are armed for.
+    pub(super) ifindex: u32,
     pub(super) targets: Vec<Target>,
     interval: Nanos,
     turn: usize,
@@ -105,12 +111,14 @@ pub(super) struct Detector {
     settled: usize,
     /// Consecutive losses over all targets.
     pub(super) losses: u32,
-    /// Consecutive answers over all targets.
+    /// Consecutive answers over all targets; counted no further than `REPLIES_OF_PATIENCE`.
     pub(super) replies: u32,
-    /// When the oldest probe of the present run of losses had left.
+    /// When the reply to the oldest probe of the present run of losses was overdue.
     pub(super) first_loss_at: Option<Timestamp>,
     /// Kernel time of the newest answer.
     pub(super) last_reply_at: Option<Timestamp>,
+    /// When the newest of the answered probes had left.
+    pub(super) answered_sent_at: Option<Timestamp>,
     /// The target of the newest verdict.
     pub(super) last_target: Option<IpAddr>,
     /// Losses before this are not counted; an answer ends it.
@@ -118,9 +126,16 @@ pub(super) struct Detector {
 }
 
 impl Detector {
-    pub(super) fn new(source: IpAddr, fdt: Nanos, targets: Vec<Target>, quiet_until: Timestamp) -> Self {
+    pub(super) fn new(
+        source: IpAddr,
+        ifindex: u32,
+        fdt: Nanos,
+        targets: Vec<Target>,
+        quiet_until: Timestamp,
+    ) -> Self {
         Self {
             source,
+            ifindex,
             targets,
             interval: fdt.divided(SLOTS_PER_FDT),
             turn: 0,
@@ -131,6 +146,7 @@ impl Detector {
             replies: 0,
             first_loss_at: None,
             last_reply_at: None,
+            answered_sent_at: None,
             last_target: None,
             quiet_until,
         }
@@ -165,8 +181,8 @@ impl Detector {
         let skipped = skipped.saturating_sub(1);
         self.base = self.base + self.interval.times(skipped + 1);
         let half = self.interval.divided(2);
-        // After late wake-ups the next slot may already have begun; it is sent at once, not in a burst.
-        let next = (self.base + half + rng.below(half)).max(now + Nanos(1));
+        // On time, probes are at least half a slot apart; a late wake-up must not bring them closer.
+        let next = (self.base + half + rng.below(half)).max(now + half);
         let probe = self.next_probe(now);
         (probe, skipped, next)
     }
@@ -208,7 +224,7 @@ impl Detector {
     /// Probes whose fate is open or may still be corrected by a late reply, oldest first.
     pub(super) fn unanswered(&self) -> impl Iterator<Item = (SessionId, u64)> + '_ {
         self.unsettled()
-            .filter(|probe| matches!(probe.fate, Fate::Outstanding | Fate::Lost))
+            .filter(|probe| matches!(probe.fate, Fate::Outstanding | Fate::Lost | Fate::Excused))
             .map(|probe| (probe.session, probe.seq))
     }
 
@@ -296,6 +312,7 @@ impl Detector {
         probe.fate = Fate::Answered;
         let (decided_at, sent_at) = (probe.decided_at, probe.sent_at);
         self.last_reply_at = self.last_reply_at.max(Some(received_at));
+        self.answered_sent_at = self.answered_sent_at.max(sent_at);
         self.quiet_until = self.quiet_until.min(received_at);
         let heard = self.target_mut(session).map(|target| {
             target.acked += 1;
@@ -340,7 +357,7 @@ impl Detector {
         };
         let sent_at = probe.sent_at.unwrap_or(now);
         if sent_at < self.quiet_until {
-            probe.fate = Fate::Unsent;
+            probe.fate = Fate::Excused;
             return;
         }
         probe.fate = Fate::Lost;
@@ -364,26 +381,35 @@ impl Detector {
         let (mut length, mut oldest) = (0, None);
         for probe in self.probes.iter().rev() {
             match (probe.fate, run) {
-                (Fate::Outstanding | Fate::Unsent, _) => {}
+                (Fate::Outstanding | Fate::Excused | Fate::Unsent, _) => {}
                 (fate, None) => {
                     run = Some(fate);
-                    (length, oldest) = (1, probe.sent_at);
+                    (length, oldest) = (1, Some(probe));
                 }
                 (fate, Some(of)) if fate == of => {
                     length += 1;
-                    oldest = probe.sent_at;
+                    oldest = Some(probe);
                 }
                 (Fate::Answered | Fate::Lost, Some(_)) => break,
             }
-            if run == Some(Fate::Answered) && length >= REPLIES_TO_REPAIR {
+            if run == Some(Fate::Answered) && length >= REPLIES_OF_PATIENCE {
                 break;
             }
         }
+        let overdue = |probe: &Probe| Some(probe.sent_at? + self.reply_wait(self.target(probe.session)));
         (self.losses, self.replies, self.first_loss_at) = match run {
-            Some(Fate::Lost) => (length, 0, oldest),
+            Some(Fate::Lost) => (length, 0, oldest.and_then(overdue)),
             Some(Fate::Answered) => (0, length, None),
-            Some(Fate::Outstanding | Fate::Unsent) | None => (0, 0, None),
+            Some(Fate::Outstanding | Fate::Excused | Fate::Unsent) | None => (0, 0, None),
         };
+    }
+
+    /// Whether the newest probes, a detection time's worth of them, all failed to leave the host. Then it cannot
+    /// be expected to give evidence.
+    pub(super) fn is_mute(&self) -> bool {
+        let recent = SLOTS_PER_FDT as usize;
+        self.probes.len() >= recent
+            && self.probes.iter().rev().take(recent).all(|probe| probe.fate == Fate::Unsent)
     }
 
     /// Whether losses suffice to fail, as far as this family goes.

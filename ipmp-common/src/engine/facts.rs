@@ -9,7 +9,7 @@ use super::{
     core_loop::Engine,
     event::{CarrierSource, Command, NotSent, Presence},
     ids::{Family, GroupId, MemberId, SessionId},
-    member::slot,
+    member::{Member, TEST_ADDRESS_GRACE, slot},
     reason::{Kind, Reason, Record},
     time::Timestamp,
     timer::TimerKey,
@@ -53,6 +53,9 @@ impl Engine {
             }
         }
         let group_id = member.group;
+        if was_told_absent && self.siblings(id).any(Member::functioning) {
+            self.put_to_the_proof(now, id);
+        }
         if let Some(group) = self.group_mut(group_id) {
             group.dirty = true;
             for address in adopted.into_iter().filter(|_| adopts) {
@@ -70,12 +73,26 @@ impl Engine {
         }
     }
 
+    /// Its addresses are served elsewhere: one that returns gets them back as if repaired, so not before it is
+    /// known to work. Whether it can be probed is known only when its test addresses stand on it.
+    fn put_to_the_proof(&mut self, now: Timestamp, id: MemberId) {
+        let Some(member) = self.member_mut(id).filter(|member| member.link_is_up()) else {
+            return;
+        };
+        member.failed = true;
+        member.inactive = false;
+        let tested = !member.config.test.is_empty();
+        member.failed_by_probes = tested;
+        member.test_address_until = tested.then_some(now + TEST_ADDRESS_GRACE);
+    }
+
     pub(super) fn interface_gone(&mut self, now: Timestamp, id: MemberId) {
         let Some(member) = self.member_mut(id) else { return };
         if member.ifindex.take().is_none() {
             return;
         }
         member.link = None;
+        member.link_changed_at = now;
         member.link_ups = [None; 2];
         member.repair_after = None;
         member.failed = false;
@@ -96,19 +113,25 @@ impl Engine {
         if member.ifindex.is_none() || (!changed && !hidden_flap) {
             return;
         }
-        let known_before = member.link.is_some();
+        let was = member.link;
         member.link = Some(up);
         member.link_changed_at = at;
         member.link_source = source;
         member.link_downs = downs;
-        if up {
+        let was_up = was != Some(false);
+        let ups = if up {
+            downs.saturating_add(u64::from(!was_up))
+        } else {
+            downs.saturating_sub(u64::from(was_up))
+        };
+        for _ in 0..ups.min(3) {
             member.remember_link_up(at);
         }
         let group = member.group;
         if hidden_flap || !up {
             self.publish_link(now, group, id, Kind::LinkDown, at, Reason::LinkDown { source, downs });
         }
-        if up && (known_before || hidden_flap) {
+        if up && (was.is_some() || hidden_flap) {
             self.publish_link(now, group, id, Kind::LinkUp, at, Reason::LinkUp { source });
         }
         if up && changed {
@@ -187,6 +210,8 @@ impl Engine {
         detector.not_sent(now, session, seq, cause);
         if detector.says_failed() {
             self.mark_dirty(member);
+            // Known only after this turn's judgement; it must not wait for the next probe slot.
+            self.timers.set(TimerKey::Verdict(member, family), now);
         }
     }
 
@@ -204,7 +229,7 @@ impl Engine {
             return;
         }
         // A healthy member's answers change no decision, unless a sibling waits to be exonerated by them.
-        let awaited = self.siblings(id).any(super::member::Member::probes_say_failed);
+        let awaited = self.siblings(id).any(Member::probes_say_failed);
         if failed || in_doubt || awaited {
             self.mark_dirty(id);
         }
@@ -235,7 +260,7 @@ impl Engine {
         let Some(member) = self.member_mut(id) else { return };
         member.offline = kind == Kind::Offline;
         member.recalled = kind == Kind::Online;
-        member.inactive = member.config.standby && kind == Kind::Online;
+        member.inactive = member.config.standby && kind == Kind::Online && !member.failed;
         member.reason = Reason::Administrator;
         member.since = now;
         let group = member.group;

@@ -81,6 +81,11 @@ impl Group {
         }
     }
 
+    /// Whether a data address is placed on a member.
+    pub(super) fn hosts(&self, member: MemberId) -> bool {
+        self.addresses.iter().any(|placed| placed.on == member)
+    }
+
     /// Members that should be in service: as many as are not configured as standby; one in a group of
     /// standbys only.
     pub(super) fn wanted_active(&self) -> usize {

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::{
     core_loop::Engine,
+    detector::REPLIES_OF_PATIENCE,
     ids::{Family, GroupId, MemberId},
     member::{Member, slot},
     reason::{Kind, Reason, Record},
@@ -36,12 +37,12 @@ impl Engine {
 
     fn run_timers(&mut self, now: Timestamp) {
         let (mut late_by, mut skipped_slots) = (Nanos(0), 0);
-        while let Some((due, key)) = self.timers.pop_due(now) {
+        for (due, key) in self.timers.take_due(now) {
             match key {
                 TimerKey::Verdict(member, family) => self.verdict(now, member, family),
                 TimerKey::Slot(member, family) => {
                     let skipped = self.probe_slot(now, member, family);
-                    skipped_slots += skipped;
+                    skipped_slots = skipped.saturating_add(skipped_slots);
                     if now.since(due) >= self.stall_of(member) {
                         late_by = late_by.max(now.since(due));
                     }
@@ -138,11 +139,13 @@ impl Engine {
         if member.offline || (member.link_is_up() && !member.probes_say_failed()) {
             return false;
         }
-        let reason = self.failure_reason(now, member);
         match self.whose_fault(member) {
             Fault::Undecided => return false,
-            Fault::Interface => self.fail_member(now, id, reason),
-            Fault::Group => self.fail_group(now, id, &reason),
+            Fault::Interface => {
+                let reason = self.failure_reason(now, member);
+                self.fail_member(now, id, reason);
+            }
+            Fault::Group => self.fail_group(now, id),
         }
         true
     }
@@ -163,20 +166,19 @@ impl Engine {
         }
     }
 
-    /// Looks for a sibling that proves the network innocent. A sibling with link and nothing to probe counts
-    /// as healthy; one that is only lossy never turns one failure into a group failure.
+    /// Looks for a sibling that proves the network innocent. A sibling with link and nothing to probe, or unable
+    /// to send, counts as healthy; one that is only lossy never turns one failure into a group failure. A sibling's answer
+    /// counts if its probe left after the member's first lost one was overdue: what both asked of a target that
+    /// died in between would prove nothing about the member.
     fn whose_fault(&self, member: &Member) -> Fault {
-        if self.group(member.group).is_some_and(|group| group.all_failed) {
-            return Fault::Group;
-        }
         let mut fault = Fault::Group;
         for sibling in self.siblings(member.id).filter(|sibling| sibling.functioning()) {
             if !sibling.link_is_up() {
                 continue;
             }
             let link_fault = !member.link_is_up();
-            let heard_since = sibling.last_reply_at().is_some_and(|at| Some(at) > member.first_loss_at());
-            if link_fault || !sibling.probed() || heard_since {
+            let heard_since = sibling.answered_sent_at() > member.first_loss_at();
+            if link_fault || sibling.is_mute() || heard_since {
                 return Fault::Interface;
             }
             if !sibling.probes_say_failed() {
@@ -198,6 +200,7 @@ impl Engine {
     fn fail_member(&mut self, now: Timestamp, id: MemberId, reason: Reason) {
         let Some(member) = self.member_mut(id) else { return };
         member.failed = true;
+        member.failed_by_probes = member.link_is_up();
         member.inactive = false;
         member.recalled = false;
         member.reason = reason.clone();
@@ -212,31 +215,21 @@ impl Engine {
         self.publish_with(record);
     }
 
-    /// Every member is flagged; those with evidence of their own are told one by one (also the only member
-    /// of a group, where in.mpathd logs the group alone).
-    fn fail_group(&mut self, now: Timestamp, first: MemberId, reason: &Reason) {
+    /// No functioning member is left without evidence against it: each is told with its own (also the only
+    /// member of a group, where in.mpathd logs the group alone).
+    fn fail_group(&mut self, now: Timestamp, first: MemberId) {
         let Some(group_id) = self.member(first).map(|member| member.group) else {
             return;
         };
         let members = self.group(group_id).map(|group| group.members.clone()).unwrap_or_default();
-        let count = members.len() as u32;
         if let Some(group) = self.group_mut(group_id) {
             group.all_failed = true;
         }
         for id in members {
             let Some(member) = self.member(id) else { continue };
-            if member.failed || member.offline || member.ifindex.is_none() {
-                continue;
-            }
-            let own = !member.link_is_up() || member.probes_say_failed();
-            if own {
-                let own_reason = if id == first { reason.clone() } else { self.failure_reason(now, member) };
-                self.fail_member(now, id, own_reason);
-            } else if let Some(member) = self.member_mut(id) {
-                member.failed = true;
-                member.inactive = false;
-                member.reason = Reason::GroupFailure { members: count };
-                member.since = now;
+            if member.functioning() && (!member.link_is_up() || member.probes_say_failed()) {
+                let reason = self.failure_reason(now, member);
+                self.fail_member(now, id, reason);
             }
         }
     }
@@ -254,6 +247,11 @@ impl Engine {
             };
             let target = detector.last_target.unwrap_or(detector.source);
             Reason::ProbesAnswered { replies: detector.replies, family, target }
+        } else if let Some(until) = member.awaits_test_address(now) {
+            self.timers.set(TimerKey::LinkRepair(id), until);
+            return false;
+        } else if member.awaits_targets() {
+            return false;
         } else if let Some(until) = member.repair_after.filter(|until| *until > now) {
             self.defer_repair(now, id, until);
             return false;
@@ -265,15 +263,19 @@ impl Engine {
     }
 
     /// After a group failure the member that carries the addresses is about to be repaired too: moving them
-    /// for a slot or two would help nobody. It goes on answering, or its next loss ends the wait.
+    /// for a slot or two would help nobody. It goes on answering, or its next loss ends the wait, or patience
+    /// does.
     fn host_is_recovering(&self, member: &Member) -> bool {
+        if member.judged().any(|detector| detector.replies >= REPLIES_OF_PATIENCE) {
+            return false;
+        }
         let Some(group) = self.group(member.group).filter(|group| group.all_failed) else {
             return false;
         };
         self.siblings(member.id).any(|sibling| {
             sibling.failed
                 && sibling.link_is_up()
-                && group.addresses.iter().any(|placed| placed.on == sibling.id)
+                && group.hosts(sibling.id)
                 && !sibling.probes_say_repaired()
                 && sibling.judged().any(|detector| detector.replies > 0)
         })
@@ -302,6 +304,7 @@ impl Engine {
         member.inactive = member.config.standby || !(failback || all_failed);
         member.flap_told = false;
         member.repair_after = None;
+        member.test_address_until = None;
         member.reason = reason.clone();
         member.since = now;
         let record = Record {

@@ -15,6 +15,9 @@ use super::{
 /// Link-ups within this span count against an immediate repair (in.mpathd: a minute).
 pub(super) const FLAP_WINDOW: Nanos = Nanos::from_secs(60);
 
+/// How long an interface that appeared may take to get its test addresses (in.mpathd: 20 s).
+pub(super) const TEST_ADDRESS_GRACE: Nanos = Nanos::from_secs(20);
+
 /// A member. `failed`, `inactive` and `offline` are the flags of the same names in IPMP; `failed` and
 /// `inactive` exclude each other.
 #[derive(Debug)]
@@ -33,18 +36,20 @@ pub(super) struct Member {
     pub(super) link_source: CarrierSource,
     pub(super) link_downs: u64,
     pub(super) failed: bool,
+    /// Probes said so, not the link: only probes may say otherwise.
+    pub(super) failed_by_probes: bool,
     pub(super) inactive: bool,
     pub(super) offline: bool,
     /// Set by "online": it returns to service even without failback.
     pub(super) recalled: bool,
-    /// The ifindex its sessions are armed for.
-    pub(super) probing_ifindex: Option<u32>,
     pub(super) sources: [Option<IpAddr>; 2],
     pub(super) detectors: [Option<Detector>; 2],
     /// The two newest link-ups, newest last.
     pub(super) link_ups: [Option<Timestamp>; 2],
     /// Link-based repair is deferred until then.
     pub(super) repair_after: Option<Timestamp>,
+    /// Until then test addresses are expected; the link alone does not repair.
+    pub(super) test_address_until: Option<Timestamp>,
     pub(super) flap_told: bool,
     pub(super) probing_told: Option<bool>,
     pub(super) reason: Reason,
@@ -73,14 +78,15 @@ impl Member {
             link_source: CarrierSource::Netlink,
             link_downs: 0,
             failed: false,
+            failed_by_probes: false,
             inactive,
             offline: false,
             recalled: false,
-            probing_ifindex: None,
             sources: [None; 2],
             detectors: [None, None],
             link_ups: [None; 2],
             repair_after: None,
+            test_address_until: None,
             flap_told: false,
             probing_told: None,
             reason: Reason::NoInterface,
@@ -116,6 +122,22 @@ impl Member {
         self.judged().next().is_some()
     }
 
+    /// Until when it may be repaired only by probes because its test addresses are still on their way.
+    pub(super) fn awaits_test_address(&self, now: Timestamp) -> Option<Timestamp> {
+        let without = self.sources.iter().all(Option::is_none);
+        self.test_address_until.filter(|until| without && *until > now)
+    }
+
+    /// Failed by probes, and could be probed again if only there were targets.
+    pub(super) fn awaits_targets(&self) -> bool {
+        self.failed_by_probes && !self.probed() && self.sources.iter().any(Option::is_some)
+    }
+
+    /// Probes of no judged family leave the host: a fault of our own, which may last.
+    pub(super) fn is_mute(&self) -> bool {
+        self.judged().all(Detector::is_mute)
+    }
+
     /// Every judged family has lost enough: failing needs both, as IPv4 alone may be filtered.
     pub(super) fn probes_say_failed(&self) -> bool {
         self.probed() && self.judged().all(Detector::says_failed)
@@ -131,7 +153,12 @@ impl Member {
         self.judged().filter_map(|detector| detector.last_reply_at).max()
     }
 
-    /// When the oldest probe of the present runs of losses had left.
+    /// When the newest of its answered probes had left.
+    pub(super) fn answered_sent_at(&self) -> Option<Timestamp> {
+        self.judged().filter_map(|detector| detector.answered_sent_at).max()
+    }
+
+    /// When the reply to the oldest probe of the present runs of losses was overdue.
     pub(super) fn first_loss_at(&self) -> Option<Timestamp> {
         self.judged().filter_map(|detector| detector.first_loss_at).min()
     }

@@ -157,16 +157,15 @@ impl Engine {
         let Some(group) = self.groups.get_mut(id.0 as usize) else {
             return;
         };
+        let places: BTreeSet<(IpAddr, MemberId)> =
+            group.addresses.iter().map(|placed| (placed.address.addr(), placed.on)).collect();
         for entry in group.announcing.iter_mut().filter(|entry| entry.next_at <= now) {
             entry.addresses.retain(|address| {
                 let total = match Family::of(*address) {
                     Family::V4 => ANNOUNCEMENTS_V4,
                     Family::V6 => ANNOUNCEMENTS_V6,
                 };
-                let still_there = group
-                    .addresses
-                    .iter()
-                    .any(|placed| placed.on == entry.member && placed.address.addr() == *address);
+                let still_there = places.contains(&(*address, entry.member));
                 still_there && entry.made < total
             });
             entry.made += 1;

@@ -26,8 +26,8 @@ impl RttEstimate {
         }
         let mean = self.mean_x8 / 8;
         let error = rtt.abs_diff(mean);
-        self.mean_x8 = self.mean_x8 - mean + rtt;
-        self.deviation_x4 = self.deviation_x4 - self.deviation_x4 / 4 + error;
+        self.mean_x8 = (self.mean_x8 - mean).saturating_add(rtt);
+        self.deviation_x4 = (self.deviation_x4 - self.deviation_x4 / 4).saturating_add(error);
     }
 
     /// Mean plus four deviations: a reply later than this is unusual. `None` before the first sample.

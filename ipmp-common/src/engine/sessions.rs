@@ -67,16 +67,14 @@ impl Engine {
     ) {
         let Some(member) = self.member_mut(id) else { return };
         let old = member.detectors[slot(family)].take();
-        let Some((source, addresses)) = wanted else {
+        let Some((ifindex, (source, addresses))) = member.ifindex.zip(wanted) else {
             self.timers.cancel(TimerKey::Slot(id, family));
             self.timers.cancel(TimerKey::Verdict(id, family));
             let targets = old.map(|detector| detector.targets).unwrap_or_default();
             self.drop_sessions(targets);
             return;
         };
-        let armed_ifindex = member.probing_ifindex;
-        member.probing_ifindex = member.ifindex;
-        let same_place = |detector: &Detector| detector.source == source && armed_ifindex == member.ifindex;
+        let same_place = |detector: &Detector| detector.source == source && detector.ifindex == ifindex;
         let (group, quiet) = (member.group, member.link_changed_at);
         match old {
             Some(mut detector) if same_place(&detector) => {
@@ -90,8 +88,13 @@ impl Engine {
             other => {
                 self.drop_sessions(other.map(|detector| detector.targets).unwrap_or_default());
                 let targets = self.make_targets(id, family, source, &addresses, Vec::new());
+                if targets.is_empty() {
+                    self.rebuild_family(now, id, family, None);
+                    return;
+                }
                 let quiet_until = self.group(group).map_or(quiet, |group| quiet + group.config.quiet_period);
-                let detector = Detector::new(source, self.fdt_of(group), targets, quiet_until);
+                let fdt = self.fdt_of(group);
+                let detector = Detector::new(source, ifindex, fdt, targets, quiet_until);
                 self.put_detector(id, family, detector);
                 self.start_probing(now, id, family);
             }

@@ -1,1 +1,14 @@
-//! tests
+//! The engine proved without root, clock or network: a simulated host and network (`harness`), the
+//! transition table, properties, and one test for each rule and requirement that needs no I/O.
+
+mod activity;
+mod detection;
+mod groups;
+mod harness;
+mod interfaces;
+mod links;
+mod placement;
+mod properties;
+mod repair;
+mod table;
+mod totality;

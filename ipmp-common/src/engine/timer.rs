@@ -1,6 +1,9 @@
 //! The timer table: a timer is a value under a key, never a task.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 
 use super::{
     ids::{Family, GroupId, MemberId},
@@ -47,13 +50,13 @@ impl Timers {
         self.by_time.first().map(|(at, _)| *at)
     }
 
-    /// Takes the earliest timer that is due.
-    pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<(Timestamp, TimerKey)> {
-        let (at, key) = *self.by_time.first()?;
-        if at > now {
-            return None;
+    /// Takes every timer that is due, earliest first. One that is armed while these are dealt with waits for
+    /// the next turn even if it is due already (at the end of time all are), so that a turn always ends.
+    pub(super) fn take_due(&mut self, now: Timestamp) -> Vec<(Timestamp, TimerKey)> {
+        let due: Vec<_> = self.by_time.iter().copied().take_while(|(at, _)| *at <= now).collect();
+        for (_, key) in &due {
+            self.cancel(*key);
         }
-        self.cancel(key);
-        Some((at, key))
+        due
     }
 }

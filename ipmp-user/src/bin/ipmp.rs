@@ -1,2 +1,5 @@
-//! ipmp
-fn main() {}
+//! `ipmp`, the IP multipathing client.
+
+fn main() -> std::process::ExitCode {
+    ipmp_user::cli::main()
+}

@@ -3,12 +3,7 @@ use serde_json::json;
 use super::*;
 
 fn snapshot(entries: &[Value]) -> Snapshot {
-    Snapshot {
-        lines: entries
-            .iter()
-            .flat_map(|entry| describe("route", entry))
-            .collect(),
-    }
+    Snapshot { lines: entries.iter().flat_map(|entry| describe("route", entry)).collect() }
 }
 
 #[test]
@@ -22,11 +17,7 @@ fn the_remaining_life_of_a_route_does_not_count() {
 fn a_flag_counts() {
     let before = snapshot(&[json!({"dst": "default", "flags": []})]);
     let after = snapshot(&[json!({"dst": "default", "flags": ["linkdown"]})]);
-    assert!(
-        before
-            .difference(&after)
-            .contains("+ route: {\"dst\":\"default\",\"flags\":[\"linkdown\"]}")
-    );
+    assert!(before.difference(&after).contains("+ route: {\"dst\":\"default\",\"flags\":[\"linkdown\"]}"));
 }
 
 #[test]
@@ -41,9 +32,6 @@ fn an_address_is_named_with_its_interface() {
     let entry = json!({"ifname": "eth0", "addr_info": [{"local": "192.0.2.1"}]});
     assert_eq!(
         describe("addr", &entry),
-        [
-            "link: {\"ifname\":\"eth0\"}",
-            "address on eth0: {\"local\":\"192.0.2.1\"}"
-        ]
+        ["link: {\"ifname\":\"eth0\"}", "address on eth0: {\"local\":\"192.0.2.1\"}"]
     );
 }

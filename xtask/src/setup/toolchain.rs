@@ -11,14 +11,17 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::packages;
 use crate::{
     ebpf_toolchain::{
-        BPF_LINKER_VERSION, Compiler, LINKED_TOOLCHAIN, LLVM_MAJOR, NIGHTLY, find_compiler, has_rustup,
-        linker_root, nightly_sysroot,
+        BPF_LINKER_VERSION, Compiler, LINKED_TOOLCHAIN, NIGHTLY, find_compiler, has_rustup, linker_root,
+        nightly_sysroot,
     },
     shell::{cargo, output, run, say, step},
 };
 
 /// Debian's compiler with a ready `core` for the BPF target.
 const DEBIAN_COMPILER: [&str; 3] = ["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"];
+
+/// The LLVM of both compilers, Debian's and the dated nightly's, and hence of the linker.
+const LLVM_MAJOR: &str = "22";
 
 /// Arranges both, unless a ready object file makes them needless.
 pub(super) fn arrange() -> Result<()> {
@@ -96,7 +99,9 @@ fn install_compiler() -> Result<Compiler> {
 fn install_debian_compiler() -> Result<()> {
     packages::install(&DEBIAN_COMPILER, "to compile for the BPF target")?;
     if has_rustup() {
-        say(&format!("telling rustup of Debian's compiler under the name {LINKED_TOOLCHAIN}"));
+        say(&format!(
+            "telling rustup of Debian's compiler under the name {LINKED_TOOLCHAIN}"
+        ));
         run(Command::new("rustup").args(["toolchain", "link", LINKED_TOOLCHAIN, "/usr"]))?;
     }
     Ok(())
@@ -111,23 +116,40 @@ fn arrange_linker(compiler: Compiler) -> Result<()> {
         return Ok(());
     }
     let mut install = cargo();
+    // With its own place in PATH, cargo does not advise the user to put it there.
+    let mut path = vec![root.join("bin")];
     match compiler {
         Compiler::Nightly => {
             let sysroot = nightly_sysroot().context("rustup's nightly vanished")?;
             install.env("LLVM_PREFIX", keep_llvm(&sysroot, &root)?);
         }
         Compiler::Linked | Compiler::Distribution => {
-            packages::install(&[&format!("llvm-{LLVM_MAJOR}-dev"), "g++"], "to build bpf-linker against")?;
-            let mut path = vec![PathBuf::from(format!("/usr/lib/llvm-{LLVM_MAJOR}/bin"))];
-            path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
-            install.env("PATH", env::join_paths(path).context("PATH has an entry that cannot be joined")?);
+            packages::install(
+                &[&format!("llvm-{LLVM_MAJOR}-dev"), "g++"],
+                "to build bpf-linker against",
+            )?;
+            path.push(PathBuf::from(format!("/usr/lib/llvm-{LLVM_MAJOR}/bin")));
         }
     }
+    path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     step(
-        &format!("building bpf-linker {BPF_LINKER_VERSION} into {} (about a minute, once)", root.display()),
+        &format!(
+            "building bpf-linker {BPF_LINKER_VERSION} into {} (about a minute, once)",
+            root.display()
+        ),
         install
-            .args(["install", "bpf-linker", "--version", BPF_LINKER_VERSION, "--locked"])
-            .args(["--no-default-features", "--features", &format!("llvm-{LLVM_MAJOR}")])
+            .args([
+                "install",
+                "bpf-linker",
+                "--version",
+                BPF_LINKER_VERSION,
+                "--locked",
+            ])
+            .args([
+                "--no-default-features",
+                "--features",
+                &format!("llvm-{LLVM_MAJOR}"),
+            ])
             .args(["--force", "--root"])
             .arg(&root),
     )
@@ -143,8 +165,10 @@ fn keep_llvm(sysroot: &Path, root: &Path) -> Result<PathBuf> {
         .flatten()
         .map(|entry| entry.path())
         .find(|path| {
-            path.file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with(&format!("libLLVM.so.{LLVM_MAJOR}")))
+            path.file_name().is_some_and(|name| {
+                name.to_string_lossy()
+                    .starts_with(&format!("libLLVM.so.{LLVM_MAJOR}"))
+            })
         })
         .with_context(|| format!("{} has no libLLVM.so.{LLVM_MAJOR}", sysroot.display()))?;
     // The linker asks for libLLVM.so; the loader later asks for the library's own name.

@@ -78,7 +78,7 @@ pub(super) fn watch(command: &mut Command) -> Result<Counts> {
             let mut skips = 0;
             for_each_line(stderr, |line| {
                 eprintln!("{line}");
-                skips += usize::from(line.starts_with("SKIPPED: "));
+                skips += usize::from(is_skip(line));
             });
             skips
         });
@@ -98,6 +98,11 @@ fn for_each_line(stream: Option<impl Read>, mut see: impl FnMut(&str)) {
     for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
         see(&String::from_utf8_lossy(&line));
     }
+}
+
+/// Whether a test says by this line that it skipped itself.
+fn is_skip(line: &str) -> bool {
+    line.starts_with("SKIPPED: ")
 }
 
 /// The counts of libtest's closing line; tests marked `#[ignore]` count as skipped.

@@ -4,6 +4,7 @@
 
 use std::{
     env,
+    fmt::Write as _,
     fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
@@ -30,7 +31,7 @@ const KERNEL_SUITES: [&str; 9] = [
     "trixie-security",
 ];
 /// Lists older than this are fetched again before they are believed.
-const LISTS_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+const LISTS_AGE: Duration = Duration::from_hours(24);
 const PREFIX: &str = "linux-image-";
 
 /// apt, confined to a directory.
@@ -119,7 +120,7 @@ fn sources(mirror: &str, suites: &[&str]) -> String {
     for suite in suites {
         let base =
             if suite.ends_with("-security") { format!("{mirror}-security") } else { mirror.to_owned() };
-        text.push_str(&format!("deb [signed-by={KEYRING}] {base} {suite} main\n"));
+        let _ = writeln!(text, "deb [signed-by={KEYRING}] {base} {suite} main");
     }
     text
 }

@@ -82,7 +82,7 @@ fn decompress_image(image: &Path, to: &Path) -> Result<()> {
         .with_context(|| format!("starting {}", compression.program()))?;
     ensure!(status.success(), "{} cannot decompress {}", compression.program(), image.display());
     fs::remove_file(&payload).context("removing the kernel's payload")?;
-    let magic = fs::read(to).map(|data| data.starts_with(b"\x7fELF")).unwrap_or(false);
+    let magic = fs::read(to).is_ok_and(|data| data.starts_with(b"\x7fELF"));
     ensure!(magic, "{} holds no ELF kernel", image.display());
     Ok(())
 }

@@ -1,0 +1,196 @@
+//! The simulated network: ports with loss in each direction, targets, frames under way, kernel stamps.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+use core::net::IpAddr;
+
+use crate::engine::{
+    event::NotSent,
+    ids::{MemberId, SessionId},
+    rng::Rng,
+    time::{Nanos, Timestamp},
+};
+
+/// What one direction of a port does to frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine::tests) enum Loss {
+    None,
+    Cut,
+    /// Drops so many frames, then none.
+    Drop(u32),
+    /// Passes so many frames, then none.
+    Pass(u32),
+    /// Drops all but each so-manieth frame.
+    Most {
+        answered: u32,
+        seen: u32,
+    },
+    /// Gilbert–Elliott: in the bad state everything is lost. Chances in per mille per frame.
+    Burst {
+        begins: u64,
+        ends: u64,
+        bad: bool,
+    },
+}
+
+impl Loss {
+    fn passes(&mut self, rng: &mut Rng) -> bool {
+        match self {
+            Self::None => true,
+            Self::Cut => false,
+            Self::Drop(left) => {
+                let passes = *left == 0;
+                *left = left.saturating_sub(1);
+                passes
+            }
+            Self::Pass(left) => {
+                let passes = *left > 0;
+                *left = left.saturating_sub(1);
+                passes
+            }
+            Self::Most { answered, seen } => {
+                *seen += 1;
+                (*seen).is_multiple_of(*answered)
+            }
+            Self::Burst { begins, ends, bad } => {
+                let chance = if *bad { *ends } else { *begins };
+                if rng.below(Nanos(1000)).0 < chance {
+                    *bad = !*bad;
+                }
+                !*bad
+            }
+        }
+    }
+}
+
+/// The path from one member to the switch.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine::tests) struct Port {
+    pub(in crate::engine::tests) carrier: bool,
+    pub(in crate::engine::tests) out: Loss,
+    pub(in crate::engine::tests) back: Loss,
+    /// Family-wise filter: frames of this family do not pass.
+    pub(in crate::engine::tests) no_v4: bool,
+    pub(in crate::engine::tests) no_v6: bool,
+    /// What the send call reports instead of sending.
+    pub(in crate::engine::tests) refuses: Option<NotSent>,
+}
+
+impl Port {
+    pub(super) const fn new() -> Self {
+        Self { carrier: true, out: Loss::None, back: Loss::None, no_v4: false, no_v6: false, refuses: None }
+    }
+}
+
+/// Kernel stamps of one probe.
+#[derive(Clone, Copy, Debug)]
+struct Stamp {
+    received: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Leg {
+    ToTarget,
+    Back,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    member: MemberId,
+    session: SessionId,
+    seq: u64,
+    target: IpAddr,
+    rtt: Nanos,
+    leg: Leg,
+}
+
+/// Everything outside the daemon.
+#[derive(Debug)]
+pub(in crate::engine::tests) struct Wire {
+    pub(in crate::engine::tests) ports: Vec<Port>,
+    pub(in crate::engine::tests) dead_targets: BTreeSet<IpAddr>,
+    pub(in crate::engine::tests) rtt: Nanos,
+    frames: BTreeMap<(Timestamp, u64), Frame>,
+    serial: u64,
+    stamps: BTreeMap<(SessionId, u64), Stamp>,
+    rng: Rng,
+}
+
+impl Wire {
+    pub(super) fn new(members: usize, rtt: Nanos, seed: u64) -> Self {
+        Self {
+            ports: (0..members).map(|_| Port::new()).collect(),
+            dead_targets: BTreeSet::new(),
+            rtt,
+            frames: BTreeMap::new(),
+            serial: 0,
+            stamps: BTreeMap::new(),
+            rng: Rng::new(seed, 1 << 32),
+        }
+    }
+
+    /// A probe is handed to the interface; `Err` if it does not leave the host.
+    pub(super) fn send(
+        &mut self,
+        now: Timestamp,
+        member: MemberId,
+        session: SessionId,
+        seq: u64,
+        target: IpAddr,
+    ) -> Result<(), NotSent> {
+        let port = &mut self.ports[member.0 as usize];
+        if let Some(cause) = port.refuses {
+            return Err(cause);
+        }
+        self.stamps.insert((session, seq), Stamp { received: None });
+        let filtered = if target.is_ipv4() { port.no_v4 } else { port.no_v6 };
+        if port.carrier && !filtered && port.out.passes(&mut self.rng) {
+            let frame = Frame { member, session, seq, target, rtt: self.rtt, leg: Leg::ToTarget };
+            self.put(now + self.rtt.divided(2), frame);
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, at: Timestamp, frame: Frame) {
+        self.serial += 1;
+        self.frames.insert((at, self.serial), frame);
+    }
+
+    /// Lets frames travel until `now`.
+    pub(super) fn run(&mut self, now: Timestamp) {
+        while let Some(entry) = self.frames.first_entry().filter(|entry| entry.key().0 <= now) {
+            let ((at, _), frame) = entry.remove_entry();
+            match frame.leg {
+                Leg::ToTarget if self.dead_targets.contains(&frame.target) => {}
+                Leg::ToTarget => {
+                    let rest = Nanos(frame.rtt.0 - frame.rtt.divided(2).0);
+                    self.put(at + rest, Frame { leg: Leg::Back, ..frame });
+                }
+                Leg::Back => self.arrive(at, frame),
+            }
+        }
+    }
+
+    fn arrive(&mut self, at: Timestamp, frame: Frame) {
+        let port = &mut self.ports[frame.member.0 as usize];
+        if port.carrier
+            && port.back.passes(&mut self.rng)
+            && let Some(stamp) = self.stamps.get_mut(&(frame.session, frame.seq))
+        {
+            stamp.received = Some(at);
+        }
+    }
+
+    /// The kernel's evidence on one probe.
+    pub(super) fn received(&self, session: SessionId, seq: u64) -> Option<Timestamp> {
+        self.stamps.get(&(session, seq)).and_then(|stamp| stamp.received)
+    }
+
+    /// A session was armed anew or disarmed: its token changes, old stamps and late replies are history.
+    pub(super) fn forget(&mut self, session: SessionId) {
+        self.stamps.retain(|(of, _), _| *of != session);
+        self.frames.retain(|_, frame| frame.session != session);
+    }
+}

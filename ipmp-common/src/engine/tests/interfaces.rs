@@ -1,0 +1,167 @@
+//! Interfaces that are missing, vanish, appear and change: sections B and 10 of the requirements.
+
+use alloc::{vec, vec::Vec};
+
+use super::harness::{GROUP, Lab, Setup, a, b, ms, secs};
+use crate::engine::{
+    action::Action,
+    event::{Event, Presence},
+    ids::Family,
+    reason::{Kind, Reason},
+    snapshot::{ProbeState, ShownState},
+};
+
+#[test]
+fn b22_a_member_that_is_missing_at_start_is_told_and_covered() {
+    let mut lab = Lab::settled(Setup::probed(2).absent(a()));
+    assert_eq!((lab.state(a()), lab.count(Kind::Absent, a())), (ShownState::Absent, 1));
+    assert_eq!(lab.places(), [b(), b()]);
+    lab.run(secs(60));
+    assert_eq!(lab.count(Kind::Absent, a()), 1, "told once");
+}
+
+#[test]
+fn b27_a_member_that_appears_later_gets_its_addresses() {
+    for setup in [Setup::probed(2).absent(a()), Setup::link_only(2).absent(a())] {
+        let mut lab = Lab::settled(setup);
+        lab.appear(a());
+        lab.run(secs(3));
+        assert_eq!((lab.state(a()), lab.places()), (ShownState::Ok, [a(), b()].into()));
+        assert_eq!(lab.count(Kind::Present, a()), 1);
+    }
+}
+
+#[test]
+fn b20_a_member_that_returns_serves_when_it_is_proved_to_work() {
+    let mut lab = Lab::settled(Setup::probed(2));
+    lab.vanish(a());
+    lab.run(secs(1));
+    assert_eq!(lab.places(), [b(), b()]);
+    lab.cut(a());
+    lab.forget_history();
+    lab.appear(a());
+    lab.run(secs(30));
+    assert_eq!(lab.places(), [b(), b()], "its path is dead");
+    assert_eq!(lab.records(Kind::Moved).len(), 0, "so nothing was moved there even for a moment");
+    lab.mend(a());
+    lab.run(secs(2));
+    assert_eq!((lab.state(a()), lab.places()), (ShownState::Ok, [a(), b()].into()));
+}
+
+#[test]
+fn b20_a_member_that_returns_without_failback_rests() {
+    let mut lab = Lab::settled(Setup::probed(2).standby(b()).without_failback());
+    lab.vanish(a());
+    lab.run(secs(1));
+    lab.appear(a());
+    lab.run(secs(3));
+    assert_eq!((lab.state(a()), lab.places()), (ShownState::Ok, [b()].into()));
+    assert!(!lab.member(a()).active);
+}
+
+#[test]
+fn a_member_that_returns_waits_for_its_test_address_but_not_for_ever() {
+    let mut lab = Lab::settled(Setup::probed(2));
+    lab.vanish(a());
+    lab.run(secs(1));
+    lab.setup.members[0].v4 = false;
+    lab.appear(a());
+    lab.run(secs(19));
+    assert_eq!(lab.places(), [b(), b()]);
+    lab.run(secs(2));
+    assert_eq!(lab.places(), [a(), b()], "judged by its link");
+}
+
+#[test]
+fn all_members_absent_move_nothing() {
+    let mut lab = Lab::settled(Setup::probed(2).absent(a()).absent(b()));
+    assert_eq!(lab.places(), [a(), b()]);
+    lab.appear(b());
+    lab.run(secs(3));
+    assert_eq!(lab.places(), [b(), b()]);
+}
+
+#[test]
+fn sessions_end_with_the_interface() {
+    let mut lab = Lab::settled(Setup::dual_stack(2));
+    assert_eq!(lab.armed(), 4);
+    lab.vanish(a());
+    lab.run(ms(1));
+    assert_eq!(lab.armed(), 2);
+    lab.vanish(b());
+    lab.run(secs(20));
+    assert_eq!((lab.armed(), lab.engine.poll_timeout()), (0, None));
+}
+
+#[test]
+fn another_ifindex_arms_every_session_anew() {
+    let mut lab = Lab::settled(Setup::dual_stack(2));
+    lab.forget_history();
+    let presence = Presence { member: a(), ifindex: 77, link_up: Some(true), adopted: vec![] };
+    lab.tell(Event::InterfacePresent(presence));
+    lab.turn();
+    let armed: Vec<u32> = lab
+        .actions
+        .iter()
+        .filter_map(|(_, action)| if let Action::ArmSession(session) = action { Some(session) } else { None })
+        .map(|session| session.ifindex)
+        .collect();
+    assert_eq!(armed, [77, 77]);
+    assert_eq!(lab.armed(), 4);
+}
+
+#[test]
+fn another_test_address_arms_anew() {
+    let mut lab = Lab::settled(Setup::probed(2));
+    let address = "192.0.2.200".parse().ok();
+    lab.tell(Event::TestAddress { member: a(), family: Family::V4, address });
+    lab.run(secs(2));
+    assert_eq!((lab.armed(), lab.state(a())), (2, ShownState::Ok));
+    assert_eq!(Some(lab.member(a()).targets[0].source), address);
+}
+
+#[test]
+fn a12_discovered_targets_are_taken_up_and_given_up() {
+    let mut setup = Setup::probed(2);
+    let targets = core::mem::take(&mut setup.targets);
+    let mut lab = Lab::settled(setup);
+    assert_eq!((lab.state(a()), lab.member(a()).probe), (ShownState::Unknown, ProbeState::Unknown));
+    lab.tell(Event::Targets { group: GROUP, family: Family::V4, targets });
+    lab.run(secs(2));
+    assert_eq!((lab.state(a()), lab.member(a()).probe), (ShownState::Ok, ProbeState::Ok));
+    lab.tell(Event::Targets { group: GROUP, family: Family::V4, targets: vec![] });
+    lab.run(secs(2));
+    assert_eq!((lab.state(a()), lab.armed()), (ShownState::Unknown, 0), "no failure");
+    let probing: Vec<Reason> = lab.records(Kind::Probing).into_iter().map(|record| record.reason).collect();
+    assert_eq!(probing.len(), 4, "{probing:?}");
+}
+
+#[test]
+fn a19_configured_targets_replace_discovered_ones() {
+    let mut lab = Lab::settled(Setup::probed(2));
+    let targets = vec!["192.0.2.77".parse().expect("an address")];
+    lab.tell(Event::Targets { group: GROUP, family: Family::V4, targets });
+    lab.run(secs(2));
+    let shown: Vec<_> = lab.member(a()).targets.iter().map(|target| target.address).collect();
+    assert_eq!(shown, lab.setup.targets);
+}
+
+#[test]
+fn own_addresses_and_non_unicast_are_no_targets() {
+    let mut setup = Setup::probed(2);
+    let own = ["192.0.2.100", "192.0.2.101", "198.51.0.10", "224.0.0.1", "255.255.255.255", "0.0.0.0"];
+    setup.targets = own.iter().filter_map(|text| text.parse().ok()).collect();
+    let lab = Lab::settled(setup);
+    assert_eq!((lab.armed(), lab.state(a())), (0, ShownState::Unknown));
+}
+
+#[test]
+fn five_targets_at_most_are_probed_in_turn() {
+    let mut setup = Setup::probed(1);
+    setup.targets = (1..=8).filter_map(|host| alloc::format!("192.0.2.{host}").parse().ok()).collect();
+    let mut lab = Lab::settled(setup);
+    lab.run(secs(10));
+    let sent: Vec<u64> = lab.member(a()).targets.iter().map(|target| target.sent).collect();
+    assert_eq!(sent.len(), 5);
+    assert!(sent.iter().all(|count| count.abs_diff(sent[0]) <= 1), "{sent:?}");
+}

@@ -1,0 +1,181 @@
+//! Which address where, and telling the neighbours: sections 9.2 and 15 of the behaviour.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+use core::net::IpAddr;
+
+use super::harness::{Lab, Setup, a, b, c, ms, secs};
+use crate::engine::{
+    action::{Action, PlacedAddress},
+    event::{Applied, Event},
+    ids::MemberId,
+    place,
+    reason::{Kind, Reason},
+    time::{Nanos, Timestamp},
+};
+
+fn placed(home: MemberId, on: MemberId, host: u8) -> PlacedAddress {
+    let address = alloc::format!("198.51.100.{host}/24").parse().expect("an address");
+    PlacedAddress { address, home, on }
+}
+
+fn hosts(addresses: &[PlacedAddress]) -> Vec<MemberId> {
+    addresses.iter().map(|address| address.on).collect()
+}
+
+#[test]
+fn a47_the_member_with_the_fewest_addresses_takes_over() {
+    let addresses = [placed(a(), a(), 1), placed(b(), b(), 2), placed(b(), b(), 3), placed(c(), c(), 4)];
+    assert_eq!(hosts(&place(&addresses, &[b(), c()])), [c(), b(), b(), c()]);
+}
+
+#[test]
+fn a47_several_addresses_are_spread() {
+    let mut lab = Lab::settled(Setup::probed(3).addresses(a(), 4));
+    lab.set_carrier(a(), false);
+    lab.turn();
+    assert_eq!(lab.places(), [b(), c(), b(), c(), b(), c()]);
+}
+
+#[test]
+fn the_earlier_configured_member_wins_a_tie() {
+    assert_eq!(hosts(&place(&[placed(a(), a(), 1)], &[b(), c()])), [b()]);
+}
+
+#[test]
+fn an_address_goes_home_or_stays() {
+    let addresses = [placed(a(), c(), 1), placed(b(), c(), 2)];
+    assert_eq!(hosts(&place(&addresses, &[a(), c()])), [a(), c()], "one is home again, one stays");
+    assert_eq!(hosts(&place(&addresses, &[])), [c(), c()], "nowhere better");
+}
+
+#[test]
+fn a58_failback_restores_every_place() {
+    let mut lab = Lab::settled(Setup::probed(3).addresses(a(), 3).addresses(b(), 2));
+    let before = lab.places();
+    for member in [a(), b()] {
+        lab.cut(member);
+        lab.run(secs(2));
+        assert_ne!(lab.places(), before);
+    }
+    lab.mend(a());
+    lab.mend(b());
+    lab.run(secs(3));
+    assert_eq!(lab.places(), before);
+}
+
+/// When each address was announced to the neighbours, the announcement within the placement included.
+fn announcements(lab: &Lab) -> BTreeMap<IpAddr, Vec<(MemberId, Timestamp)>> {
+    let mut times: BTreeMap<IpAddr, Vec<(MemberId, Timestamp)>> = BTreeMap::new();
+    for record in lab.records(Kind::Moved) {
+        let at = record.announced_at.expect("an announced move");
+        let address = record.address.expect("a move concerns an address").addr();
+        times.entry(address).or_default().push((record.member.expect("a host"), at));
+    }
+    for (at, action) in &lab.actions {
+        if let Action::Announce { addresses, member } = action {
+            for address in addresses {
+                times.entry(*address).or_default().push((*member, *at));
+            }
+        }
+    }
+    times
+}
+
+#[test]
+fn announcements_are_five_for_ipv4_and_three_for_ipv6_two_seconds_apart() {
+    let mut lab = Lab::settled(Setup::probed(2).addresses(a(), 2));
+    lab.run(secs(20));
+    lab.forget_history();
+    lab.set_carrier(a(), false);
+    lab.run(secs(30));
+    let times = announcements(&lab);
+    assert_eq!(times.len(), 2);
+    for (address, times) in times {
+        assert_eq!(times.len(), if address.is_ipv4() { 5 } else { 3 }, "{address}");
+        assert!(times.iter().all(|(member, _)| *member == b()));
+        assert!(times.windows(2).all(|pair| pair[1].1.since(pair[0].1) == secs(2)), "{times:?}");
+    }
+    assert_eq!(lab.count(Kind::Announced, b()), 1);
+}
+
+#[test]
+fn an_address_that_moves_on_is_no_longer_announced_from_where_it_was() {
+    let mut lab = Lab::settled(Setup::probed(2));
+    lab.run(secs(20));
+    lab.set_carrier(a(), false);
+    lab.run(secs(3));
+    lab.set_carrier(a(), true);
+    assert!(lab.run_until(secs(3), |lab| lab.places() == [a(), b()]));
+    lab.run(ms(1));
+    lab.forget_history();
+    lab.run(secs(20));
+    let times = announcements(&lab);
+    assert_eq!(times.values().map(Vec::len).collect::<Vec<_>>(), [4]);
+    assert!(times.values().flatten().all(|(member, _)| *member == a()));
+}
+
+#[test]
+fn a_move_is_told_with_its_whole_story() {
+    let mut lab = Lab::settled(Setup::probed(2));
+    let applied_after = lab.setup.apply_delay;
+    lab.set_carrier(a(), false);
+    let pulled = lab.now;
+    lab.run(ms(1));
+    let moved = &lab.records(Kind::Moved)[0];
+    assert_eq!((moved.member, moved.reason.clone()), (Some(b()), Reason::Failover { from: a() }));
+    assert_eq!((moved.evidence_at, moved.decided_at), (Some(pulled), Some(pulled)));
+    assert_eq!(
+        (moved.applied_at, moved.announced_at),
+        (Some(pulled + applied_after), Some(pulled + applied_after))
+    );
+}
+
+#[test]
+fn a_probe_failure_gives_the_last_good_reply_as_evidence() {
+    let mut lab = Lab::settled(Setup::probed(2));
+    lab.cut(a());
+    let cut = lab.now;
+    lab.run(secs(2));
+    let moved = &lab.records(Kind::Moved)[0];
+    let evidence = moved.evidence_at.expect("it had answered");
+    assert!(evidence <= cut && evidence + lab.setup.fdt > cut);
+}
+
+#[test]
+fn a_move_overtaken_by_another_is_not_told() {
+    let mut setup = Setup::link_only(2);
+    setup.apply_delay = ms(20);
+    let mut lab = Lab::settled(setup);
+    lab.set_carrier(a(), false);
+    lab.run(ms(10));
+    lab.set_carrier(a(), true);
+    lab.run(secs(1));
+    let moved = lab.records(Kind::Moved);
+    assert_eq!(moved.len(), 1, "{moved:?}");
+    assert_eq!(moved[0].reason, Reason::Failback { from: b() });
+}
+
+#[test]
+fn what_the_kernel_refuses_is_told() {
+    let mut lab = Lab::settled(Setup::link_only(2));
+    let what = "add 198.51.0.10/24 to eth1".into();
+    lab.tell(Event::ApplyFailed { group: super::harness::GROUP, epoch: 1, what, errno: 105 });
+    lab.turn();
+    let told = lab.records(Kind::ActionFailed);
+    assert!(matches!(&told[0].reason, Reason::Errno { errno: 105, what } if what.contains("198.51.0.10")));
+}
+
+#[test]
+fn results_of_unknown_placements_are_ignored() {
+    let mut lab = Lab::settled(Setup::link_only(2));
+    lab.run(secs(20));
+    lab.forget_history();
+    let (group, at) = (super::harness::GROUP, Timestamp(0));
+    for epoch in [0, u64::MAX] {
+        let applied = Applied { group, epoch, applied_at: at, announced_at: Some(at), changes: 0 };
+        lab.tell(Event::Applied(applied));
+    }
+    lab.run(Nanos(0));
+    lab.turn();
+    assert_eq!(lab.records(Kind::Moved).len(), 0);
+}

@@ -1,0 +1,303 @@
+//! Properties of whole runs. What holds at every moment is checked by the harness; here stand the bounds in
+//! time and the agreement with a small model that knows nothing of probes.
+
+use alloc::{vec, vec::Vec};
+
+use proptest::prelude::*;
+
+use super::harness::{Lab, Loss, Setup, V4_TARGET, a, b, ms, secs};
+use crate::engine::{
+    event::{Command, NotSent},
+    ids::MemberId,
+    reason::{Kind, Reason, Record},
+    snapshot::ShownState,
+    time::Nanos,
+};
+
+/// From 10 ms to an hour, evenly over the orders of magnitude.
+fn any_fdt() -> impl Strategy<Value = Nanos> {
+    prop_oneof![10..100u64, 100..1000u64, 1000..10_000u64, 10_000..3_600_000u64].prop_map(ms)
+}
+
+/// A settled pair; times in thousandths of the FDT, the round trip up to half a slot.
+fn pair(seed: u64, fdt: Nanos, rtt_permille: u64) -> Lab {
+    let mut setup = Setup::probed(2);
+    (setup.seed, setup.fdt) = (seed, fdt);
+    setup.rtt = Nanos(fdt.0 / 1000 * rtt_permille).max(Nanos(1));
+    Lab::settled(setup)
+}
+
+/// Too short for anybody's five losses, or long enough for everybody's. In between one member may see its fifth
+/// loss just before the other sees an answer, which is what a failure of the first alone looks like.
+fn any_outage() -> impl Strategy<Value = u64> {
+    prop_oneof![1..500u64, 1060..5000u64]
+}
+
+fn part(fdt: Nanos, permille: u64) -> Nanos {
+    Nanos((u128::from(fdt.0) * u128::from(permille) / 1000) as u64)
+}
+
+const fn lost_five(record: &Record) -> bool {
+    matches!(record.reason, Reason::ProbesLost { losses: 5.., .. })
+}
+
+const fn answered_ten(record: &Record) -> bool {
+    matches!(record.reason, Reason::ProbesAnswered { replies: 10.., .. })
+}
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(cases(64))]
+
+    /// Acceptance check 1 of section 15.
+    #[test]
+    fn a14_detection_takes_at_most_1_06_of_the_detection_time(
+        seed: u64, fdt in any_fdt(), rtt in 0..70u64, phase in 0..1000u64, late in 0..20u64,
+    ) {
+        let mut lab = pair(seed, fdt, rtt);
+        lab.run(part(fdt, phase));
+        lab.lateness = part(fdt, late);
+        lab.cut(a());
+        let cut = lab.now;
+        let limit = part(fdt, 1060);
+        prop_assert!(lab.run_until(limit, |lab| lab.state(a()) == ShownState::Failed));
+        prop_assert!(lab.now.since(cut) <= limit);
+        let failed = lab.records(Kind::Failed);
+        prop_assert!(lost_five(&failed[0]), "{:?}", failed);
+        prop_assert_eq!(lab.places(), [b(), b()]);
+        prop_assert_eq!(failed.len(), 1);
+    }
+
+    #[test]
+    fn a14_four_losses_at_any_moment_fail_nothing(
+        seed: u64, fdt in any_fdt(), rtt in 0..70u64, phase in 0..1000u64, late in 0..20u64, back: bool,
+    ) {
+        let mut lab = pair(seed, fdt, rtt);
+        lab.run(part(fdt, phase));
+        lab.lateness = part(fdt, late);
+        if back {
+            lab.wire.ports[0].back = Loss::Drop(4);
+        } else {
+            lab.set_loss(a(), Loss::Drop(4));
+        }
+        lab.run(fdt.times(3));
+        prop_assert_eq!(lab.records(Kind::Failed), vec![]);
+        prop_assert_eq!(lab.member(a()).targets[0].lost, 4);
+    }
+
+    /// Nine and a half slots are the least for a daemon that looks once a slot; this one also looks when the
+    /// other member's slot is due, so a slot less is possible.
+    #[test]
+    fn a15_repair_takes_ten_answers_and_at_most_twelve_slots(
+        seed: u64, fdt in any_fdt(), rtt in 0..70u64, phase in 0..1000u64,
+    ) {
+        let mut lab = pair(seed, fdt, rtt);
+        lab.cut(a());
+        lab.run(fdt.times(2) + part(fdt, phase));
+        let acked = lab.member(a()).targets[0].acked;
+        lab.mend(a());
+        let mended = lab.now;
+        prop_assert!(lab.run_until(fdt.times(2), |lab| lab.state(a()) == ShownState::Ok));
+        let slots_x10 = lab.now.since(mended).0 * 10 / lab.setup.slot().0;
+        prop_assert!((85..=120).contains(&slots_x10), "{slots_x10} tenths of a slot");
+        prop_assert_eq!(lab.member(a()).targets[0].acked - acked, 10);
+        prop_assert_eq!(lab.places(), [a(), b()]);
+    }
+
+    /// Acceptance check 3 of section 15.
+    #[test]
+    fn a18_a_dead_target_at_any_moment_moves_nothing(
+        seed: u64, fdt in any_fdt(), rtt in 0..140u64, phase in 0..1000u64, outage in any_outage(),
+    ) {
+        let mut lab = pair(seed, fdt, rtt);
+        lab.run(part(fdt, phase));
+        lab.forget_history();
+        lab.wire.dead_targets.insert(V4_TARGET);
+        lab.run(part(fdt, outage));
+        lab.wire.dead_targets.clear();
+        lab.run(fdt.times(3));
+        prop_assert_eq!(lab.records(Kind::Moved), vec![]);
+        prop_assert_eq!([lab.state(a()), lab.state(b())], [ShownState::Ok; 2]);
+    }
+
+    #[test]
+    fn a_stall_of_any_length_on_a_healthy_path_fails_nothing(
+        seed: u64, fdt in any_fdt(), rtt in 0..140u64, phase in 0..1000u64,
+        stalls in prop::collection::vec((0..200_000u64, 0..3000u64), 1..5),
+    ) {
+        let mut lab = pair(seed, fdt, rtt);
+        lab.run(part(fdt, phase));
+        for (length, pause) in &stalls {
+            lab.stall(part(fdt, *length));
+            lab.run(part(fdt, *length + *pause));
+        }
+        lab.run(fdt);
+        prop_assert_eq!(lab.records(Kind::Failed), vec![]);
+        let longest = stalls.iter().map(|(length, _)| *length).max();
+        // Half an FDT late is told, and a slot's wait may pass before anything is late.
+        let told = !lab.records(Kind::Stalled).is_empty();
+        prop_assert!(told || longest < Some(800), "a stall went unreported");
+        prop_assert!(!told || longest >= Some(500), "a stall was made up");
+    }
+
+    /// Burst loss is loss: a verdict needs five in a row and never strands an address (the harness checks).
+    #[test]
+    fn burst_loss_never_moves_an_address_to_a_failed_member(
+        seed: u64, begins in 10..200u64, ends in 100..600u64,
+    ) {
+        let mut lab = pair(seed, secs(1), 10);
+        for member in [a(), b()] {
+            lab.set_loss(member, Loss::Burst { begins, ends, bad: false });
+        }
+        lab.run(secs(60));
+        for record in lab.records(Kind::Failed) {
+            prop_assert!(lost_five(&record));
+        }
+        for record in lab.records(Kind::Repaired) {
+            prop_assert!(answered_ten(&record));
+        }
+    }
+}
+
+/// What can befall a host.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Pull(u32),
+    Plug(u32),
+    Cut(u32),
+    CutBack(u32),
+    Mend(u32),
+    Refuse(u32, NotSent),
+    Vanish(u32),
+    Appear(u32),
+    Offline(u32, bool),
+    Online(u32),
+    TargetDies,
+    TargetLives,
+    Stall(u64),
+    Late(u64),
+    Run(u64),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let member = || 0..3u32;
+    let cause = prop_oneof![Just(NotSent::Unresolved), Just(NotSent::Resolving), Just(NotSent::NeverLeft)];
+    prop_oneof![
+        1 => member().prop_map(Step::Pull),
+        1 => member().prop_map(Step::Plug),
+        1 => member().prop_map(Step::Cut),
+        1 => member().prop_map(Step::CutBack),
+        2 => member().prop_map(Step::Mend),
+        1 => (member(), cause).prop_map(|(member, cause)| Step::Refuse(member, cause)),
+        1 => member().prop_map(Step::Vanish),
+        1 => member().prop_map(Step::Appear),
+        1 => (member(), any::<bool>()).prop_map(|(member, force)| Step::Offline(member, force)),
+        1 => member().prop_map(Step::Online),
+        1 => Just(Step::TargetDies),
+        1 => Just(Step::TargetLives),
+        1 => (0..30_000u64).prop_map(Step::Stall),
+        1 => (0..2000u64).prop_map(Step::Late),
+        6 => (0..30_000u64).prop_map(Step::Run),
+    ]
+}
+
+fn take(lab: &mut Lab, step: Step) {
+    let id = MemberId;
+    match step {
+        Step::Pull(member) => lab.set_carrier(id(member), false),
+        Step::Plug(member) => lab.set_carrier(id(member), true),
+        Step::Cut(member) => lab.cut(id(member)),
+        Step::CutBack(member) => lab.wire.ports[member as usize].back = Loss::Cut,
+        Step::Mend(member) => {
+            lab.mend(id(member));
+            lab.wire.ports[member as usize].refuses = None;
+        }
+        Step::Refuse(member, cause) => lab.wire.ports[member as usize].refuses = Some(cause),
+        Step::Vanish(member) => lab.vanish(id(member)),
+        Step::Appear(member) if lab.is_present(id(member)) => {}
+        Step::Appear(member) => lab.appear(id(member)),
+        Step::Offline(member, force) => lab.command(Command::Offline { member: id(member), force }),
+        Step::Online(member) => lab.command(Command::Online { member: id(member) }),
+        Step::TargetDies => lab.wire.dead_targets.extend([V4_TARGET]),
+        Step::TargetLives => lab.wire.dead_targets.clear(),
+        Step::Stall(length) => lab.stall(ms(length)),
+        Step::Late(by) => lab.lateness = ms(by),
+        Step::Run(length) => lab.run(ms(length)),
+    }
+}
+
+/// The model: a member works if its interface is there, in service, linked and (if probed) its path passes.
+fn works(lab: &Lab, member: MemberId) -> bool {
+    let port = lab.wire.ports[member.0 as usize];
+    let path = port.out == Loss::None && port.back == Loss::None && lab.wire.dead_targets.is_empty();
+    let probed = lab.setup.members[member.0 as usize].v4;
+    port.carrier && lab.is_present(member) && (!probed || path)
+}
+
+fn run_story(mut setup: Setup, steps: &[Step]) -> Result<(), TestCaseError> {
+    setup.fdt = secs(7);
+    let mut lab = Lab::settled(setup);
+    for step in steps {
+        take(&mut lab, *step);
+    }
+    // A member that cannot send gives no evidence, so the model cannot tell whether it works.
+    lab.wire.ports.iter_mut().for_each(|port| port.refuses = None);
+    lab.lateness = Nanos(0);
+    lab.run(secs(130));
+    let members: Vec<MemberId> = (0..lab.setup.members.len() as u32).map(MemberId).collect();
+    for member in members.iter().copied() {
+        let expected = match lab.state(member) {
+            ShownState::Ok => works(&lab, member),
+            ShownState::Failed => !works(&lab, member) && lab.is_present(member),
+            ShownState::Absent => !lab.is_present(member),
+            ShownState::Offline => true,
+            ShownState::Unknown => false,
+        };
+        prop_assert!(expected, "{:?} of {:?}", lab.member(member), lab.wire.ports[member.0 as usize]);
+    }
+    for member in members.iter().copied() {
+        lab.set_carrier(member, true);
+        take(&mut lab, Step::Mend(member.0));
+        take(&mut lab, Step::Appear(member.0));
+        take(&mut lab, Step::Online(member.0));
+    }
+    lab.wire.dead_targets.clear();
+    lab.run(secs(130));
+    prop_assert!(members.iter().all(|member| lab.state(*member) == ShownState::Ok));
+    if lab.setup.failback {
+        let homes: Vec<MemberId> =
+            lab.engine.snapshot(lab.now).groups[0].addresses.iter().map(|address| address.home).collect();
+        prop_assert_eq!(lab.places(), homes);
+    }
+    for member in members {
+        lab.vanish(member);
+    }
+    lab.run(secs(20));
+    prop_assert_eq!((lab.armed(), lab.engine.poll_timeout()), (0, None), "something is left behind");
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(cases(64))]
+
+    #[test]
+    fn probed_groups_agree_with_the_model(
+        seed: u64, failback: bool, standby: bool, steps in prop::collection::vec(any_step(), 1..25),
+    ) {
+        let mut setup = Setup::probed(3);
+        (setup.seed, setup.failback) = (seed, failback);
+        run_story(if standby { setup.standby(MemberId(2)) } else { setup }, &steps)?;
+    }
+
+    #[test]
+    fn link_only_groups_agree_with_the_model(
+        failback: bool, standby: bool, steps in prop::collection::vec(any_step(), 1..25),
+    ) {
+        let mut setup = Setup::link_only(3);
+        setup.failback = failback;
+        run_story(if standby { setup.standby(MemberId(2)) } else { setup }, &steps)?;
+    }
+}

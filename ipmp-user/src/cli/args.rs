@@ -1,0 +1,170 @@
+//! What may be written on the command lines.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+use super::exit;
+
+/// Where the daemon puts its control socket.
+pub const DEFAULT_RUNTIME_DIR: &str = "/run/ipmp";
+/// Where the kernel maps, programs and links are pinned.
+pub const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/ipmp";
+/// The configuration file.
+pub const DEFAULT_CONFIG: &str = "/etc/ipmp/ipmpd.toml";
+
+/// IP multipathing daemon.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ipmpd",
+    version,
+    about = "IP multipathing: watches the interfaces of every group and moves addresses away from failed ones",
+    after_help = "\
+Signals: SIGHUP reads the configuration again; SIGTERM leaves all addresses where they are and exits 0.\n\
+Exit codes: 0 ok, 64 usage, 65 invalid configuration, 70 failed, 77 not permitted."
+)]
+pub struct DaemonArgs {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub config: PathBuf,
+    /// Only check the configuration and print how it was understood
+    #[arg(long)]
+    pub check: bool,
+    /// Directory of the control socket
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNTIME_DIR)]
+    pub runtime_dir: PathBuf,
+    /// Directory of the pinned kernel maps, on a bpf file system
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
+    pub pin_dir: PathBuf,
+    /// What to log: error, warn, info, debug or trace; or a list of `MODULE=LEVEL`
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    pub log: String,
+}
+
+/// IP multipathing client.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ipmp",
+    version,
+    about = "IP multipathing: shows and steers the daemon ipmpd",
+    after_help = "\
+Exit codes: 0 ok, 3 no daemon, 64 usage, 69 refused, 74 the daemon's answer was lost, 77 not permitted;\n\
+`status` also 1 degraded, 2 failed."
+)]
+pub struct ClientArgs {
+    /// Directory of the daemon's control socket
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNTIME_DIR, global = true)]
+    pub runtime_dir: PathBuf,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The sub-commands of `ipmp`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show groups, interfaces and addresses
+    Status(StatusArgs),
+    /// Show what happened and why
+    Events(EventsArgs),
+    /// Show the evidence behind an interface's state
+    Explain(InterfaceArgs),
+    /// Move an interface's addresses away and stop using it
+    Offline(OfflineArgs),
+    /// Use an interface again that was taken offline
+    Online(InterfaceArgs),
+}
+
+/// `ipmp status`.
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    /// Only this group
+    pub group: Option<String>,
+    /// Also show every target with its round-trip times and counts, and the kernel's counters
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// `ipmp events`.
+#[derive(Args, Debug)]
+pub struct EventsArgs {
+    /// Go on with what happens from now on
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only what happened since: a duration ago such as "10m", or a `t_ns` of an earlier event
+    #[arg(long, value_name = "T", value_parser = since)]
+    pub since: Option<Since>,
+}
+
+/// An interface to act on.
+#[derive(Args, Debug)]
+pub struct InterfaceArgs {
+    /// The interface
+    #[arg(value_name = "IFACE")]
+    pub interface: String,
+}
+
+/// `ipmp offline`.
+#[derive(Args, Debug)]
+pub struct OfflineArgs {
+    /// The interface
+    #[arg(value_name = "IFACE")]
+    pub interface: String,
+    /// Even if it is the group's last usable interface
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// The value of `--since`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// So many nanoseconds ago.
+    Ago(u64),
+    /// `CLOCK_MONOTONIC` nanoseconds, as in `t_ns`.
+    At(u64),
+}
+
+fn since(text: &str) -> Result<Since, String> {
+    if let Ok(t_ns) = text.parse() {
+        return Ok(Since::At(t_ns));
+    }
+    humantime::parse_duration(text)
+        .map(|ago| Since::Ago(u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX)))
+        .map_err(|_| r#"write a duration such as "10m" or "1h30m", or a t_ns such as 81234567890"#.to_owned())
+}
+
+/// Parses the process's command line. `Err` is the exit code after help, or a usage error, was printed:
+/// clap's own code for those is 2, which means "failed" to users of `ipmp status`.
+pub fn parse<A: Parser>() -> Result<A, ExitCode> {
+    A::try_parse().map_err(|error| {
+        if !error.use_stderr() {
+            // Help or version; a reader that went away has seen enough.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        let text = if std::io::stderr().is_terminal() {
+            error.render().ansi().to_string()
+        } else {
+            error.render().to_string()
+        };
+        let _ = std::io::stderr().write_all(error_text(&text).as_bytes());
+        ExitCode::from(exit::USAGE)
+    })
+}
+
+/// clap's text under our own heading; where clap shows the help instead, as it is.
+fn error_text(text: &str) -> String {
+    match text.split_once("error:") {
+        Some((before, after)) if before.len() < "\u{1b}[1m\u{1b}[31m".len() + 1 => {
+            format!("ipmp: usage:{before}{after}")
+        }
+        Some(_) | None => format!("ipmp: usage: a command is missing\n{text}"),
+    }
+}

@@ -1,0 +1,123 @@
+//! `ipmpd`'s way to the loop: command line, configuration, privileges, log.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    os::unix::fs::MetadataExt as _,
+    process::ExitCode,
+};
+
+use caps::{CapSet, Capability};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use super::{
+    args::{self, DaemonArgs},
+    exit::{self, Failure},
+};
+use crate::{
+    config::{self, ConfigError},
+    daemon::{self, DaemonOptions},
+};
+
+/// What the daemon cannot do without, and for what.
+const NEEDED: [(Capability, &str); 3] = [
+    (Capability::CAP_NET_ADMIN, "to move addresses and routes"),
+    (Capability::CAP_NET_RAW, "to send probes and announcements"),
+    (Capability::CAP_BPF, "to load eBPF programs"),
+];
+
+/// Log lines that may wait for a slow standard error; more are dropped rather than delaying a verdict.
+const LOG_LINES: usize = 4096;
+
+/// The whole of `ipmpd`.
+pub fn main() -> ExitCode {
+    let args = match args::parse::<DaemonArgs>() {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
+    match start(args) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn start(args: DaemonArgs) -> Result<ExitCode, Failure> {
+    let filter = EnvFilter::try_new(&args.log).map_err(|error| {
+        let text = format!("usage: --log {:?}: {error}; write a level such as info or debug", args.log);
+        Failure::new(exit::USAGE, text)
+    })?;
+    let config = config::load(&args.config).map_err(|error| {
+        let code = match &error {
+            ConfigError::Unreadable { source, .. }
+                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                exit::NOT_PERMITTED
+            }
+            ConfigError::Unreadable { .. } | ConfigError::Invalid(_) => exit::INVALID_CONFIG,
+        };
+        Failure::new(code, error)
+    })?;
+    if args.check {
+        // A reader that went away has seen enough.
+        let _ = std::io::stdout().write_all(config::summary(&config).as_bytes());
+        return Ok(ExitCode::SUCCESS);
+    }
+    check_capabilities()?;
+    let _log = start_log(filter);
+    let options = DaemonOptions {
+        config,
+        config_path: args.config,
+        runtime_dir: args.runtime_dir,
+        pin_dir: args.pin_dir,
+    };
+    daemon::run(&options).map_err(|error| Failure::new(exit::SOFTWARE, format!("{error:#}")))
+}
+
+/// Names every missing capability at once.
+fn check_capabilities() -> Result<(), Failure> {
+    let has = |capability| {
+        caps::has_cap(None, CapSet::Effective, capability).map_err(|error| {
+            Failure::new(exit::NOT_PERMITTED, format!("capabilities: {error}: is /proc mounted?"))
+        })
+    };
+    let mut missing = Vec::new();
+    for (capability, purpose) in NEEDED {
+        // capabilities(7): CAP_BPF was split off from CAP_SYS_ADMIN, which still includes it.
+        let implied = capability == Capability::CAP_BPF && has(Capability::CAP_SYS_ADMIN)?;
+        if !implied && !has(capability)? {
+            missing.push(format!("{capability} ({purpose})"));
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "not permitted: missing {}: run ipmpd as root, or give it these capabilities (systemd: AmbientCapabilities=)",
+        missing.join(", ")
+    );
+    Err(Failure::new(exit::NOT_PERMITTED, text))
+}
+
+/// Log lines go to standard error through a thread of their own: a reader that stalls must not stall the loop.
+/// No colours unless on a terminal, no times where the system's journal writes its own.
+fn start_log(filter: EnvFilter) -> WorkerGuard {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(LOG_LINES)
+        .thread_name("ipmpd-log")
+        .finish(std::io::stderr());
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
+    let layer = if on_journal() { layer.without_time().boxed() } else { layer.boxed() };
+    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
+    guard
+}
+
+/// systemd.exec(5): `JOURNAL_STREAM` holds the device and inode of the stream that leads to the journal; it is
+/// inherited also by processes whose standard error was turned elsewhere.
+fn on_journal() -> bool {
+    let stderr = std::fs::metadata("/proc/self/fd/2").map(|file| format!("{}:{}", file.dev(), file.ino()));
+    std::env::var("JOURNAL_STREAM").is_ok_and(|stream| stderr.is_ok_and(|stderr| stderr == stream))
+}

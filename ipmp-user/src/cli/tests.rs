@@ -1,0 +1,150 @@
+use std::collections::VecDeque;
+
+use clap::{CommandFactory as _, Parser as _};
+use ipmp_common::engine::snapshot::GroupState;
+
+use super::{
+    args::{ClientArgs, Command, DaemonArgs, Since},
+    events, exit, explain,
+    output::{Clock, Table},
+    status,
+};
+use crate::{
+    control::{
+        fixture::{evidence, link_down, snapshot},
+        status::{Status, build},
+    },
+    journal::{Event, Names},
+};
+
+/// Ten seconds after the machine's start, which was at midnight.
+const CLOCK: Clock = Clock { now_ns: 10_000_000_000, wall_ns: 86_400_000_000_000 + 10_000_000_000 };
+
+fn document() -> Status {
+    build(&snapshot(), &evidence())
+}
+
+#[test]
+fn the_command_lines_are_consistent() {
+    ClientArgs::command().debug_assert();
+    DaemonArgs::command().debug_assert();
+}
+
+#[test]
+fn the_defaults_are_the_contracts() {
+    let args = DaemonArgs::try_parse_from(["ipmpd"]).unwrap();
+    assert_eq!(args.config.to_str(), Some("/etc/ipmp/ipmpd.toml"));
+    assert_eq!(args.runtime_dir.to_str(), Some("/run/ipmp"));
+    assert_eq!(args.pin_dir.to_str(), Some("/sys/fs/bpf/ipmp"));
+}
+
+#[test]
+fn json_and_the_directory_stand_before_or_behind_the_command() {
+    for line in [["ipmp", "--json", "status", "g"], ["ipmp", "status", "g", "--json"]] {
+        let args = ClientArgs::try_parse_from(line).unwrap();
+        assert!(
+            args.json
+                && matches!(&args.command, Command::Status(wanted) if wanted.group.as_deref() == Some("g"))
+        );
+    }
+}
+
+#[test]
+fn since_is_a_duration_or_a_stamp() {
+    let since = |text: &str| match ClientArgs::try_parse_from(["ipmp", "events", "--since", text]) {
+        Ok(ClientArgs { command: Command::Events(wanted), .. }) => wanted.since,
+        Ok(_) | Err(_) => None,
+    };
+    assert_eq!(since("10m"), Some(Since::Ago(600_000_000_000)));
+    assert_eq!(since("81234567890"), Some(Since::At(81_234_567_890)));
+    assert_eq!(since("yesterday"), None);
+}
+
+#[test]
+fn the_worst_group_decides_the_exit_code() {
+    let mut document = document();
+    assert_eq!(status::code(&document), exit::DEGRADED);
+    document.groups[0].state = GroupState::Failed;
+    assert_eq!(status::code(&document), exit::FAILED);
+    document.groups[0].state = GroupState::Ok;
+    assert_eq!(status::code(&document), 0);
+}
+
+#[test]
+fn an_unknown_group_is_a_usage_error_that_names_the_known_ones() {
+    assert_eq!(status::only(document(), Some("ipmp0")).unwrap().groups.len(), 1);
+    let failure = status::only(document(), Some("ipmp1")).unwrap_err();
+    assert_eq!(
+        (failure.code, failure.text.as_str()),
+        (exit::USAGE, "no such group: ipmp1: take one of ipmp0")
+    );
+}
+
+#[test]
+fn the_status_page_is_aligned() {
+    let page = "\
+ipmp0: degraded, failure detection time 100 ms
+  INTERFACE  STATE   ROLE      LINK  PROBE  EVIDENCE         FOR  REASON
+  eth0       failed  inactive  down  ok     xdp-native/poll  9s   carrier lost (poll)
+  eth1       ok      active    up    ok     -/-              9s   failover from eth0
+  ADDRESS           HOME  ON
+  192.168.10.10/24  eth0  eth1 (away)
+
+the daemon ran late 2 times; see `ipmp events`
+";
+    assert_eq!(status::text(&document(), false, &CLOCK), page);
+    let verbose = status::text(&document(), true, &CLOCK);
+    assert!(
+        verbose
+            .contains("  192.168.10.1  eth0  192.168.10.110  41.0 us  97.0 us       900   899    1     0\n"),
+        "{verbose}"
+    );
+    assert!(verbose.contains("RING FULL"), "{verbose}");
+}
+
+#[test]
+fn an_event_line_tells_when_what_why_and_how_fast() {
+    let mut record = link_down(3_250_000_000);
+    record.decided_at = Some(ipmp_common::engine::time::Timestamp(3_250_212_000));
+    let event = Event::new(&record, &Names::in_snapshot(&snapshot()));
+    assert_eq!(
+        events::line(&event, &CLOCK),
+        "1970-01-02T00:00:03.250Z link-down     ipmp0 eth0: carrier lost (netlink) [after the evidence: decided 212 us]"
+    );
+}
+
+#[test]
+fn an_explanation_has_the_reason_the_rungs_and_the_history() {
+    let document = document();
+    let event = Event::new(&link_down(1_000_000_000), &Names::in_snapshot(&snapshot()));
+    let text = explain::text("ipmp0", &document.groups[0].interfaces[0], &VecDeque::from([event]), &CLOCK);
+    let start = "\
+eth0 of group ipmp0 is failed since 1970-01-02T00:00:01.000Z (9s ago)
+  because: carrier lost (poll)
+  link down, probing ok
+evidence: replies by xdp-native, carrier by poll
+  not better because: fentry: refused by this kernel (EPERM)
+targets:
+";
+    assert!(text.starts_with(start), "{text}");
+    let end = "last events:\n  1970-01-02T00:00:01.000Z link-down     ipmp0 eth0: carrier lost (netlink)\n";
+    assert!(text.ends_with(end), "{text}");
+}
+
+#[test]
+fn a_state_that_was_always_so_has_no_age() {
+    let mut document = document();
+    document.groups[0].interfaces[0].since_ns = 0;
+    let page = status::text(&document, false, &CLOCK);
+    assert!(page.contains("xdp-native/poll  -    carrier lost"), "{page}");
+    let text = explain::text("ipmp0", &document.groups[0].interfaces[0], &VecDeque::new(), &CLOCK);
+    assert!(text.starts_with("eth0 of group ipmp0 is failed\n  because: carrier lost (poll)\n"), "{text}");
+    assert!(text.ends_with("last events:\n  none\n"), "{text}");
+}
+
+#[test]
+fn names_from_a_file_cannot_steer_the_terminal() {
+    let mut table = Table::new(&["A"]);
+    table.row(["\u{1b}[2J"]);
+    assert_eq!(table.text(0), "A\n?[2J\n");
+}

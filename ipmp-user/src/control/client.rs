@@ -1,0 +1,174 @@
+//! The client's side of the control socket: blocking, for `ipmp`.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    protocol::{Answer, Call, Command, Content, Refusal, VERSION},
+    socket::SOCKET,
+    status::Status,
+};
+
+/// The daemon answers within 5 s even when its loop is starved; this is twice that.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest line that is read: a status of the largest configuration has some 30 MB.
+const MAX_ANSWER: u64 = 64 * 1024 * 1024;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens.
+    #[error("no daemon: {}: {source}: start ipmpd, or name its directory with --runtime-dir", path.display())]
+    NoDaemon {
+        /// The socket.
+        path: PathBuf,
+        /// What connect said.
+        source: io::Error,
+    },
+    /// The socket's mode forbids it.
+    #[error("not permitted: {}: {source}: run ipmp as root, or join the group of [daemon] control-group", path.display())]
+    NotPermitted {
+        /// The socket.
+        path: PathBuf,
+        /// What connect said.
+        source: io::Error,
+    },
+    /// The connection broke.
+    #[error("the daemon's answer was lost: {}: {source}: see whether ipmpd still runs", path.display())]
+    Lost {
+        /// The socket.
+        path: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
+    /// The daemon said no; the text is complete.
+    #[error("{}", .0.text)]
+    Refused(Refusal),
+}
+
+/// A connection to the daemon.
+#[derive(Debug)]
+pub struct Client {
+    path: PathBuf,
+    stream: BufReader<UnixStream>,
+}
+
+impl Client {
+    /// Connects to the daemon that serves `runtime_dir`.
+    pub fn connect(runtime_dir: &Path) -> Result<Self, ClientError> {
+        let path = runtime_dir.join(SOCKET);
+        let connected = UnixStream::connect(&path).and_then(|stream| {
+            stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+            stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
+            Ok(stream)
+        });
+        match connected {
+            Ok(stream) => Ok(Self { path, stream: BufReader::new(stream) }),
+            Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+                Err(ClientError::NotPermitted { path, source })
+            }
+            Err(source) => Err(ClientError::NoDaemon { path, source }),
+        }
+    }
+
+    /// The status document.
+    pub fn status(&mut self) -> Result<Status, ClientError> {
+        self.send(Command::Status)?;
+        match self.next()? {
+            Content::Status { status } => Ok(*status),
+            Content::Error { error } => Err(ClientError::Refused(error)),
+            other @ (Content::Event { .. }
+            | Content::Dropped { .. }
+            | Content::End
+            | Content::Done { .. }) => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// Carries out an order; the text is for people.
+    pub fn order(&mut self, command: Command) -> Result<String, ClientError> {
+        self.send(command)?;
+        match self.next()? {
+            Content::Done { message } => Ok(message),
+            Content::Error { error } => Err(ClientError::Refused(error)),
+            other @ (Content::Event { .. }
+            | Content::Dropped { .. }
+            | Content::End
+            | Content::Status { .. }) => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// Hands every event, and every notice of dropped ones, to `each` until the end, or until `each` says stop
+    /// by `false`. With `follow` there is no other end than the daemon's.
+    pub fn events(
+        &mut self,
+        since_ns: Option<u64>,
+        follow: bool,
+        mut each: impl FnMut(Told) -> bool,
+    ) -> Result<(), ClientError> {
+        self.send(Command::Events { since_ns, follow })?;
+        if follow {
+            let patient = self.stream.get_ref().set_read_timeout(None);
+            patient.map_err(|source| self.lost(source))?;
+        }
+        loop {
+            let told = match self.next()? {
+                Content::Event { event } => Told::Event(event),
+                Content::Dropped { dropped } => Told::Dropped(dropped),
+                Content::End => return Ok(()),
+                Content::Error { error } => return Err(ClientError::Refused(error)),
+                other @ (Content::Status { .. } | Content::Done { .. }) => {
+                    return Err(self.unexpected(&other));
+                }
+            };
+            if !each(told) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn send(&mut self, command: Command) -> Result<(), ClientError> {
+        let call = Call { version: VERSION, command };
+        let sent = serde_json::to_vec(&call).map_err(io::Error::from).and_then(|mut line| {
+            line.push(b'\n');
+            self.stream.get_mut().write_all(&line)
+        });
+        match sent {
+            // A daemon that refuses a client outright has closed already; its reason is still to be read.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(source) => Err(self.lost(source)),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn next(&mut self) -> Result<Content, ClientError> {
+        let mut line = Vec::new();
+        let read = (&mut self.stream).take(MAX_ANSWER).read_until(b'\n', &mut line);
+        let answer = read.and_then(|length| match length {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => serde_json::from_slice::<Answer>(&line).map_err(io::Error::from),
+        });
+        answer.map(|answer| answer.content).map_err(|source| self.lost(source))
+    }
+
+    fn lost(&self, source: io::Error) -> ClientError {
+        ClientError::Lost { path: self.path.clone(), source }
+    }
+
+    fn unexpected(&self, content: &Content) -> ClientError {
+        let text = format!("it is of another kind than asked for: {content:?}");
+        self.lost(io::Error::new(io::ErrorKind::InvalidData, text))
+    }
+}
+
+/// What a reader of events is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    /// Something happened.
+    Event(Box<crate::journal::Event>),
+    /// So many events were forgotten before they could be read.
+    Dropped(u64),
+}

@@ -1,0 +1,186 @@
+//! The daemon's one loop.
+//!
+//! ```text
+//! wake ─▶ sample the clock ─▶ gather facts ─▶ Judge ─▶ drain actions ─▶ send the turn's probes ─▶ sleep
+//!           (once)             netlink, then ring buffer, then carrier poll, then stamps of open probes:
+//!                              the newest truth last, and everything before any deadline is judged
+//! ```
+//!
+//! Nothing else in this process changes state. Addresses and routes are moved by a thread of their own
+//! (`net::apply`), so that a busy kernel lock never keeps probes from leaving; clients are served by another
+//! (`control`), so that none of them can delay a verdict.
+
+mod actions;
+pub mod clock;
+mod draw;
+mod gather;
+mod members;
+mod serve;
+mod start;
+
+use std::{collections::BTreeMap, future::pending, os::fd::RawFd, path::PathBuf, process::ExitCode, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use ipmp_common::engine::{
+    Engine,
+    action::Placement,
+    event::Event,
+    ids::{GroupId, SessionId},
+    time::Timestamp,
+};
+use tokio::{io::unix::AsyncFd, signal::unix::Signal};
+
+use self::{actions::Reassert, clock::Alarm, draw::Draw, members::MemberIo};
+use crate::{
+    announce::Announcer,
+    config::FileConfig,
+    control::{self, ControlHandle},
+    journal::{Journal, Names},
+    kernel::Kernel,
+    net::{apply, base::Base, inventory::Inventory, monitor::Monitor, resolve::Resolver, sysctl::Sysctl},
+    probe::Sender,
+};
+
+/// What the command line and the configuration file gave.
+#[derive(Clone, Debug)]
+pub struct DaemonOptions {
+    /// The validated configuration.
+    pub config: FileConfig,
+    /// Where it came from: read again on SIGHUP.
+    pub config_path: PathBuf,
+    /// Holds the control socket and the state file.
+    pub runtime_dir: PathBuf,
+    /// The bpffs directory under which the ABI version's sub-directory holds programs, links and maps.
+    pub pin_dir: PathBuf,
+}
+
+/// Everything the loop owns.
+struct Daemon {
+    engine: Engine,
+    members: Vec<MemberIo>,
+    kernel: Kernel,
+    monitor: Monitor,
+    inventory: Inventory,
+    resolver: Resolver,
+    sender: Sender,
+    applier: apply::Handle,
+    announcer: Announcer,
+    sysctl: Sysctl,
+    journal: Arc<Journal>,
+    names: Names,
+    control: ControlHandle,
+    draw: Draw,
+    /// Homes of data addresses as the state file knew them at start.
+    base: Base,
+    placements: BTreeMap<GroupId, Placement>,
+    targets_stale: bool,
+    sessions: BTreeMap<SessionId, SessionIo>,
+    /// More is ready to be read than one turn takes.
+    unread: bool,
+    reassert: Reassert,
+}
+
+/// What the daemon remembers of a probe session.
+struct SessionIo {
+    ifindex: u32,
+    /// Probes in a row that the kernel took and the egress program did not see.
+    unseen_departures: u32,
+}
+
+/// Runs until a signal ends the daemon. Addresses stay where they are, and what is pinned stays pinned.
+pub fn run(options: &DaemonOptions) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .context("cannot start the event loop")?;
+    runtime.block_on(async {
+        let mut daemon = Daemon::start(options)?;
+        daemon.run().await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// What the loop waits on.
+struct Sources {
+    alarm: AsyncFd<Alarm>,
+    netlink: AsyncFd<RawFd>,
+    ring: Option<AsyncFd<RawFd>>,
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+/// Why the loop woke. Facts are gathered afterwards, all of them, whatever woke it.
+enum Wake {
+    Facts,
+    Outcome(apply::Outcome),
+    Request(control::Request),
+    Reload,
+    Stop,
+}
+
+impl Daemon {
+    async fn run(&mut self) -> Result<()> {
+        let mut sources = self.sources()?;
+        tracing::info!("ipmpd is ready");
+        loop {
+            let now = clock::now();
+            self.gather(now);
+            self.reassert(now);
+            self.engine.handle(now, Event::Judge);
+            self.act(now);
+            self.send_probes(now);
+            sources.alarm.get_mut().set(self.next_wake())?;
+            match self.wait(&mut sources).await? {
+                Wake::Facts => {}
+                Wake::Outcome(outcome) => self.take_outcome(clock::now(), outcome),
+                Wake::Request(request) => self.serve(clock::now(), request),
+                Wake::Reload => tracing::warn!("SIGHUP: reloading is not possible yet; restart ipmpd instead"),
+                Wake::Stop => return Ok(()),
+            }
+        }
+    }
+
+    fn next_wake(&self) -> Option<Timestamp> {
+        if self.unread {
+            return Some(Timestamp(0));
+        }
+        let poll = self.kernel.next_poll_ns().map(Timestamp);
+        [self.engine.poll_timeout(), poll, self.reassert_due()].into_iter().flatten().min()
+    }
+
+    async fn wait(&mut self, sources: &mut Sources) -> Result<Wake> {
+        let Sources { alarm, netlink, ring, terminate, interrupt, hangup } = sources;
+        Ok(tokio::select! {
+            // Facts first: what waits behind them is never urgent.
+            biased;
+            ready = alarm.readable_mut() => {
+                let mut guard = ready.context("the timer failed")?;
+                guard.get_inner_mut().acknowledge();
+                guard.clear_ready();
+                Wake::Facts
+            }
+            ready = netlink.readable() => {
+                ready.context("the netlink socket failed")?.clear_ready();
+                Wake::Facts
+            }
+            ready = readable(ring.as_ref()) => {
+                ready.context("the ring buffer failed")?.clear_ready();
+                Wake::Facts
+            }
+            Some(outcome) = self.applier.outcomes.recv() => Wake::Outcome(outcome),
+            Some(request) = self.control.requests.recv() => Wake::Request(request),
+            _ = terminate.recv() => Wake::Stop,
+            _ = interrupt.recv() => Wake::Stop,
+            _ = hangup.recv() => Wake::Reload,
+        })
+    }
+}
+
+/// Readiness of a source that may not exist.
+async fn readable(source: Option<&AsyncFd<RawFd>>) -> std::io::Result<tokio::io::unix::AsyncFdReadyGuard<'_, RawFd>> {
+    match source {
+        Some(source) => source.readable().await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,162 @@
+//! Actions of the engine, carried out. A failure becomes an event; nothing here leaves the loop.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use ipmp_common::{
+    abi,
+    engine::{
+        action::{Action, Placement, Session},
+        event::{Applied, Event},
+        ids::{MemberId, SessionId},
+        time::{Nanos, Timestamp},
+    },
+    wire::mapped,
+};
+
+use super::{Daemon, SessionIo};
+use crate::{
+    announce::Announcement,
+    net::{
+        apply::{Failure, Job, Outcome},
+        plan::{MemberLink, Wanted},
+    },
+};
+
+/// After a change of addresses or routes that we did not order ourselves, the wanted state is compared and
+/// re-asserted this much later, so that a burst of changes is answered once.
+const REASSERT_DELAY: Nanos = Nanos::from_millis(200);
+/// Two re-assertions are at least so far apart: another manager that insists must not drag us into a loop.
+const REASSERT_INTERVAL: Nanos = Nanos::from_secs(1);
+
+/// When the wanted state is asserted again.
+#[derive(Debug, Default)]
+pub(super) struct Reassert {
+    due: Option<Timestamp>,
+    last: Timestamp,
+}
+
+impl Daemon {
+    /// Drains the engine's actions.
+    pub(super) fn act(&mut self, now: Timestamp) {
+        while let Some(action) = self.engine.poll_action() {
+            match action {
+                Action::SendProbe { session, seq } => self.sender.queue(session, seq),
+                Action::ArmSession(session) => self.arm(now, &session),
+                Action::DisarmSession { session } => self.disarm(session),
+                Action::SetPlacement(placement) => self.set_placement(now, placement),
+                Action::Announce { addresses, member } => self.announce(&addresses, member),
+                Action::Publish(record) => self.journal.publish(&record, &self.names),
+            }
+        }
+    }
+
+    fn arm(&mut self, now: Timestamp, session: &Session) {
+        let source_mac = self.inventory.link(session.ifindex).and_then(|link| link.mac).unwrap_or_default();
+        let (token, icmp_id) = self.draw.session();
+        let kernel_session = abi::Session {
+            token,
+            late_after_ns: session.late_after.0,
+            ifindex: session.ifindex,
+            icmp_id,
+            family: match session.source {
+                IpAddr::V4(_) => 4,
+                IpAddr::V6(_) => 6,
+            },
+            flags: if session.notify { abi::SESSION_NOTIFY } else { 0 },
+            target: mapped(session.target),
+            source: mapped(session.source),
+        };
+        if let Err(error) = self.kernel.arm(session.session, kernel_session) {
+            tracing::warn!(target = %session.target, %error, "a probe session cannot be armed");
+        }
+        self.sender.arm(now, session, token, icmp_id, source_mac);
+        let known = SessionIo { ifindex: session.ifindex, unseen_departures: 0 };
+        self.sessions.insert(session.session, known);
+    }
+
+    fn disarm(&mut self, session: SessionId) {
+        if let Err(error) = self.kernel.disarm(session) {
+            tracing::warn!(?session, %error, "a probe session cannot be disarmed");
+        }
+        self.sender.disarm(session);
+        self.sessions.remove(&session);
+    }
+
+    /// Hands a placement to the thread that carries it out.
+    fn set_placement(&mut self, now: Timestamp, placement: Placement) {
+        let group = placement.group;
+        let members = || self.members.iter().filter(|member| member.group == group);
+        let wanted = Wanted {
+            members: members()
+                .filter_map(|member| Some(MemberLink { group, member: member.id, ifindex: member.ifindex? }))
+                .collect(),
+            data: placement.data.clone(),
+            test: members()
+                .flat_map(|member| member.config.test.iter().map(|address| (member.id, *address)))
+                .collect(),
+            unusable: placement.unusable.clone(),
+        };
+        let job = Job { group, epoch: placement.epoch, wanted, announce: Vec::new() };
+        if self.applier.submit(Box::new(job)).is_err() {
+            tracing::warn!("a placement waits: earlier ones are still being carried out");
+            self.reassert.due = Some(now + REASSERT_DELAY);
+        }
+        self.placements.insert(group, placement);
+    }
+
+    fn announce(&mut self, addresses: &[IpAddr], member: MemberId) {
+        let link = self
+            .members
+            .get(member.0 as usize)
+            .and_then(|member| member.ifindex)
+            .and_then(|ifindex| self.inventory.link(ifindex));
+        let Some((ifindex, mac)) = link.and_then(|link| Some((link.ifindex, link.mac?))) else { return };
+        let announcements: Vec<Announcement> =
+            addresses.iter().map(|ip| Announcement { ifindex, mac, ip: *ip }).collect();
+        if let Err(error) = self.announcer.send(&announcements) {
+            tracing::warn!(%error, ifindex, "addresses could not be announced");
+        }
+    }
+
+    /// Results of placements that were carried out meanwhile.
+    pub(super) fn gather_outcomes(&mut self, now: Timestamp) {
+        while let Ok(outcome) = self.applier.outcomes.try_recv() {
+            self.take_outcome(now, outcome);
+        }
+    }
+
+    pub(super) fn take_outcome(&mut self, now: Timestamp, outcome: Outcome) {
+        let Outcome { group, epoch, applied_at, announced_at, changes, errors, .. } = outcome;
+        for Failure { what, errno } in errors {
+            self.engine.handle(now, Event::ApplyFailed { group, epoch, what, errno });
+        }
+        self.engine.handle(now, Event::Applied(Applied { group, epoch, applied_at, announced_at, changes }));
+    }
+
+    /// Addresses or routes changed; perhaps not by us.
+    pub(super) fn note_foreign_change(&mut self, now: Timestamp, ifindex: Option<u32>) {
+        let ours = ifindex.is_none_or(|ifindex| {
+            self.members.iter().any(|member| member.ifindex == Some(ifindex))
+        });
+        if ours {
+            let soonest = self.reassert.last + REASSERT_INTERVAL;
+            self.reassert.due.get_or_insert((now + REASSERT_DELAY).max(soonest));
+        }
+    }
+
+    /// When the wanted state is to be asserted again.
+    pub(super) const fn reassert_due(&self) -> Option<Timestamp> {
+        self.reassert.due
+    }
+
+    pub(super) fn reassert(&mut self, now: Timestamp) {
+        if self.reassert.due.is_none_or(|due| due > now) {
+            return;
+        }
+        self.reassert = Reassert { due: None, last: now };
+        let placements: BTreeMap<_, _> = std::mem::take(&mut self.placements);
+        for placement in placements.into_values() {
+            self.set_placement(now, placement);
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Facts, gathered before anything is judged.
+
+use ipmp_common::{
+    abi::{EVENT_CARRIER_DOWN, EVENT_CARRIER_UP},
+    engine::{
+        config::InterfaceConfig,
+        event::{CarrierSource, Event, NotSent},
+        ids::{Family, GroupId, SessionId},
+        time::Timestamp,
+    },
+};
+
+use ipnet::IpNet;
+
+use super::{Daemon, clock, serve::source};
+use crate::{
+    kernel::DepartureRung,
+    net::{base::Base, inventory::Inventory, monitor::Change},
+    probe::SendResult,
+};
+
+/// Ring buffer records taken in one turn. Their facts stand in the maps as well; what is left over is read in
+/// the next turn.
+const RING_BATCH: usize = 256;
+/// Netlink drains in one turn, each bounded itself. A storm must not keep probes from leaving.
+const NETLINK_DRAINS: usize = 8;
+/// After so many probes in a row that the kernel took but the egress program never saw, the program is taken
+/// to be gone (somebody removed it), not the path.
+const BLIND_EGRESS: u32 = 3;
+
+impl Daemon {
+    /// Hands every fact that is ready to the engine, the newest source last.
+    pub(super) fn gather(&mut self, now: Timestamp) {
+        self.gather_netlink(now);
+        self.gather_ring(now);
+        self.gather_poll(now);
+        self.gather_outcomes(now);
+        self.gather_stamps(now);
+    }
+
+    fn gather_netlink(&mut self, now: Timestamp) {
+        self.unread = true;
+        for _ in 0..NETLINK_DRAINS {
+            let changes = match self.monitor.drain(&mut self.inventory) {
+                Ok(changes) if changes.is_empty() => {
+                    self.unread = false;
+                    break;
+                }
+                Ok(changes) => changes,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read the kernel's notifications");
+                    self.unread = false;
+                    break;
+                }
+            };
+            for change in changes {
+                self.take_change(now, &change);
+            }
+        }
+        for refusal in self.resolver.drain() {
+            tracing::debug!(%refusal, "a hardware address could not be asked for");
+        }
+        if std::mem::take(&mut self.targets_stale) {
+            self.discover_targets(now);
+        }
+    }
+
+    fn take_change(&mut self, now: Timestamp, change: &Change) {
+        match change {
+            Change::Link { .. } => self.sync_links(now),
+            Change::Address { ifindex } => {
+                self.sync_sources(now);
+                self.targets_stale = true;
+                self.note_foreign_change(now, Some(*ifindex));
+            }
+            Change::Route => {
+                self.targets_stale = true;
+                self.note_foreign_change(now, None);
+            }
+            Change::Neighbour { .. } => {}
+            Change::Resync => {
+                tracing::warn!("kernel notifications were lost; everything was read anew");
+                self.sync_links(now);
+                self.sync_sources(now);
+                self.targets_stale = true;
+                self.note_foreign_change(now, None);
+            }
+        }
+    }
+
+    /// Compares every member with the inventory: appeared, gone, replaced, carrier.
+    pub(super) fn sync_links(&mut self, now: Timestamp) {
+        for position in 0..self.members.len() {
+            let Some(member) = self.members.get(position) else { break };
+            let (gone, present) = member.replaced(&self.inventory);
+            if let Some(ifindex) = gone {
+                self.lose_interface(now, position, ifindex);
+            }
+            if let Some(ifindex) = present {
+                self.take_interface(now, position, ifindex);
+            }
+            let Some(member) = self.members.get_mut(position) else { break };
+            let link = member.ifindex.and_then(|ifindex| self.inventory.link(ifindex));
+            let Some(link) = link else { continue };
+            if let Some(mac) = link.mac {
+                self.sender.set_source_mac(link.ifindex, mac);
+            }
+            if let Some(event) = member.link_news(now, link) {
+                self.kernel.note_link_event(now.0);
+                self.engine.handle(now, event);
+            }
+        }
+    }
+
+    fn lose_interface(&mut self, now: Timestamp, position: usize, ifindex: u32) {
+        let Some(member) = self.members.get_mut(position) else { return };
+        let event = member.gone();
+        self.kernel.detach(ifindex);
+        self.engine.handle(now, event);
+    }
+
+    fn take_interface(&mut self, now: Timestamp, position: usize, ifindex: u32) {
+        let Some(member) = self.members.get_mut(position) else { return };
+        let Some(link) = self.inventory.link(ifindex) else { return };
+        // Before its test address appears: without arp_ignore any member would answer for it.
+        match self.sysctl.prepare(&link.name) {
+            Ok(Some(warning)) => tracing::warn!("{warning}"),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "a setting that members need could not be made"),
+        }
+        let rungs = self.kernel.attach(ifindex, &link.name);
+        tracing::info!(
+            interface = link.name,
+            ifindex,
+            replies = %rungs.reply,
+            departures = %rungs.departure,
+            carrier = %rungs.carrier,
+            "member attached"
+        );
+        let adopted = adoptable(&self.inventory, &self.base, &member.config, ifindex);
+        let event = member.present(link, rungs, adopted);
+        self.engine.handle(now, event);
+        self.sync_sources(now);
+        self.targets_stale = true;
+    }
+
+    pub(super) fn sync_sources(&mut self, now: Timestamp) {
+        for member in &mut self.members {
+            for event in member.source_news(&self.inventory) {
+                self.engine.handle(now, event);
+            }
+        }
+    }
+
+    /// Routers and host routes through any member are targets of all members of its group.
+    fn discover_targets(&mut self, now: Timestamp) {
+        let groups: std::collections::BTreeSet<GroupId> =
+            self.members.iter().map(|member| member.group).collect();
+        for group in groups {
+            let ifindexes: Vec<u32> = self
+                .members
+                .iter()
+                .filter(|member| member.group == group)
+                .filter_map(|member| member.ifindex)
+                .collect();
+            let (v4, v6) = self.inventory.routers(&ifindexes);
+            let v4 = v4.into_iter().map(Into::into).collect();
+            let v6 = v6.into_iter().map(Into::into).collect();
+            for (family, targets) in [(Family::V4, v4), (Family::V6, v6)] {
+                self.engine.handle(now, Event::Targets { group, family, targets });
+            }
+        }
+    }
+
+    fn gather_ring(&mut self, now: Timestamp) {
+        for taken in 0..RING_BATCH {
+            let Some(event) = self.kernel.next_event() else { break };
+            self.unread |= taken + 1 == RING_BATCH;
+            let up = match event.kind {
+                EVENT_CARRIER_UP => true,
+                EVENT_CARRIER_DOWN => false,
+                // A reply: its stamp is read with all others.
+                _ => continue,
+            };
+            let rung = self.kernel.rungs(event.subject).map(|rungs| rungs.carrier);
+            let source = rung.map_or(CarrierSource::Fentry, source);
+            self.take_carrier(now, event.subject, up, Timestamp(event.at_ns), source);
+        }
+    }
+
+    fn gather_poll(&mut self, now: Timestamp) {
+        for change in self.kernel.carrier_poll(now.0) {
+            let at = Timestamp(change.at_ns);
+            self.take_carrier(now, change.ifindex, change.up, at, CarrierSource::Poll);
+        }
+    }
+
+    fn take_carrier(&mut self, now: Timestamp, ifindex: u32, up: bool, at: Timestamp, source: CarrierSource) {
+        let Some(member) = self.members.iter_mut().find(|member| member.ifindex == Some(ifindex)) else {
+            return;
+        };
+        if let Some(event) = member.carrier_news(up, at, source, u64::from(!up)) {
+            self.kernel.note_link_event(now.0);
+            self.engine.handle(now, event);
+        }
+    }
+
+    fn gather_stamps(&mut self, now: Timestamp) {
+        self.kernel.drain();
+        let open: Vec<(SessionId, u64)> = self.engine.unanswered().collect();
+        for (session, seq) in open {
+            let Some(stamp) = self.kernel.stamp(session, seq) else { continue };
+            if stamp.received_ns != 0 {
+                let received_at = Timestamp(stamp.received_ns);
+                self.engine.handle(now, Event::Reply { session, seq, received_at });
+            }
+        }
+    }
+
+    /// Sends the turn's probes and tells the engine what became of each.
+    pub(super) fn send_probes(&mut self, now: Timestamp) {
+        let results = self.sender.flush(now, &self.inventory, &mut self.resolver);
+        if results.is_empty() {
+            return;
+        }
+        let taken_at = clock::now();
+        for result in results {
+            let event = self.fate(result, taken_at);
+            self.engine.handle(now, event);
+        }
+    }
+
+    fn fate(&mut self, result: SendResult, taken_at: Timestamp) -> Event {
+        let SendResult { session, seq, result } = result;
+        if let Err(cause) = result {
+            return Event::ProbeNotSent { session, seq, cause };
+        }
+        let Some(known) = self.sessions.get_mut(&session) else {
+            return Event::ProbeSent { session, seq, at: taken_at };
+        };
+        // The egress program runs within the send call, so its stamp is there or will never be.
+        let stamped = self.kernel.stamp(session, seq).map_or(0, |stamp| stamp.sent_ns);
+        if stamped != 0 {
+            known.unseen_departures = 0;
+            return Event::ProbeSent { session, seq, at: Timestamp(stamped) };
+        }
+        let departure = self.kernel.rungs(known.ifindex).map(|rungs| rungs.departure);
+        if departure.is_some_and(|rung| rung != DepartureRung::UserSpace)
+            && known.unseen_departures < BLIND_EGRESS
+        {
+            known.unseen_departures += 1;
+            if known.unseen_departures == BLIND_EGRESS {
+                tracing::warn!(?session, "probes no longer pass the egress program; judging by the send call");
+            }
+            return Event::ProbeNotSent { session, seq, cause: NotSent::NeverLeft };
+        }
+        self.kernel.note_sent(session, seq, taken_at.0);
+        Event::ProbeSent { session, seq, at: taken_at }
+    }
+}
+
+/// The data addresses whose home a member is, as far as the kernel and the state file know. An address that
+/// stands here because of an earlier failover belongs to its home, and one that is elsewhere belongs here.
+fn adoptable(inventory: &Inventory, base: &Base, config: &InterfaceConfig, ifindex: u32) -> Vec<IpNet> {
+    let home = |address: &IpNet| base.original(address.addr()).map(|original| original.home.as_str());
+    let mut adopted = inventory.adoptable(ifindex, &config.test);
+    adopted.retain(|address| home(address).is_none_or(|home| home == config.name));
+    for address in base.at_home(&config.name) {
+        if !adopted.contains(&address) {
+            adopted.push(address);
+        }
+    }
+    adopted
+}

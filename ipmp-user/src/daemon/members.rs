@@ -1,0 +1,133 @@
+//! What the kernel's tables say about the members, turned into events.
+
+use std::net::IpAddr;
+
+use ipmp_common::engine::{
+    config::{Config, InterfaceConfig},
+    event::{CarrierSource, Event, Presence},
+    ids::{Family, GroupId, MemberId},
+    time::Timestamp,
+};
+use rtnetlink::packet_route::link::{LinkFlags, State};
+
+use crate::{
+    kernel::Rungs,
+    net::inventory::{Inventory, Link},
+};
+
+/// One member as the daemon sees it.
+#[derive(Debug)]
+pub(super) struct MemberIo {
+    pub(super) id: MemberId,
+    pub(super) group: GroupId,
+    pub(super) config: InterfaceConfig,
+    pub(super) ifindex: Option<u32>,
+    pub(super) rungs: Option<Rungs>,
+    link: Option<bool>,
+    carrier_downs: Option<u32>,
+    sources: [Option<IpAddr>; 2],
+}
+
+/// All members, in the engine's numbering.
+pub(super) fn from_config(config: &Config) -> Vec<MemberIo> {
+    let groups = (0u32..).map(GroupId).zip(&config.groups);
+    groups
+        .flat_map(|(group, config)| config.interfaces.iter().map(move |interface| (group, interface)))
+        .zip(0u32..)
+        .map(|((group, interface), number)| MemberIo {
+            id: MemberId(number),
+            group,
+            config: interface.clone(),
+            ifindex: None,
+            rungs: None,
+            link: None,
+            carrier_downs: None,
+            sources: [None; 2],
+        })
+        .collect()
+}
+
+/// Whether frames can pass. The flag is computed when the message is made, while the operational state may be
+/// as old as the last linkwatch run (up to a second); only DORMANT (802.1X) and the like overrule the flag.
+/// `None` where the driver reports no carrier at all (RFC 2863 "unknown").
+fn link_up(link: &Link) -> Option<bool> {
+    let lower_up = link.admin_up() && link.flags.contains(LinkFlags::LowerUp);
+    match link.operstate {
+        Some(State::Unknown) | None if lower_up => None,
+        Some(State::Dormant | State::Testing | State::NotPresent) => Some(false),
+        Some(_) | None => Some(lower_up),
+    }
+}
+
+impl MemberIo {
+    /// The interface by this member's name, if it is another than before or has gone: what to detach, and
+    /// what to attach.
+    pub(super) fn replaced(&self, inventory: &Inventory) -> (Option<u32>, Option<u32>) {
+        let present = inventory.link_by_name(&self.config.name).map(|link| link.ifindex);
+        if present == self.ifindex { (None, None) } else { (self.ifindex, present) }
+    }
+
+    /// The interface has gone.
+    pub(super) fn gone(&mut self) -> Event {
+        self.ifindex = None;
+        self.rungs = None;
+        self.link = None;
+        self.carrier_downs = None;
+        self.sources = [None; 2];
+        Event::InterfaceGone { member: self.id }
+    }
+
+    /// The interface is there, and its programs are attached.
+    pub(super) fn present(&mut self, link: &Link, rungs: Rungs, adopted: Vec<ipnet::IpNet>) -> Event {
+        self.ifindex = Some(link.ifindex);
+        self.rungs = Some(rungs);
+        self.link = link_up(link);
+        self.carrier_downs = link.carrier_down_count;
+        Event::InterfacePresent(Presence { member: self.id, ifindex: link.ifindex, link_up: self.link, adopted })
+    }
+
+    /// News from `RTM_NEWLINK`. The kernel's count of carrier losses shows flaps that were over before the
+    /// message was made.
+    pub(super) fn link_news(&mut self, now: Timestamp, link: &Link) -> Option<Event> {
+        let up = link_up(link);
+        let (known, counted) = (self.carrier_downs, link.carrier_down_count);
+        self.carrier_downs = counted.or(known);
+        let downs = known.zip(counted).map_or(0, |(known, counted)| u64::from(counted.wrapping_sub(known)));
+        self.carrier_news(up?, now, CarrierSource::Netlink, downs)
+    }
+
+    /// News from any source. A source that is late tells what is known already.
+    pub(super) fn carrier_news(
+        &mut self,
+        up: bool,
+        at: Timestamp,
+        source: CarrierSource,
+        downs: u64,
+    ) -> Option<Event> {
+        let hidden_flap = up && downs > 0 && self.link == Some(true);
+        if self.link == Some(up) && !hidden_flap {
+            return None;
+        }
+        self.link = Some(up);
+        if source != CarrierSource::Netlink && !up {
+            // The count in the message that follows includes this loss.
+            self.carrier_downs = self.carrier_downs.map(|count| count.wrapping_add(downs.max(1) as u32));
+        }
+        let downs = if up { u64::from(hidden_flap) * downs } else { downs.max(1) };
+        Some(Event::Carrier { member: self.id, up, at, source, downs })
+    }
+
+    /// The addresses it may probe from, as far as they changed.
+    pub(super) fn source_news(&mut self, inventory: &Inventory) -> Vec<Event> {
+        let Some(ifindex) = self.ifindex else { return Vec::new() };
+        let mut events = Vec::new();
+        for (known, family) in self.sources.iter_mut().zip(Family::ALL) {
+            let address = inventory.probe_source(ifindex, family, &self.config.test);
+            if *known != address {
+                *known = address;
+                events.push(Event::TestAddress { member: self.id, family, address });
+            }
+        }
+        events
+    }
+}

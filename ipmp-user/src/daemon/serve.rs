@@ -1,0 +1,121 @@
+//! Requests of the control socket, answered between two turns of the loop.
+
+use std::collections::BTreeMap;
+
+use ipmp_common::{
+    abi,
+    engine::{
+        self,
+        event::{CarrierSource, Command, Event},
+        ids::MemberId,
+        time::Timestamp,
+    },
+};
+
+use super::Daemon;
+use crate::{
+    control::{
+        Request, RequestKind, Response,
+        protocol::{Refusal, RefusalCode},
+        status::{Counters, EvidenceInfo, ReplyEvidence},
+    },
+    kernel::{CarrierRung, Kernel, Refused, ReplyRung, Rungs},
+};
+
+impl Daemon {
+    pub(super) fn serve(&mut self, now: Timestamp, request: Request) {
+        let Request { kind, reply } = request;
+        let response = match kind {
+            RequestKind::Status => {
+                Response::Status { snapshot: self.engine.snapshot(now), evidence: self.evidence() }
+            }
+            RequestKind::Offline { interface, force } => {
+                self.command(now, &interface, |member| Command::Offline { member, force })
+            }
+            RequestKind::Online { interface } => {
+                self.command(now, &interface, |member| Command::Online { member })
+            }
+        };
+        // The client may have gone; then nobody wants the answer.
+        let _ = reply.send(response);
+    }
+
+    fn command(
+        &mut self,
+        now: Timestamp,
+        interface: &str,
+        command: impl Fn(MemberId) -> Command,
+    ) -> Response {
+        let Some(member) = self.members.iter().find(|member| member.config.name == interface) else {
+            let text = format!("{interface}: is in no group: `ipmp status` lists the interfaces");
+            return Response::Refused(Refusal::new(RefusalCode::NotFound, text));
+        };
+        let command = command(member.id);
+        match self.engine.check(&command) {
+            Ok(()) => {
+                self.engine.handle(now, Event::Command(command));
+                Response::Done(format!("{interface}: done"))
+            }
+            Err(refusal) => Response::Refused(refused(interface, refusal)),
+        }
+    }
+
+    fn evidence(&self) -> BTreeMap<MemberId, EvidenceInfo> {
+        let present = self.members.iter().filter_map(|member| {
+            Some((member.id, info(&self.kernel, member.ifindex?, member.rungs.as_ref()?)))
+        });
+        present.collect()
+    }
+}
+
+/// in.mpathd's words where it has some.
+fn refused(interface: &str, refusal: engine::Refusal) -> Refusal {
+    let (code, why) = match refusal {
+        engine::Refusal::NoSuchMember => (RefusalCode::NotFound, "is in no group: `ipmp status` lists the interfaces"),
+        engine::Refusal::AlreadyOffline => (RefusalCode::Refused, "is already offline: `ipmp online` undoes it"),
+        engine::Refusal::NotOffline => (RefusalCode::Refused, "is not offline: nothing to do"),
+        engine::Refusal::LastFunctioning => (
+            RefusalCode::Refused,
+            "no other functioning interfaces are in its IPMP group: repair one first, or use --force",
+        ),
+    };
+    Refusal::new(code, format!("{interface}: {why}"))
+}
+
+fn info(kernel: &Kernel, ifindex: u32, rungs: &Rungs) -> EvidenceInfo {
+    let refusals = [
+        ("replies", &rungs.reply_refused),
+        ("departures", &rungs.departure_refused),
+        ("carrier", &rungs.carrier_refused),
+    ];
+    let note = |what: &str, refused: &Refused| format!("{what}: no {}: {}", refused.rung, refused.reason);
+    EvidenceInfo {
+        reply_evidence: match rungs.reply {
+            ReplyRung::XdpNative => ReplyEvidence::XdpNative,
+            ReplyRung::Tcx => ReplyEvidence::Tcx,
+            ReplyRung::XdpGeneric => ReplyEvidence::XdpGeneric,
+            ReplyRung::Socket => ReplyEvidence::Socket,
+        },
+        carrier_evidence: source(rungs.carrier),
+        notes: refusals
+            .iter()
+            .flat_map(|(what, list)| list.iter().map(move |refused| note(what, refused)))
+            .collect(),
+        counters: kernel.counters(ifindex).map(counters),
+    }
+}
+
+/// The rung's name among the sources of carrier events.
+pub(super) const fn source(rung: CarrierRung) -> CarrierSource {
+    match rung {
+        CarrierRung::Fentry => CarrierSource::Fentry,
+        CarrierRung::Kprobe => CarrierSource::Kprobe,
+        CarrierRung::Poll => CarrierSource::Poll,
+        CarrierRung::Netlink => CarrierSource::Netlink,
+    }
+}
+
+const fn counters(counted: abi::Counters) -> Counters {
+    let abi::Counters { seen, ours, foreign_id, malformed, duplicate, late, ring_full, sent } = counted;
+    Counters { seen, ours, foreign_id, malformed, duplicate, late, ring_full, sent }
+}

@@ -1,0 +1,125 @@
+//! Start-up: adopt what is there, take responsibility only for what is ready.
+
+use std::{collections::BTreeMap, os::fd::AsRawFd as _, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use ipmp_common::engine::{Engine, event::Event};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    signal::unix::{SignalKind, signal},
+};
+
+use super::{
+    Daemon, DaemonOptions, Sources,
+    actions::Reassert,
+    clock::{self, Alarm},
+    draw::{self, Draw},
+    members,
+};
+use crate::{
+    announce::Announcer,
+    control,
+    journal::{Journal, Names},
+    kernel::{Kernel, KernelOptions},
+    net::{apply, monitor::Monitor, resolve::Resolver, state::StateFile, sysctl::Sysctl},
+    probe::Sender,
+};
+
+impl Daemon {
+    /// Opens everything; the order matters where it is said.
+    pub(super) fn start(options: &DaemonOptions) -> Result<Self> {
+        std::fs::create_dir_all(&options.runtime_dir).with_context(|| {
+            format!("runtime directory: {}: cannot be made", options.runtime_dir.display())
+        })?;
+        let mut config = options.config.engine.clone();
+        config.seed = draw::random().context("cannot draw random numbers")?;
+        let journal = Journal::new();
+        // First of all: a second daemon must not touch anything of the first.
+        let control = control::spawn(
+            &options.runtime_dir,
+            options.config.daemon.control_group.as_deref(),
+            Arc::clone(&journal),
+        )?;
+        let base = StateFile::new(&options.runtime_dir).load().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the state file is set aside; homes are taken from the configuration");
+            crate::net::base::Base::default()
+        });
+        let priority = options.config.daemon.real_time_priority;
+        // Before the priority of this thread is raised, which new threads would not inherit anyway.
+        let applier = apply::spawn(&options.runtime_dir, move || tell_priority("applier", priority))
+            .context("addresses and routes cannot be managed")?;
+        let (monitor, inventory) = Monitor::open().context("the kernel's tables cannot be read")?;
+        let mut daemon = Self {
+            members: members::from_config(&config),
+            names: Names::of(&config),
+            engine: Engine::new(config),
+            kernel: Kernel::open(&KernelOptions::new(&options.pin_dir)),
+            monitor,
+            inventory,
+            resolver: Resolver::open().context("hardware addresses cannot be asked for")?,
+            sender: Sender::open().context("no socket to send probes from; CAP_NET_RAW is needed")?,
+            applier,
+            announcer: Announcer::open().context("no socket to announce addresses from")?,
+            sysctl: Sysctl::new(&options.runtime_dir),
+            journal,
+            control,
+            draw: Draw::new()?,
+            base,
+            placements: BTreeMap::new(),
+            targets_stale: true,
+            sessions: BTreeMap::new(),
+            unread: false,
+            reassert: Reassert::default(),
+        };
+        daemon.adopt();
+        if let Err(error) = clock::lock_memory() {
+            tracing::info!(%error, "memory is not locked: under memory pressure the daemon may be late, never wrong");
+        }
+        tell_priority("loop", priority);
+        Ok(daemon)
+    }
+
+    /// Takes in the members that are there, one after the other.
+    fn adopt(&mut self) {
+        for complaint in self.kernel.complaints() {
+            tracing::warn!("{complaint}");
+        }
+        let now = clock::now();
+        self.sync_links(now);
+        self.sync_sources(now);
+        self.gather(now);
+        self.engine.handle(now, Event::Judge);
+        self.act(now);
+    }
+
+    /// What the loop will wait on.
+    pub(super) fn sources(&self) -> Result<Sources> {
+        let ring = self.kernel.ring_fd().map(|fd| readable(fd.as_raw_fd()).context("cannot wait for kernel events"));
+        Ok(Sources {
+            alarm: readable(Alarm::new()?).context("cannot wait for the timer")?,
+            netlink: readable(self.monitor.as_raw_fd()).context("cannot wait for netlink")?,
+            ring: ring.transpose()?,
+            terminate: signal(SignalKind::terminate()).context("cannot catch SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot catch SIGINT")?,
+            hangup: signal(SignalKind::hangup()).context("cannot catch SIGHUP")?,
+        })
+    }
+}
+
+/// Registers a descriptor with the event loop.
+fn readable<T: std::os::fd::AsRawFd>(inner: T) -> std::io::Result<AsyncFd<T>> {
+    // SAFETY: every descriptor registered here is owned by the daemon, which closes none of them before the
+    // loop, and with it this registration, has ended.
+    Ok(unsafe { AsyncFd::register_with_interest(inner, Interest::READABLE) }?)
+}
+
+fn tell_priority(which: &str, priority: u8) {
+    match clock::raise_priority(priority) {
+        Ok(()) => tracing::debug!(which, priority, "real-time priority"),
+        Err(error) => tracing::info!(
+            which,
+            %error,
+            "no real-time priority (CAP_SYS_NICE): under load the daemon may be late, never wrong"
+        ),
+    }
+}

@@ -1,0 +1,140 @@
+//! Log lines. Where in.mpathd has a text for the case, it is that text, so that existing log watchers go on
+//! working; the reason with its numbers follows.
+
+use ipmp_common::engine::reason::{Kind, Reason, Record};
+
+use super::{Names, event::reason_text};
+
+/// How many members of a group are usable, if the record says so.
+pub(super) fn usable_members(record: &Record) -> Option<u32> {
+    if record.kind != Kind::GroupState {
+        return None;
+    }
+    match &record.reason {
+        Reason::GroupFailure { .. } => Some(0),
+        Reason::MembersUsable { usable, .. } => Some(*usable),
+        Reason::Start
+        | Reason::LinkDown { .. }
+        | Reason::LinkUp { .. }
+        | Reason::ProbesLost { .. }
+        | Reason::ProbesAnswered { .. }
+        | Reason::LinkRestored
+        | Reason::LinkFlaps { .. }
+        | Reason::Failover { .. }
+        | Reason::Failback { .. }
+        | Reason::Activated { .. }
+        | Reason::Deactivated { .. }
+        | Reason::Administrator
+        | Reason::NoInterface
+        | Reason::InterfaceFound { .. }
+        | Reason::NoTestAddress
+        | Reason::NoTargets
+        | Reason::TargetsKnown { .. }
+        | Reason::Announcement { .. }
+        | Reason::LateWakeup { .. }
+        | Reason::Errno { .. } => None,
+    }
+}
+
+/// Writes the log line of a record. `was_failed`: the group's failure was logged before.
+pub(super) fn log(record: &Record, names: &Names, was_failed: bool) {
+    let text = text(record, names, was_failed);
+    match record.kind {
+        Kind::Failed | Kind::ActionFailed => tracing::error!("{text}"),
+        Kind::GroupState if usable_members(record) == Some(0) => tracing::error!("{text}"),
+        Kind::LinkDown | Kind::Absent | Kind::Flapping | Kind::Stalled => tracing::warn!("{text}"),
+        Kind::LinkUp
+        | Kind::Repaired
+        | Kind::Activity
+        | Kind::Moved
+        | Kind::GroupState
+        | Kind::Offline
+        | Kind::Online
+        | Kind::Present
+        | Kind::Probing => tracing::info!("{text}"),
+        Kind::Announced => tracing::debug!("{text}"),
+    }
+}
+
+/// The log line's text.
+pub(super) fn text(record: &Record, names: &Names, was_failed: bool) -> String {
+    let interface = record.member.map_or_else(String::new, |member| names.member(member));
+    let group = record.group.map_or_else(String::new, |group| names.group(group));
+    let of_group = if group.is_empty() { String::new() } else { format!(" of group {group}") };
+    let address = record.address.map_or_else(String::new, |address| address.to_string());
+    let what = match record.kind {
+        Kind::LinkDown => format!("The link has gone down on {interface}"),
+        Kind::LinkUp => format!("The link has come up on {interface}"),
+        Kind::Failed => format!("IP interface failure detected on {interface}{of_group}"),
+        Kind::Repaired => format!("IP interface repair detected on {interface}{of_group}"),
+        Kind::Activity => format!("IP interface {interface}{of_group} {}", activity(&record.reason)),
+        Kind::Moved => format!("Data address {address}{of_group} is now on {interface}"),
+        Kind::Announced if address.is_empty() => format!("Data addresses{of_group} announced on {interface}"),
+        Kind::Announced => format!("Data address {address}{of_group} announced on {interface}"),
+        Kind::GroupState => group_state(record, &interface, &group, was_failed),
+        Kind::Offline => format!("IP interface {interface}{of_group} is now offline"),
+        Kind::Online => format!("IP interface {interface}{of_group} is now online"),
+        Kind::Absent => format!("IP interface {interface}{of_group} is not in the kernel"),
+        Kind::Present => format!("IP interface {interface}{of_group} is in the kernel"),
+        Kind::Stalled => "The daemon ran late; nothing was judged by that time".to_owned(),
+        Kind::Probing => return probing(record, names, &interface),
+        Kind::ActionFailed if interface.is_empty() => format!("An action failed{of_group}"),
+        Kind::ActionFailed => format!("An action failed on {interface}{of_group}"),
+        Kind::Flapping => flapping(&record.reason, &interface),
+    };
+    format!("{what}: {}", reason_text(&record.reason, names))
+}
+
+fn activity(reason: &Reason) -> &'static str {
+    if matches!(reason, Reason::Deactivated { .. }) {
+        "is now inactive"
+    } else if matches!(reason, Reason::Activated { .. }) {
+        "is now active"
+    } else {
+        "changed its activity"
+    }
+}
+
+fn group_state(record: &Record, interface: &str, group: &str, was_failed: bool) -> String {
+    match (usable_members(record), was_failed) {
+        (Some(0), _) => format!("All IP interfaces in group {group} are now unusable"),
+        (Some(_), true) if interface.is_empty() => {
+            format!("At least 1 IP interface in group {group} is now usable")
+        }
+        (Some(_), true) => format!("At least 1 IP interface ({interface}) in group {group} is now usable"),
+        (Some(usable), false) => {
+            let whole = matches!(record.reason, Reason::MembersUsable { members, .. } if members == usable);
+            format!("Group {group} is {}", if whole { "ok" } else { "degraded" })
+        }
+        (None, _) => format!("The state of group {group} has changed"),
+    }
+}
+
+/// in.mpathd's lines about probing name their reason themselves.
+fn probing(record: &Record, names: &Names, interface: &str) -> String {
+    if record.reason == Reason::NoTestAddress {
+        return format!(
+            "No test address configured on interface {interface}; disabling probe-based failure detection on it"
+        );
+    }
+    if record.reason == Reason::NoTargets {
+        return format!(
+            "No probe targets for interface {interface}; no probe-based failure detection on it now"
+        );
+    }
+    if let Reason::TargetsKnown { targets } = &record.reason {
+        return format!(
+            "{targets} probe targets for interface {interface}; enabling probe-based failure detection on it"
+        );
+    }
+    let why = reason_text(&record.reason, names);
+    format!("Probe-based failure detection has changed on interface {interface}: {why}")
+}
+
+fn flapping(reason: &Reason, interface: &str) -> String {
+    // in.mpathd says "more than 2 times" at the third.
+    let times = if let Reason::LinkFlaps { ups, .. } = reason { ups.saturating_sub(1) } else { 2 };
+    format!(
+        "The link has come up on {interface} more than {times} times in the last minute; disabling repair until it stabilizes"
+    )
+}

@@ -1,0 +1,147 @@
+//! The ladders: the best evidence each interface and kernel permits, and why nothing better.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+};
+
+use ipmp_common::abi::program;
+
+use super::{
+    load::{Loaded, detach_clsact, explain},
+    pins::{Pins, link_name},
+    rungs::{CarrierRung, DepartureRung, Refused, ReplyRung},
+    sys::{self, Hook},
+};
+
+/// Every hook that an interface may have a link at.
+const HOOKS: [Hook; 4] = [
+    Hook::XdpNative,
+    Hook::TcxIngress,
+    Hook::XdpGeneric,
+    Hook::TcxEgress,
+];
+
+/// The links of one interface; the pins keep them attached when these descriptors are closed.
+#[derive(Default)]
+pub(super) struct Links {
+    held: Vec<(Hook, OwnedFd)>,
+    clsact: bool,
+}
+
+impl Links {
+    /// Climbs down the ladder for replies, until a rung holds. `None`: only a socket is left.
+    pub(super) fn attach_reply(
+        &mut self,
+        loaded: &mut Loaded,
+        pins: &Pins,
+        ifindex: u32,
+        refused: &mut Vec<Refused>,
+    ) -> Option<ReplyRung> {
+        const LADDER: [(Hook, ReplyRung); 3] = [
+            (Hook::XdpNative, ReplyRung::XdpNative),
+            (Hook::TcxIngress, ReplyRung::Tcx),
+            (Hook::XdpGeneric, ReplyRung::XdpGeneric),
+        ];
+        for (hook, rung) in LADDER {
+            match link(loaded, pins, ifindex, hook) {
+                Ok(link) => {
+                    self.held.push((hook, link));
+                    for (other, _) in LADDER.iter().filter(|(other, _)| *other != hook) {
+                        pins.remove(&link_name(ifindex, *other));
+                    }
+                    return Some(rung);
+                }
+                Err(reason) => refused.push(Refused::new(&rung, reason)),
+            }
+        }
+        None
+    }
+
+    /// The same for departures.
+    pub(super) fn attach_departure(
+        &mut self,
+        loaded: &mut Loaded,
+        pins: &Pins,
+        (ifindex, name): (u32, &str),
+        refused: &mut Vec<Refused>,
+    ) -> DepartureRung {
+        match link(loaded, pins, ifindex, Hook::TcxEgress) {
+            Ok(link) => {
+                self.held.push((Hook::TcxEgress, link));
+                return DepartureRung::Tcx;
+            }
+            Err(reason) => refused.push(Refused::new(&DepartureRung::Tcx, reason)),
+        }
+        match loaded.attach_clsact(name, pins) {
+            Ok(()) => {
+                self.clsact = true;
+                DepartureRung::Clsact
+            }
+            Err(reason) => {
+                refused.push(Refused::new(&DepartureRung::Clsact, reason));
+                DepartureRung::UserSpace
+            }
+        }
+    }
+
+    /// Removes everything of ours from the interface.
+    pub(super) fn detach(self, pins: &Pins, ifindex: u32, name: &str) {
+        for hook in HOOKS {
+            pins.remove(&link_name(ifindex, hook));
+        }
+        if self.clsact {
+            detach_clsact(name);
+        }
+    }
+}
+
+/// Adopts the link of an earlier run, or makes a new one and pins it.
+fn link(loaded: &mut Loaded, pins: &Pins, ifindex: u32, hook: Hook) -> Result<OwnedFd, String> {
+    let program = match hook {
+        Hook::XdpNative | Hook::XdpGeneric => loaded.xdp(pins),
+        Hook::TcxIngress => loaded.program(program::INGRESS, pins),
+        Hook::TcxEgress => loaded.program(program::EGRESS, pins),
+    }?
+    .as_fd();
+    if let Some(link) = pins.adopt_link(ifindex, hook, program) {
+        return Ok(link);
+    }
+    let link = sys::link_create(program, ifindex, hook).map_err(|error| refusal(&error, hook))?;
+    pins.replace(&link_name(ifindex, hook), link.as_fd());
+    Ok(link)
+}
+
+fn refusal(error: &io::Error, hook: Hook) -> String {
+    match (error.raw_os_error(), hook) {
+        (Some(libc::EBUSY | libc::EEXIST), Hook::XdpNative | Hook::XdpGeneric) => {
+            format!("{error}: another XDP program is attached, which is never replaced")
+        }
+        (Some(libc::EOPNOTSUPP), Hook::XdpNative) => format!("{error}: the driver has no native XDP"),
+        (Some(libc::EINVAL), Hook::TcxIngress | Hook::TcxEgress) => {
+            format!("{error}: no tcx links (they came with kernel 6.6)")
+        }
+        (Some(libc::ENODEV), _) => format!("{error}: the interface is gone"),
+        (_, _) => explain(error),
+    }
+}
+
+/// The ladder for the carrier, as far as it is the kernel's and not the interface's: a tracing rung serves
+/// all interfaces. `None`: poll, or wait for netlink.
+pub(super) fn trace_carrier(
+    loaded: &mut Loaded,
+    pins: &Pins,
+    refused: &mut Vec<Refused>,
+) -> Option<CarrierRung> {
+    const LADDER: [(CarrierRung, [&str; 2]); 2] = [
+        (CarrierRung::Fentry, [program::FENTRY_ON, program::FENTRY_OFF]),
+        (CarrierRung::Kprobe, [program::KPROBE_ON, program::KPROBE_OFF]),
+    ];
+    for (rung, programs) in LADDER {
+        match loaded.trace(programs, pins) {
+            Ok(()) => return Some(rung),
+            Err(reason) => refused.push(Refused::new(&rung, reason)),
+        }
+    }
+    None
+}

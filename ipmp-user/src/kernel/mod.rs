@@ -1,0 +1,396 @@
+//! The kernel room: everything that touches eBPF, and what stands in for it where the kernel refuses.
+//!
+//! [`Kernel`] is synchronous and reads no clock. The daemon waits on [`Kernel::ring_fd`] and
+//! [`Kernel::socket_fds`], wakes at [`Kernel::next_poll_ns`], and before it judges any deadline calls
+//! [`Kernel::drain`]; then [`Kernel::stamp`] holds all evidence there is.
+
+mod attach;
+mod bpf;
+mod bpffs;
+mod btf;
+mod carrier;
+mod evidence;
+mod load;
+mod pins;
+mod rungs;
+mod socket;
+mod sys;
+
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd as _, BorrowedFd},
+    path::PathBuf,
+};
+
+use aya::maps::MapError;
+use ipmp_common::{
+    abi::{CARRIER_BY_POLL, Carrier, CarrierKey, Counters, MAX_SESSIONS, RingEvent, Session, Stamp},
+    engine::ids::SessionId,
+};
+
+use self::{attach::Links, bpf::Bpf, carrier::Poller, evidence::Table, pins::Pins, socket::ReplySocket};
+pub use self::{
+    carrier::CarrierChange,
+    evidence::Totals,
+    rungs::{CarrierRung, DepartureRung, Refused, ReplyRung, Rungs},
+};
+
+/// How to open the kernel room.
+#[derive(Clone, Debug)]
+pub struct KernelOptions {
+    /// Where to pin; a sub-directory is named for the ABI version. One directory serves one network
+    /// namespace, that in which the process runs.
+    pub pin_dir: PathBuf,
+    /// Whether to try eBPF at all; without it every rung is the lowest.
+    pub bpf: bool,
+}
+
+impl KernelOptions {
+    /// All that the kernel permits, pinned below `pin_dir`.
+    pub fn new(pin_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            pin_dir: pin_dir.into(),
+            bpf: true,
+        }
+    }
+}
+
+/// Why a session could not be armed.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// There are [`MAX_SESSIONS`] slots.
+    #[error(
+        "session {0}: the kernel maps hold {MAX_SESSIONS} sessions: configure fewer targets or interfaces"
+    )]
+    TooManySessions(u32),
+    /// The kernel refused to change a map.
+    #[error("map {map}: cannot be written: {source}")]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// What the kernel said.
+        source: MapError,
+    },
+}
+
+impl KernelError {
+    const fn map(map: &'static str, source: MapError) -> Self {
+        Self::Map { map, source }
+    }
+}
+
+/// One attached interface.
+struct Member {
+    name: String,
+    rungs: Rungs,
+    links: Links,
+    socket: Option<ReplySocket>,
+}
+
+/// The kernel room. Dropping it leaves pinned programs, links and maps as they are, for the next run to adopt.
+pub struct Kernel {
+    bpf: Option<Bpf>,
+    /// Why there is no eBPF, or there are no pins.
+    complaints: Vec<String>,
+    pins: Pins,
+    netns_cookie: u64,
+    tracing: Option<CarrierRung>,
+    tracing_refused: Vec<Refused>,
+    members: BTreeMap<u32, Member>,
+    poller: Poller,
+    own: Table,
+}
+
+impl Kernel {
+    /// Loads what the kernel permits. Never fails: without eBPF everything falls to the lowest rungs, and
+    /// [`Kernel::complaints`] says why.
+    pub fn open(options: &KernelOptions) -> Self {
+        let mut complaints = Vec::new();
+        let (pins, unpinned) = if options.bpf {
+            Pins::open(&options.pin_dir)
+        } else {
+            (Pins::none(), None)
+        };
+        complaints.extend(unpinned.map(|reason| format!("nothing is pinned: {reason}")));
+        let opened = if options.bpf {
+            Bpf::open(&pins)
+        } else {
+            Err("it was not asked for".to_owned())
+        };
+        let mut bpf = match opened {
+            Ok(bpf) => Some(bpf),
+            Err(reason) => {
+                complaints.push(format!("eBPF is not in use: {reason}"));
+                None
+            }
+        };
+        let mut tracing_refused = Vec::new();
+        let tracing = match &mut bpf {
+            Some(bpf) => attach::trace_carrier(&mut bpf.loaded, &pins, &mut tracing_refused),
+            None => None,
+        };
+        Self {
+            bpf,
+            complaints,
+            pins,
+            netns_cookie: bpf::netns_cookie(),
+            tracing,
+            tracing_refused,
+            members: BTreeMap::new(),
+            poller: Poller::default(),
+            own: Table::default(),
+        }
+    }
+
+    /// Why eBPF, or pinning, is not in use; empty if all is well.
+    pub fn complaints(&self) -> &[String] {
+        &self.complaints
+    }
+
+    /// Takes up evidence from an interface, by the best rung of each ladder. On some drivers attaching XDP
+    /// resets the link: attach before taking responsibility for it. Attaching again re-adopts.
+    pub fn attach(&mut self, ifindex: u32, name: &str) -> Rungs {
+        self.detach_from_memory(ifindex);
+        let mut links = Links::default();
+        let (mut reply_refused, mut departure_refused) = (Vec::new(), Vec::new());
+        let (mut reply, mut departure) = (None, DepartureRung::UserSpace);
+        if let Some(bpf) = &mut self.bpf {
+            bpf.arm_counters(ifindex);
+            let loaded = &mut bpf.loaded;
+            reply = links.attach_reply(loaded, &self.pins, ifindex, &mut reply_refused);
+            departure = links.attach_departure(loaded, &self.pins, (ifindex, name), &mut departure_refused);
+        } else {
+            let reason = self.complaints.join("; ");
+            reply_refused.push(Refused::new(&ReplyRung::XdpNative, reason.as_str()));
+            departure_refused.push(Refused::new(&DepartureRung::Tcx, reason));
+        }
+        let socket = match reply {
+            Some(_) => None,
+            None => ReplySocket::open(ifindex)
+                .map_err(|error| reply_refused.push(Refused::new(&ReplyRung::Socket, load::explain(&error))))
+                .ok(),
+        };
+        let (carrier, carrier_refused) = self.attach_carrier(ifindex, name);
+        let rungs = Rungs {
+            reply: reply.unwrap_or(ReplyRung::Socket),
+            reply_refused,
+            departure,
+            departure_refused,
+            carrier,
+            carrier_refused,
+        };
+        let member = Member {
+            name: name.to_owned(),
+            rungs: rungs.clone(),
+            links,
+            socket,
+        };
+        self.members.insert(ifindex, member);
+        rungs
+    }
+
+    fn attach_carrier(&mut self, ifindex: u32, name: &str) -> (CarrierRung, Vec<Refused>) {
+        let mut refused = self.tracing_refused.clone();
+        let link = self.poller.link_up(name);
+        let rung = match (self.tracing, &link) {
+            (Some(tracing), _) => tracing,
+            (None, Ok(_)) => match self.poller.add(ifindex, name) {
+                Ok(_) => CarrierRung::Poll,
+                Err(error) => {
+                    refused.push(Refused::new(&CarrierRung::Poll, error.to_string()));
+                    CarrierRung::Netlink
+                }
+            },
+            (None, Err(error)) => {
+                refused.push(Refused::new(&CarrierRung::Poll, error.to_string()));
+                CarrierRung::Netlink
+            }
+        };
+        let key = self.carrier_key(ifindex);
+        if let Some(bpf) = &mut self.bpf {
+            let history = Carrier {
+                up: u32::from(link.unwrap_or(true)),
+                source: if rung == CarrierRung::Poll {
+                    CARRIER_BY_POLL
+                } else {
+                    0
+                },
+                ..Carrier::default()
+            };
+            bpf.arm_carrier(key, history);
+        }
+        (rung, refused)
+    }
+
+    /// What is in use on an attached interface.
+    pub fn rungs(&self, ifindex: u32) -> Option<&Rungs> {
+        self.members.get(&ifindex).map(|member| &member.rungs)
+    }
+
+    /// Whether the link is up, as its driver says now; `None` if it cannot tell.
+    pub fn link_up(&mut self, name: &str) -> Option<bool> {
+        self.poller.link_up(name).ok()
+    }
+
+    /// Gives up an interface: nothing of ours stays attached to it.
+    pub fn detach(&mut self, ifindex: u32) {
+        let (links, name) = self
+            .detach_from_memory(ifindex)
+            .map_or_else(Default::default, |member| (member.links, member.name));
+        links.detach(&self.pins, ifindex, &name);
+        let key = self.carrier_key(ifindex);
+        if let Some(bpf) = &mut self.bpf {
+            bpf.forget(key);
+        }
+    }
+
+    const fn carrier_key(&self, ifindex: u32) -> CarrierKey {
+        CarrierKey {
+            netns_cookie: self.netns_cookie,
+            ifindex,
+            reserved: 0,
+        }
+    }
+
+    fn detach_from_memory(&mut self, ifindex: u32) -> Option<Member> {
+        self.poller.remove(ifindex);
+        self.members.remove(&ifindex)
+    }
+
+    /// Gives up everything: detaches, unpins, and unmounts what was mounted for the pins.
+    pub fn release(mut self) {
+        let attached: Vec<u32> = self.members.keys().copied().collect();
+        for ifindex in attached {
+            self.detach(ifindex);
+        }
+        drop(self.bpf.take());
+        self.pins.clear();
+    }
+
+    /// Arms a session. Its evidence is cleared; stamps count from here on.
+    pub fn arm(&mut self, id: SessionId, session: Session) -> Result<(), KernelError> {
+        let SessionId(number) = id;
+        if number >= MAX_SESSIONS {
+            return Err(KernelError::TooManySessions(number));
+        }
+        self.disarm(id)?;
+        if let Some(bpf) = &mut self.bpf {
+            bpf.arm(number, session)?;
+        }
+        self.own.arm(number, session);
+        Ok(())
+    }
+
+    /// Disarms a session: nothing matches it any more. Its stamps stay readable until it is armed again.
+    pub fn disarm(&mut self, SessionId(number): SessionId) -> Result<(), KernelError> {
+        if number >= MAX_SESSIONS {
+            return Err(KernelError::TooManySessions(number));
+        }
+        self.own.disarm(number);
+        match &mut self.bpf {
+            Some(bpf) => bpf.set_session(number, Session::default()),
+            None => Ok(()),
+        }
+    }
+
+    /// What happened to probe `seq`: no system call. `None`: nothing is known of it (any more).
+    pub fn stamp(&self, SessionId(number): SessionId, seq: u64) -> Option<Stamp> {
+        let kernel = self.bpf.as_ref().and_then(|bpf| bpf.evidence.stamp(number, seq));
+        evidence::merge(kernel, self.own.stamp(number, seq))
+    }
+
+    /// The sums of a session.
+    pub fn evidence(&self, SessionId(number): SessionId) -> Totals {
+        let kernel = self
+            .bpf
+            .as_ref()
+            .map_or_else(Totals::default, |bpf| bpf.evidence.totals(number));
+        let own = self.own.totals(number);
+        Totals {
+            sent: kernel.sent.max(own.sent),
+            replies: kernel.replies.max(own.replies),
+            last_received_ns: kernel.last_received_ns.max(own.last_received_ns),
+        }
+    }
+
+    /// Says that a probe's send call returned at `at_ns`. Needed where the departure rung is
+    /// [`DepartureRung::UserSpace`]; elsewhere harmless, the kernel's time is preferred.
+    pub fn note_sent(&mut self, SessionId(number): SessionId, seq: u64, at_ns: u64) {
+        self.own.sent(number, seq, at_ns);
+    }
+
+    /// The counters of an interface, summed over CPUs; `None` without eBPF, or if it is not attached.
+    pub fn counters(&self, ifindex: u32) -> Option<Counters> {
+        self.bpf.as_ref()?.counters(ifindex)
+    }
+
+    /// Becomes readable when [`Kernel::next_event`] has something.
+    pub fn ring_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.bpf.as_ref().map(|bpf| bpf.loaded.events.as_fd())
+    }
+
+    /// The next event of the programs.
+    pub fn next_event(&mut self) -> Option<RingEvent> {
+        let item = self.bpf.as_mut()?.loaded.events.next()?;
+        let field = |at: usize| item.get(at..)?.first_chunk().copied();
+        let word = |at: usize| item.get(at..)?.first_chunk().copied();
+        Some(RingEvent {
+            kind: u32::from_ne_bytes(word(0)?),
+            subject: u32::from_ne_bytes(word(4)?),
+            at_ns: u64::from_ne_bytes(field(8)?),
+            detail: u64::from_ne_bytes(field(16)?),
+        })
+    }
+
+    /// The packet sockets of the lowest rung, by ifindex; readable when [`Kernel::drain`] has something to do.
+    pub fn socket_fds(&self) -> impl Iterator<Item = (u32, BorrowedFd<'_>)> {
+        self.members
+            .iter()
+            .filter_map(|(ifindex, member)| Some((*ifindex, member.socket.as_ref()?.as_fd())))
+    }
+
+    /// Takes in the replies that wait on packet sockets. To be called on each wake before judging.
+    pub fn drain(&mut self) {
+        let Self { members, own, .. } = self;
+        for (ifindex, socket) in members.iter().filter_map(|(i, m)| Some((i, m.socket.as_ref()?))) {
+            let drained = socket.drain(|probe, ifindex, at_ns| {
+                own.reply(probe, ifindex, at_ns);
+            });
+            if let Err(error) = drained {
+                tracing::debug!(ifindex, %error, "packet socket");
+            }
+        }
+    }
+
+    /// Polls the carrier of the members on that rung, if it is time.
+    pub fn carrier_poll(&mut self, now_ns: u64) -> Vec<CarrierChange> {
+        let changes = self.poller.poll(now_ns);
+        for change in &changes {
+            let key = self.carrier_key(change.ifindex);
+            if let Some(bpf) = &mut self.bpf {
+                bpf.record_poll(key, change);
+            }
+        }
+        changes
+    }
+
+    /// When [`Kernel::carrier_poll`] wants to be called next, `CLOCK_MONOTONIC` nanoseconds.
+    pub fn next_poll_ns(&self) -> Option<u64> {
+        self.poller.next_ns()
+    }
+
+    /// Says that some link changed: for a while netlink may withhold what comes next, so polling is faster.
+    pub fn note_link_event(&mut self, now_ns: u64) {
+        self.poller.link_event(now_ns);
+    }
+
+    /// The carrier history of an interface, as the map has it.
+    pub fn carrier(&self, ifindex: u32) -> Option<Carrier> {
+        self.bpf.as_ref()?.carrier(self.carrier_key(ifindex))
+    }
+
+    /// The cookie by which the programs tell this network namespace from others; zero if there is none.
+    pub fn netns_cookie(&self) -> u64 {
+        self.netns_cookie
+    }
+}

@@ -1,0 +1,138 @@
+//! The pin directory: `<pin dir>/v<ABI version>/ipmp_*`. Pins outlive the daemon, so that a restart finds its
+//! links attached and its maps filled. One directory serves one network namespace.
+
+use std::{
+    fs, io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use ipmp_common::abi::ABI_VERSION;
+
+use super::{
+    bpffs,
+    load::at,
+    sys::{self, Hook},
+};
+
+/// Prefix of everything that is ours.
+const PREFIX: &str = "ipmp_";
+
+/// The pins, or none if there is no place for them; everything then lives as long as the daemon.
+pub(super) struct Pins {
+    dir: Option<PathBuf>,
+    /// What we mounted for it.
+    mounted: Option<PathBuf>,
+}
+
+impl Pins {
+    /// No pins at all.
+    pub(super) const fn none() -> Self {
+        Self {
+            dir: None,
+            mounted: None,
+        }
+    }
+
+    /// Prepares the directory below `root`. The second value says why there are no pins.
+    pub(super) fn open(root: &Path) -> (Self, Option<String>) {
+        let dir = root.join(format!("v{ABI_VERSION}"));
+        let prepared = bpffs::prepare(root).and_then(|mounted| fs::create_dir_all(&dir).map(|()| mounted));
+        match prepared {
+            Ok(mounted) => {
+                let pins = Self {
+                    dir: Some(dir),
+                    mounted: mounted.then(|| root.to_owned()),
+                };
+                (pins, None)
+            }
+            Err(error) => (Self::none(), Some(at(&dir, &error))),
+        }
+    }
+
+    pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
+        self.dir.as_ref().map(|dir| dir.join(name))
+    }
+
+    /// Pins `object` as `name`, in place of what an earlier run pinned.
+    pub(super) fn replace(&self, name: &str, object: BorrowedFd<'_>) {
+        let Some(path) = self.path(name) else {
+            return;
+        };
+        self.remove(name);
+        if let Err(error) = sys::pin(object, &path) {
+            tracing::warn!(path = %path.display(), %error, "not pinned: it ends with the daemon");
+        }
+    }
+
+    /// Removes a pin, if it is there.
+    pub(super) fn remove(&self, name: &str) {
+        let Some(path) = self.path(name) else {
+            return;
+        };
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), %error, "pin not removed");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// The link that an earlier run left on an interface, now with `program` in it. One that is attached to
+    /// nothing or to something else any more is removed.
+    pub(super) fn adopt_link(&self, ifindex: u32, hook: Hook, program: BorrowedFd<'_>) -> Option<OwnedFd> {
+        let name = link_name(ifindex, hook);
+        let link = sys::get(&self.path(&name)?).ok()?;
+        let usable = sys::link_is_on(link.as_fd(), ifindex, hook).and_then(|ours| {
+            if ours {
+                sys::link_update(link.as_fd(), program).map(|()| true)
+            } else {
+                Ok(false)
+            }
+        });
+        match usable {
+            Ok(true) => Some(link),
+            Ok(false) => {
+                self.remove(&name);
+                None
+            }
+            Err(error) => {
+                tracing::info!(pin = name, %error, "stale link removed");
+                self.remove(&name);
+                None
+            }
+        }
+    }
+
+    /// Removes all our pins, the directory, and the file system if it was mounted for it.
+    pub(super) fn clear(self) {
+        let Some(dir) = self.dir else {
+            return;
+        };
+        let ours = fs::read_dir(&dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX));
+        for entry in ours {
+            if let Err(error) = fs::remove_file(entry.path()) {
+                tracing::warn!(path = %entry.path().display(), %error, "pin not removed");
+            }
+        }
+        for dir in [Some(dir.as_path()), dir.parent()].into_iter().flatten() {
+            if let Err(error) = fs::remove_dir(dir) {
+                tracing::debug!(path = %dir.display(), %error, "directory stays");
+            }
+        }
+        if let Some(root) = self.mounted
+            && let Err(error) = bpffs::unmount(&root)
+        {
+            tracing::warn!(path = %root.display(), %error, "not unmounted");
+        }
+    }
+}
+
+/// The pin of the link at `hook` of an interface. bpffs permits no dots in names.
+pub(super) fn link_name(ifindex: u32, hook: Hook) -> String {
+    format!("{}{ifindex}", hook.pin_prefix())
+}

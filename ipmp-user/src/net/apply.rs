@@ -1,0 +1,335 @@
+//! Carries placements out: make before break, one failing request never stops the rest.
+
+mod confirm;
+mod worker;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    path::PathBuf,
+};
+
+use ipmp_common::engine::{ids::GroupId, time::Timestamp};
+
+use self::confirm::Confirmation;
+pub use self::worker::{Handle, spawn};
+use super::{
+    NetError,
+    base::Base,
+    inventory::Inventory,
+    plan::{self, AddressPlan, Op, Wanted, placement::Placement},
+    socket::{Request, Socket},
+    state::StateFile,
+};
+use crate::announce::{Announcement, Announcer};
+
+/// One placement to be carried out.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The group.
+    pub group: GroupId,
+    /// Echoed in the outcome.
+    pub epoch: u64,
+    /// What it shall look like.
+    pub wanted: Wanted,
+    /// Addresses to announce although they do not move, each with its interface. Those that move are always announced.
+    pub announce: Vec<(u32, IpAddr)>,
+}
+
+/// A request that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What was tried and the kernel's text, for people.
+    pub what: String,
+    /// The kernel's errno.
+    pub errno: i32,
+}
+
+/// What came of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The group.
+    pub group: GroupId,
+    /// The job's number.
+    pub epoch: u64,
+    /// `CLOCK_MONOTONIC` right after the last answer to additions and routes.
+    pub applied_at: Timestamp,
+    /// The same after the announcements were handed over; none if there were none.
+    pub announced_at: Option<Timestamp>,
+    /// Addresses that changed their interface, with the new one.
+    pub moved: Vec<(u32, IpAddr)>,
+    /// Netlink requests it took; 0 = everything was as wanted.
+    pub changes: u32,
+    /// Requests that failed.
+    pub errors: Vec<Failure>,
+    /// What was found on members but is somebody else's to manage.
+    pub left_alone: Vec<String>,
+}
+
+/// Owns the netlink socket, the base and the state file. Not for two at the same time on the same members.
+#[derive(Debug)]
+pub struct Applier {
+    socket: Socket,
+    announcer: Option<Announcer>,
+    base: Base,
+    wanted: BTreeMap<GroupId, Wanted>,
+    present: BTreeSet<Vec<u8>>,
+    state: StateFile,
+    /// Trouble met outside of a job, reported with the next.
+    pending: Vec<Failure>,
+}
+
+impl Applier {
+    /// Opens it in the network namespace of the calling thread; `runtime_dir` holds the state file. A state file that
+    /// cannot be used is put aside and reported with the first outcome; without permission for packet sockets addresses
+    /// move unannounced, which is reported too.
+    pub fn open(runtime_dir: impl Into<PathBuf>) -> Result<Self, NetError> {
+        let mut pending = Vec::new();
+        let socket = Socket::open()?;
+        let state = StateFile::new(runtime_dir);
+        let base = state.load().unwrap_or_else(|error| {
+            pending.push(Failure {
+                what: error.to_string(),
+                errno: error.errno(),
+            });
+            Base::default()
+        });
+        let announcer = match Announcer::open() {
+            Ok(announcer) => Some(announcer),
+            Err(error) => {
+                let what = format!("moved addresses will not be announced: {error}");
+                pending.push(Failure {
+                    what,
+                    errno: error.errno(),
+                });
+                None
+            }
+        };
+        let wanted = BTreeMap::new();
+        Ok(Self {
+            socket,
+            announcer,
+            base,
+            wanted,
+            present: BTreeSet::new(),
+            state,
+            pending,
+        })
+    }
+
+    /// The home state as known now.
+    pub const fn base(&self) -> &Base {
+        &self.base
+    }
+
+    /// Carries a job out. Total: whatever fails is in the outcome.
+    pub fn apply(&mut self, job: &Job) -> Outcome {
+        self.wanted.insert(job.group, job.wanted.clone());
+        let mut outcome = Outcome {
+            group: job.group,
+            epoch: job.epoch,
+            applied_at: Timestamp::default(),
+            announced_at: None,
+            moved: Vec::new(),
+            changes: 0,
+            errors: std::mem::take(&mut self.pending),
+            left_alone: Vec::new(),
+        };
+        match Inventory::dump_without_neighbours(&mut self.socket) {
+            Ok(inventory) => self.converge(inventory, job, &mut outcome),
+            Err(error) => outcome.errors.push(Failure {
+                what: format!("reading the kernel's addresses and routes: {error}"),
+                errno: error.errno(),
+            }),
+        }
+        outcome
+    }
+
+    /// Looks at the kernel and learns what an administrator changed, without changing anything.
+    pub fn learn(&mut self) -> Result<(), NetError> {
+        let inventory = Inventory::dump_without_neighbours(&mut self.socket)?;
+        let wanted = self.merged();
+        self.learn_from(&inventory, &wanted);
+        self.state.save(&self.base)
+    }
+
+    fn merged(&self) -> Wanted {
+        let mut all = Wanted::default();
+        for wanted in self.wanted.values() {
+            all.extend(wanted);
+        }
+        all
+    }
+
+    fn learn_from(&mut self, inventory: &Inventory, wanted: &Wanted) {
+        self.base.learn(inventory, wanted, &self.present);
+        // What is gone and comes back later is news.
+        let there: BTreeSet<&[u8]> = inventory
+            .routes
+            .values()
+            .flatten()
+            .map(super::route::Route::identity)
+            .collect();
+        self.present
+            .retain(|identity| there.contains(identity.as_slice()));
+    }
+
+    fn converge(&mut self, mut inventory: Inventory, job: &Job, outcome: &mut Outcome) {
+        let wanted = self.merged();
+        self.learn_from(&inventory, &wanted);
+        let mut addresses = plan::addresses(&inventory, &self.base, &wanted);
+        outcome.left_alone.append(&mut addresses.left_alone);
+        let blocked = addresses.blocked.drain(..).map(|what| Failure {
+            what,
+            errno: libc::ENETDOWN,
+        });
+        outcome.errors.extend(blocked);
+        let confirmation = Confirmation::expect(&addresses.add).filter(|_| !addresses.remove.is_empty());
+        let failed = self.add_and_route(&mut inventory, &wanted, &addresses, outcome);
+        outcome.applied_at = monotonic();
+        let standing = |(ifindex, ip): &(u32, IpAddr)| !failed.contains(&(*ifindex, *ip));
+        outcome.moved = addresses.moved.iter().copied().filter(standing).collect();
+        self.announce(&inventory, job, outcome);
+        if let Some(confirmation) = confirmation {
+            confirmation.wait(&failed);
+        }
+        self.remove(&wanted, &addresses, &failed, outcome);
+        self.base.note_placement(&inventory, &wanted);
+        if let Err(error) = self.state.save(&self.base) {
+            outcome.errors.push(Failure {
+                what: error.to_string(),
+                errno: error.errno(),
+            });
+        }
+    }
+
+    /// Additions and routes, in one exchange where the kernel adds no routes of its own. Returns the additions that
+    /// failed.
+    fn add_and_route(
+        &mut self,
+        inventory: &mut Inventory,
+        wanted: &Wanted,
+        addresses: &AddressPlan,
+        outcome: &mut Outcome,
+    ) -> BTreeSet<(u32, IpAddr)> {
+        let mut ops = addresses.add.clone();
+        let mut failed = BTreeSet::new();
+        if addresses.brings_routes {
+            failed = self.execute(&ops, outcome);
+            ops.clear();
+            match inventory.reload_routes(&mut self.socket) {
+                Ok(()) => self.base.learn(inventory, wanted, &self.present),
+                Err(error) => outcome.errors.push(Failure {
+                    what: format!("reading the kernel's routes: {error}"),
+                    errno: error.errno(),
+                }),
+            }
+        }
+        let mut routes = plan::routes::routes(inventory, &self.base, wanted);
+        outcome.left_alone.append(&mut routes.left_alone);
+        ops.append(&mut routes.ops);
+        let placement = Placement::new(&self.base, wanted);
+        let ours = inventory
+            .routes
+            .values()
+            .flatten()
+            .filter(|route| placement.moves(route));
+        self.present = ours.map(|route| route.identity().to_vec()).collect();
+        failed.extend(self.execute(&ops, outcome));
+        failed
+    }
+
+    /// Sends operations and notes the results; returns the addresses whose addition failed.
+    fn execute(&mut self, ops: &[Op], outcome: &mut Outcome) -> BTreeSet<(u32, IpAddr)> {
+        let requests: Vec<Request> = ops.iter().map(Op::request).collect();
+        let results = self.socket.batch(&requests);
+        let mut failed = BTreeSet::new();
+        for (op, result) in ops.iter().zip(results) {
+            outcome.changes += 1;
+            let refusal = result.err().filter(|error| !op.is_satisfied_by(error.errno()));
+            match (op, &refusal) {
+                (Op::AddRoute(route), None) => {
+                    self.present.insert(route.identity().to_vec());
+                }
+                (Op::DelRoute(route), None) => {
+                    self.present.remove(route.identity());
+                }
+                (Op::AddAddress(address), Some(_)) => {
+                    failed.insert((address.ifindex(), address.ip()));
+                }
+                (
+                    Op::AddAddress(_)
+                    | Op::SetAddressFlags(_)
+                    | Op::DelAddress(_)
+                    | Op::AddRoute(_)
+                    | Op::DelRoute(_),
+                    _,
+                ) => {}
+            }
+            if let Some(error) = refusal {
+                outcome.errors.push(Failure {
+                    what: format!("{op}: {error}"),
+                    errno: error.errno(),
+                });
+            }
+        }
+        failed
+    }
+
+    fn announce(&mut self, inventory: &Inventory, job: &Job, outcome: &mut Outcome) {
+        let mut addresses = outcome.moved.clone();
+        addresses.extend(job.announce.iter().filter(|pair| !outcome.moved.contains(pair)));
+        let announcements: Vec<Announcement> = addresses
+            .into_iter()
+            .filter_map(|(ifindex, ip)| {
+                let mac = inventory.link(ifindex)?.mac?;
+                Some(Announcement { ifindex, mac, ip })
+            })
+            .collect();
+        let Some(announcer) = self.announcer.as_mut().filter(|_| !announcements.is_empty()) else {
+            return;
+        };
+        match announcer.send(&announcements) {
+            Ok(()) => outcome.announced_at = Some(monotonic()),
+            Err(error) => {
+                outcome.errors.push(Failure {
+                    what: format!("announcing: {error}"),
+                    errno: error.errno(),
+                });
+            }
+        }
+    }
+
+    /// Takes addresses off their old interfaces, except where the new one did not accept them.
+    fn remove(
+        &mut self,
+        wanted: &Wanted,
+        addresses: &AddressPlan,
+        failed: &BTreeSet<(u32, IpAddr)>,
+        outcome: &mut Outcome,
+    ) {
+        let stands = |ip: IpAddr| {
+            let place = wanted
+                .data
+                .iter()
+                .find(|p| p.address.addr() == ip)
+                .and_then(|p| wanted.ifindex(p.on));
+            place.is_some_and(|on| !failed.contains(&(on, ip)))
+        };
+        let ops: Vec<Op> = addresses
+            .remove
+            .iter()
+            .filter(|op| matches!(op, Op::DelAddress(address) if stands(address.ip())))
+            .cloned()
+            .collect();
+        self.execute(&ops, outcome);
+    }
+}
+
+/// `CLOCK_MONOTONIC` now. The applier's outcome carries times because it is the only place that knows them.
+fn monotonic() -> Timestamp {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
+    now.map_or(Timestamp::default(), |t| {
+        Timestamp(t.tv_sec().cast_unsigned() * 1_000_000_000 + t.tv_nsec().cast_unsigned())
+    })
+}

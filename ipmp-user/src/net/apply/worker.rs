@@ -1,0 +1,91 @@
+//! The applier's own thread: the daemon's loop never waits for the kernel's RTNL lock.
+
+use std::{path::PathBuf, thread};
+
+use tokio::sync::mpsc;
+
+use super::{Applier, Job, Outcome};
+use crate::net::NetError;
+
+/// Jobs that may wait. Each group has one placement in flight and a newer one replaces it in the engine, so this is
+/// room for several groups failing at once.
+const JOBS: usize = 256;
+
+/// What the thread is asked.
+#[derive(Debug)]
+enum Order {
+    Apply(Box<Job>),
+    Learn,
+}
+
+/// The daemon's end.
+#[derive(Debug)]
+pub struct Handle {
+    orders: mpsc::Sender<Order>,
+    /// What came of the jobs, in their order.
+    pub outcomes: mpsc::Receiver<Outcome>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Handle {
+    /// Hands a job over without waiting; gives it back if the queue is full or the thread has ended.
+    pub fn submit(&self, job: Box<Job>) -> Result<(), Box<Job>> {
+        match self.orders.try_reserve() {
+            Ok(place) => {
+                place.send(Order::Apply(job));
+                Ok(())
+            }
+            Err(_) => Err(job),
+        }
+    }
+
+    /// Asks for a look at what an administrator may have changed (after a route or address change that is not ours). A
+    /// full queue needs no further look: every job begins with one.
+    pub fn learn(&self) {
+        let _ = self.orders.try_send(Order::Learn);
+    }
+
+    /// Ends the thread after the jobs that wait.
+    pub fn stop(self) {
+        drop(self.orders);
+        drop(self.outcomes);
+        let _ = self.thread.join();
+    }
+}
+
+/// Starts the thread, in the caller's network namespace. `on_start` runs in it first (real-time priority, memory
+/// locking); the result says whether the applier could be opened.
+pub fn spawn(
+    runtime_dir: impl Into<PathBuf>,
+    on_start: impl FnOnce() + Send + 'static,
+) -> Result<Handle, NetError> {
+    let mut applier = Applier::open(runtime_dir)?;
+    let (orders, mut incoming) = mpsc::channel::<Order>(JOBS);
+    let (results, outcomes) = mpsc::channel(JOBS);
+    let run = move || {
+        on_start();
+        while let Some(order) = incoming.blocking_recv() {
+            match order {
+                Order::Apply(job) => {
+                    if results.blocking_send(applier.apply(&job)).is_err() {
+                        return;
+                    }
+                }
+                Order::Learn => {
+                    if let Err(error) = applier.learn() {
+                        tracing::warn!(%error, "could not look at the kernel's addresses and routes");
+                    }
+                }
+            }
+        }
+    };
+    let thread = thread::Builder::new()
+        .name("ipmp-apply".to_owned())
+        .spawn(run)
+        .map_err(|e| NetError::io("starting the thread that places addresses", e))?;
+    Ok(Handle {
+        orders,
+        outcomes,
+        thread,
+    })
+}

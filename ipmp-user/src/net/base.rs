@@ -1,0 +1,291 @@
+//! The home state of the members: what each interface has when it hosts itself.
+//!
+//! It is learned by comparing the kernel with what we left there. What appeared since belongs to the interface it
+//! appeared on; what disappeared while its link stood was removed by somebody and is forgotten; what disappeared
+//! together with the link (administratively down deletes routes) is kept and restored.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+
+use ipmp_common::engine::{action::PlacedAddress, ids::MemberId};
+
+use super::{
+    address::Address,
+    inventory::Inventory,
+    plan::{MemberLink, Wanted, placement::Placement, up_link},
+    route::{Route, RouteKey},
+};
+
+/// A data address as it was on its home interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Original {
+    /// Name of the home interface.
+    pub home: String,
+    /// The address with all its attributes.
+    pub address: Address,
+}
+
+/// Homes and originals.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Base {
+    /// Numbers of the interfaces that `routes` names.
+    pub(crate) names: BTreeMap<u32, String>,
+    pub(crate) addresses: BTreeMap<IpAddr, Original>,
+    /// Addresses of each home interface in kernel order.
+    pub(crate) order: BTreeMap<String, Vec<IpAddr>>,
+    /// Every list in which a member appears, complete.
+    pub(crate) routes: BTreeMap<RouteKey, Vec<Route>>,
+    /// Where each data address was put last.
+    pub(crate) placement: BTreeMap<IpAddr, String>,
+    /// Members that were unusable then.
+    pub(crate) unusable: BTreeSet<String>,
+    /// `carrier_down_count` of each member when the kernel was compared last.
+    pub(crate) carrier_downs: BTreeMap<String, u32>,
+}
+
+impl Base {
+    /// A data address as it was at home.
+    pub fn original(&self, ip: IpAddr) -> Option<&Original> {
+        self.addresses.get(&ip)
+    }
+
+    /// The data addresses whose home is this interface, in kernel order.
+    pub fn at_home(&self, name: &str) -> Vec<IpNet> {
+        let order = self.order.get(name).into_iter().flatten();
+        order.filter_map(|ip| Some(self.addresses.get(ip)?.address.net())).collect()
+    }
+
+    /// Its position on its home interface.
+    pub fn position(&self, ip: IpAddr) -> Option<usize> {
+        let order = self.order.get(&self.addresses.get(&ip)?.home)?;
+        order.iter().position(|other| *other == ip)
+    }
+
+    /// The original list of a key.
+    pub fn routes(&self, key: &RouteKey) -> &[Route] {
+        self.routes.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// Keys of all lists.
+    pub fn keys(&self) -> impl Iterator<Item = RouteKey> + '_ {
+        self.routes.keys().copied()
+    }
+
+    /// The number under which `routes` knows an interface.
+    pub fn ifindex_of(&self, name: &str) -> Option<u32> {
+        self.names
+            .iter()
+            .find(|(_, known)| *known == name)
+            .map(|(ifindex, _)| *ifindex)
+    }
+
+    /// Takes in what changed in the kernel since we last looked. `present` holds the identities of the routes we left
+    /// there; it is empty after a start, when nothing can be said to have been removed.
+    pub fn learn(&mut self, inventory: &Inventory, wanted: &Wanted, present: &BTreeSet<Vec<u8>>) {
+        self.rebind(inventory, wanted);
+        let before = self.previous(inventory, wanted);
+        self.learn_addresses(inventory, &before);
+        let stable = self.stable(inventory, &before);
+        let mut learned = std::mem::take(&mut self.routes);
+        let placement = Placement::new(self, &before);
+        for (key, list) in &inventory.routes {
+            if learned.contains_key(key) || list.iter().any(|route| placement.moves(route)) {
+                let known = learned.remove(key).unwrap_or_default();
+                learned.insert(*key, merge(&known, list, &placement, present, &stable));
+            }
+        }
+        let gone = |key: &RouteKey| !inventory.routes.contains_key(key);
+        for (_, list) in learned.iter_mut().filter(|(key, _)| gone(key)) {
+            *list = merge(list, &[], &placement, present, &stable);
+        }
+        learned.retain(|_, list| list.iter().any(|route| placement.moves(route)));
+        self.routes = learned;
+        self.note_carriers(inventory, wanted);
+    }
+
+    /// Notes where everything was put.
+    pub fn note_placement(&mut self, inventory: &Inventory, wanted: &Wanted) {
+        let name = |member: MemberId| {
+            let link = wanted.ifindex(member).and_then(|ifindex| inventory.link(ifindex));
+            link.map(|link| link.name.clone())
+        };
+        for placed in &wanted.data {
+            if let Some(on) = name(placed.on) {
+                self.placement.insert(placed.address.addr(), on);
+            }
+        }
+        for MemberLink { member, .. } in &wanted.members {
+            if let Some(name) = name(*member) {
+                if wanted.unusable.contains(member) {
+                    self.unusable.insert(name);
+                } else {
+                    self.unusable.remove(&name);
+                }
+            }
+        }
+    }
+
+    /// The placement in which the kernel is now: each data address where it is found, else where it was put last.
+    fn previous(&self, inventory: &Inventory, wanted: &Wanted) -> Wanted {
+        let member_of = |ifindex: u32| {
+            wanted
+                .members
+                .iter()
+                .find(|m| m.ifindex == ifindex)
+                .map(|m| m.member)
+        };
+        let by_name = |name: &String| inventory.link_by_name(name).and_then(|l| member_of(l.ifindex));
+        let found = |placed: &PlacedAddress| {
+            let ip = placed.address.addr();
+            let noted = self.placement.get(&ip).and_then(by_name);
+            let hosts = |m: &MemberId| {
+                wanted
+                    .ifindex(*m)
+                    .is_some_and(|i| inventory.addresses(i).iter().any(|a| a.ip() == ip))
+            };
+            let anywhere = || wanted.members.iter().map(|m| m.member).find(hosts);
+            noted
+                .filter(hosts)
+                .or_else(anywhere)
+                .or(noted)
+                .unwrap_or(placed.home)
+        };
+        let mut before = wanted.clone();
+        for placed in &mut before.data {
+            placed.on = found(placed);
+        }
+        before.unusable = self.unusable.iter().filter_map(by_name).collect();
+        before
+    }
+
+    fn learn_addresses(&mut self, inventory: &Inventory, before: &Wanted) {
+        for MemberLink { member, ifindex, .. } in &before.members {
+            let Some(link) = inventory.link(*ifindex) else {
+                continue;
+            };
+            let homed = || before.data.iter().filter(|p| p.home == *member);
+            let mut complete = true;
+            for placed in homed() {
+                let ip = placed.address.addr();
+                let there = inventory
+                    .addresses(*ifindex)
+                    .iter()
+                    .find(|a| a.ip() == ip && a.is_permanent());
+                match there.filter(|_| placed.on == *member) {
+                    Some(address) => {
+                        let original = Original {
+                            home: link.name.clone(),
+                            address: address.clone(),
+                        };
+                        self.addresses.insert(ip, original);
+                    }
+                    None => complete = false,
+                }
+            }
+            if complete {
+                let order = inventory.addresses(*ifindex).iter().map(Address::ip).collect();
+                self.order.insert(link.name.clone(), order);
+            }
+        }
+    }
+
+    /// Members whose link stood since the last comparison.
+    fn stable(&self, inventory: &Inventory, wanted: &Wanted) -> BTreeSet<u32> {
+        let stood = |ifindex: &u32| {
+            inventory.link(*ifindex).is_some_and(|link| {
+                link.admin_up() && self.carrier_downs.get(&link.name).copied() == link.carrier_down_count
+            })
+        };
+        wanted.members.iter().map(|m| m.ifindex).filter(stood).collect()
+    }
+
+    fn note_carriers(&mut self, inventory: &Inventory, wanted: &Wanted) {
+        for MemberLink { ifindex, .. } in &wanted.members {
+            let Some(link) = inventory.link(*ifindex) else {
+                continue;
+            };
+            // While it is down nothing is compared, so that the loss is still seen when it is up again.
+            if let (Some(count), Some(_)) = (link.carrier_down_count, up_link(inventory, Some(*ifindex))) {
+                self.carrier_downs.insert(link.name.clone(), count);
+            }
+        }
+    }
+
+    /// An interface that came back under another number: its originals take the new one.
+    fn rebind(&mut self, inventory: &Inventory, wanted: &Wanted) {
+        for MemberLink { ifindex, .. } in &wanted.members {
+            let Some(link) = inventory.link(*ifindex) else {
+                continue;
+            };
+            if let Some(old) = self.ifindex_of(&link.name).filter(|old| old != ifindex) {
+                self.names.remove(&old);
+                for list in self.routes.values_mut() {
+                    for route in list {
+                        *route = route.rerouted(|hop| if hop.oif == old { *ifindex } else { hop.oif });
+                    }
+                }
+                for original in self.addresses.values_mut().filter(|o| o.home == link.name) {
+                    original.address = original.address.clone().rebound(*ifindex);
+                }
+            }
+            self.names.insert(*ifindex, link.name.clone());
+        }
+    }
+}
+
+/// The base list of one key after comparing it with the kernel's.
+fn merge(
+    known: &[Route],
+    kernel: &[Route],
+    placement: &Placement<'_>,
+    present: &BTreeSet<Vec<u8>>,
+    stable: &BTreeSet<u32>,
+) -> Vec<Route> {
+    let placed: Vec<Route> = known.iter().map(|route| placement.place(route)).collect();
+    let removed = |placed: &Route| {
+        present.contains(placed.identity())
+            && !kernel.contains(placed)
+            && placed
+                .hops()
+                .iter()
+                .all(|hop| stable.contains(&hop.oif) || !placement.is_member(hop.oif))
+    };
+    let kept = || {
+        known
+            .iter()
+            .zip(&placed)
+            .filter(|(_, placed)| !removed(placed))
+            .map(|(route, _)| route)
+    };
+    let ours = |route: &&Route| {
+        !placed.contains(route) && !known.contains(route) && !present.contains(route.identity())
+    };
+    let at_home = known
+        .iter()
+        .zip(&placed)
+        .all(|(route, placed)| route == placed && !placement.demotes(placed));
+    if !at_home {
+        return kept().chain(kernel.iter().filter(ours)).cloned().collect();
+    }
+    // Everything is where it belongs: the kernel's order is the order. Routes that went with a link take their old
+    // place among the others.
+    let mut list: Vec<Route> = kernel
+        .iter()
+        .filter(|route| known.contains(route) || ours(route))
+        .cloned()
+        .collect();
+    for (index, route) in known.iter().enumerate() {
+        let missing = !list.contains(route) && placement.moves(route);
+        if missing && !removed(route) {
+            list.insert(index.min(list.len()), route.clone());
+        }
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+use rtnetlink::packet_route::{RouteNetlinkMessage, address::AddressFlags};
+
+use super::*;
+use crate::net::fixtures::{DATA, FOSTER, HOME, at_home, give, inventory, message, route, take, wanted};
+
+#[test]
+fn route_that_appears_while_away_belongs_where_it_appeared() {
+    let (mut inventory, mut base) = at_home();
+    let away = wanted(&DATA, FOSTER);
+    base.note_placement(&inventory, &away);
+    inventory.update(RouteNetlinkMessage::NewRoute(message(
+        "172.16.0.0/12",
+        3,
+        Some("10.0.0.9"),
+    )));
+    base.learn(&inventory, &away, &BTreeSet::new());
+    let added = route("172.16.0.0/12", 3, Some("10.0.0.9"));
+    assert_eq!(base.routes(&added.key()), [added]);
+}
+
+#[test]
+fn placed_routes_are_not_taken_for_originals() {
+    let (mut inventory, mut base) = at_home();
+    let (home, away) = (wanted(&DATA, HOME), wanted(&DATA, FOSTER));
+    let original = base.routes.clone();
+    // A daemon that crashed between the move and writing its state: only the addresses say where things are.
+    for (net, flags) in [
+        (DATA[0], AddressFlags::Permanent),
+        (DATA[1], AddressFlags::Permanent),
+    ] {
+        take(&mut inventory, 2, net);
+        give(&mut inventory, 3, net, None, flags | AddressFlags::Noprefixroute);
+    }
+    inventory.routes.clear();
+    for message in [
+        message("10.0.0.0/24", 3, None),
+        message("0.0.0.0/0", 3, Some("10.0.0.1")),
+    ] {
+        inventory.update(RouteNetlinkMessage::NewRoute(message));
+    }
+    base.learn(&inventory, &home, &BTreeSet::new());
+    assert_eq!(base.routes, original);
+    base.learn(&inventory, &away, &BTreeSet::new());
+    assert_eq!(base.routes, original);
+    let kept = base
+        .original(DATA[0].parse::<ipnet::IpNet>().expect("an address").addr())
+        .expect("an original");
+    assert!(
+        kept.address.has_prefix_route(),
+        "the foster form is not the original"
+    );
+}
+
+#[test]
+fn order_at_home_is_the_kernels() {
+    let mut inventory = inventory();
+    give(&mut inventory, 2, DATA[0], None, AddressFlags::Permanent);
+    let gateways = ["10.0.0.3", "10.0.0.1", "10.0.0.2"];
+    for gateway in gateways {
+        inventory.update(RouteNetlinkMessage::NewRoute(message(
+            "0.0.0.0/0",
+            2,
+            Some(gateway),
+        )));
+    }
+    let mut base = Base::default();
+    base.learn(&inventory, &wanted(&DATA[..1], HOME), &BTreeSet::new());
+    let expected: Vec<Route> = gateways.iter().map(|g| route("0.0.0.0/0", 2, Some(g))).collect();
+    assert_eq!(base.routes(&expected[0].key()), expected);
+}
+
+#[test]
+fn interface_that_came_back_keeps_its_routes_under_the_new_number() {
+    let (_, mut base) = at_home();
+    let mut renumbered = inventory();
+    let mut link = renumbered.links.remove(&2).expect("eth0");
+    link.ifindex = 9;
+    renumbered.links.insert(9, link);
+    let mut wanted = wanted(&DATA, FOSTER);
+    wanted.members[0].ifindex = 9;
+    base.learn(&renumbered, &wanted, &BTreeSet::new());
+    let expected = route("0.0.0.0/0", 9, Some("10.0.0.1"));
+    assert_eq!(base.routes(&expected.key()), std::slice::from_ref(&expected));
+    assert_eq!(base.ifindex_of("eth0"), Some(9));
+}

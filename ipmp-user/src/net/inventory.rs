@@ -1,0 +1,397 @@
+//! What the kernel has: links, addresses, routes, neighbours.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use ipmp_common::engine::ids::Family;
+use ipnet::IpNet;
+use rtnetlink::packet_route::{
+    RouteNetlinkMessage,
+    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State},
+    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
+    route::RouteMessage,
+};
+
+use super::{
+    NetError,
+    address::Address,
+    monitor::Change,
+    route::{Route, RouteKey, TABLE_LOCAL},
+    socket::{Socket, Table},
+};
+
+/// An interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its number.
+    pub ifindex: u32,
+    /// Its name.
+    pub name: String,
+    /// `IFF_*`.
+    pub flags: LinkFlags,
+    /// RFC 2863 operational state.
+    pub operstate: Option<State>,
+    /// Hardware address, if it is an Ethernet-like one.
+    pub mac: Option<[u8; 6]>,
+    /// Largest packet in bytes.
+    pub mtu: u32,
+    /// `veth`, `bond`, …; none for a physical device.
+    pub kind: Option<String>,
+    /// `ARPHRD_*`.
+    pub link_type: u16,
+    /// The interface underneath (or the peer, for veth).
+    pub iflink: Option<u32>,
+    /// How often the carrier was lost (`IFLA_CARRIER_DOWN_COUNT`, kernel 4.16): flaps that netlink merged show here.
+    pub carrier_down_count: Option<u32>,
+}
+
+impl Link {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the netlink crate's enums grow with the kernel"
+    )]
+    fn from_message(message: &LinkMessage) -> Self {
+        let mut link = Self {
+            ifindex: message.header.index,
+            name: String::new(),
+            flags: message.header.flags,
+            operstate: None,
+            mac: None,
+            mtu: 0,
+            kind: None,
+            link_type: u16::from(message.header.link_layer_type),
+            iflink: None,
+            carrier_down_count: None,
+        };
+        for attribute in &message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => link.name.clone_from(name),
+                LinkAttribute::OperState(state) => link.operstate = Some(*state),
+                LinkAttribute::Address(mac) => link.mac = mac.as_slice().try_into().ok(),
+                LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+                LinkAttribute::Link(iflink) => link.iflink = Some(*iflink),
+                LinkAttribute::CarrierDownCount(count) => link.carrier_down_count = Some(*count),
+                LinkAttribute::LinkInfo(infos) => link.kind = infos.iter().find_map(kind),
+                _ => {}
+            }
+        }
+        link
+    }
+
+    /// Administratively up.
+    pub const fn admin_up(&self) -> bool {
+        self.flags.contains(LinkFlags::Up)
+    }
+
+    /// Whether it carries traffic: carrier present and operational state not below up (DORMANT, as before 802.1X
+    /// has finished, is not up). None where the driver cannot tell (state "unknown" without a carrier flag).
+    pub fn up(&self) -> Option<bool> {
+        if !self.admin_up() {
+            return Some(false);
+        }
+        match self.operstate {
+            None | Some(State::Unknown) => self.flags.contains(LinkFlags::LowerUp).then_some(true),
+            Some(State::Up) => Some(true),
+            Some(_) => Some(false),
+        }
+    }
+}
+
+fn kind(info: &LinkInfo) -> Option<String> {
+    if let LinkInfo::Kind(kind) = info {
+        Some(InfoKind::to_string(kind))
+    } else {
+        None
+    }
+}
+
+/// A neighbour's hardware address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// The last one known, kept although resolution has failed since.
+    pub mac: Option<[u8; 6]>,
+    /// Its state now (`NUD_*`); `None` = the kernel has no entry.
+    pub state: NeighbourState,
+}
+
+impl Neighbour {
+    /// Whether the kernel holds the hardware address to be good, or good until shown otherwise.
+    pub const fn is_valid(&self) -> bool {
+        matches!(
+            self.state,
+            NeighbourState::Reachable
+                | NeighbourState::Stale
+                | NeighbourState::Delay
+                | NeighbourState::Probe
+                | NeighbourState::Noarp
+                | NeighbourState::Permanent
+        )
+    }
+}
+
+/// The kernel's view, in ordered maps.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    pub(crate) links: BTreeMap<u32, Link>,
+    pub(crate) addresses: BTreeMap<u32, Vec<Address>>,
+    pub(crate) routes: BTreeMap<RouteKey, Vec<Route>>,
+    pub(crate) neighbours: BTreeMap<(u32, IpAddr), Neighbour>,
+}
+
+impl Inventory {
+    /// Reads everything from the kernel.
+    pub fn dump(socket: &mut Socket) -> Result<Self, NetError> {
+        let mut fresh = Self::dump_without_neighbours(socket)?;
+        for message in socket.dump(Table::Neighbours)? {
+            fresh.update(message);
+        }
+        Ok(fresh)
+    }
+
+    /// Reads links, addresses and routes: what placing addresses needs.
+    pub fn dump_without_neighbours(socket: &mut Socket) -> Result<Self, NetError> {
+        let mut fresh = Self::default();
+        for table in [Table::Links, Table::Addresses] {
+            for message in socket.dump(table)? {
+                fresh.update(message);
+            }
+        }
+        fresh.reload_routes(socket)?;
+        Ok(fresh)
+    }
+
+    /// Reads the routes anew; their order within a key is the kernel's.
+    pub fn reload_routes(&mut self, socket: &mut Socket) -> Result<(), NetError> {
+        let mut messages = socket.dump(Table::Routes(Family::V4))?;
+        messages.extend(socket.dump(Table::Routes(Family::V6))?);
+        self.routes.clear();
+        for message in messages {
+            self.update(message);
+        }
+        Ok(())
+    }
+
+    /// Takes in one message of a dump or a notification.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the netlink crate's enums grow with the kernel"
+    )]
+    pub fn update(&mut self, message: RouteNetlinkMessage) -> Option<Change> {
+        match message {
+            RouteNetlinkMessage::NewLink(message) => Some(self.new_link(&message)),
+            RouteNetlinkMessage::DelLink(message) => self.del_link(&message),
+            RouteNetlinkMessage::NewAddress(message) => {
+                let address = Address::from_message(message)?;
+                let ifindex = address.ifindex();
+                let list = self.addresses.entry(ifindex).or_default();
+                match list.iter_mut().find(|a| a.net() == address.net()) {
+                    Some(known) if *known == address => return None,
+                    Some(known) => *known = address,
+                    None => list.push(address),
+                }
+                Some(Change::Address { ifindex })
+            }
+            RouteNetlinkMessage::DelAddress(message) => {
+                let address = Address::from_message(message)?;
+                let list = self.addresses.get_mut(&address.ifindex())?;
+                list.retain(|a| a.net() != address.net());
+                Some(Change::Address {
+                    ifindex: address.ifindex(),
+                })
+            }
+            RouteNetlinkMessage::NewRoute(message) => self.new_route(message),
+            RouteNetlinkMessage::DelRoute(message) => self.del_route(message),
+            RouteNetlinkMessage::NewNeighbour(message) => self.neighbour_message(&message, false),
+            RouteNetlinkMessage::DelNeighbour(message) => self.neighbour_message(&message, true),
+            _ => None,
+        }
+    }
+
+    fn new_link(&mut self, message: &LinkMessage) -> Change {
+        let link = Link::from_message(message);
+        let change = Change::Link {
+            ifindex: link.ifindex,
+            name: link.name.clone(),
+            up: link.up(),
+            gone: false,
+        };
+        self.links.insert(link.ifindex, link);
+        change
+    }
+
+    fn del_link(&mut self, message: &LinkMessage) -> Option<Change> {
+        let ifindex = message.header.index;
+        let link = self.links.remove(&ifindex)?;
+        self.addresses.remove(&ifindex);
+        self.neighbours.retain(|(on, _), _| *on != ifindex);
+        self.drop_routes_of(ifindex);
+        Some(Change::Link {
+            ifindex,
+            name: link.name,
+            up: Some(false),
+            gone: true,
+        })
+    }
+
+    /// The kernel does not announce each route that goes with an interface (IPv4).
+    fn drop_routes_of(&mut self, ifindex: u32) {
+        self.routes.retain(|_, list| {
+            list.retain(|route| !route.uses(ifindex));
+            !list.is_empty()
+        });
+    }
+
+    fn new_route(&mut self, message: RouteMessage) -> Option<Change> {
+        let mut changed = false;
+        for route in Route::from_message(message) {
+            if route.key().table == TABLE_LOCAL {
+                continue;
+            }
+            let list = self.routes.entry(route.key()).or_default();
+            if !list.contains(&route) {
+                list.push(route);
+                changed = true;
+            }
+        }
+        changed.then_some(Change::Route)
+    }
+
+    fn del_route(&mut self, message: RouteMessage) -> Option<Change> {
+        let mut changed = false;
+        for route in Route::from_message(message) {
+            if let Some(list) = self.routes.get_mut(&route.key()) {
+                let before = list.len();
+                list.retain(|r| *r != route);
+                changed |= list.len() != before;
+                if list.is_empty() {
+                    self.routes.remove(&route.key());
+                }
+            }
+        }
+        changed.then_some(Change::Route)
+    }
+
+    fn neighbour_message(&mut self, message: &NeighbourMessage, deleted: bool) -> Option<Change> {
+        let ifindex = message.header.ifindex;
+        let ip = message.attributes.iter().find_map(neighbour_ip)?;
+        let known = self.neighbours.get(&(ifindex, ip)).copied();
+        let named = message.attributes.iter().find_map(|a| {
+            if let NeighbourAttribute::LinkLayerAddress(mac) = a {
+                mac.as_slice().try_into().ok()
+            } else {
+                None
+            }
+        });
+        let state = if deleted {
+            NeighbourState::None
+        } else {
+            message.header.state
+        };
+        // An entry that failed or is being resolved anew carries no address, or a stale one of zeros.
+        let mac = named
+            .filter(|mac| *mac != [0; 6])
+            .or_else(|| known.and_then(|k| k.mac));
+        let neighbour = Neighbour { mac, state };
+        self.neighbours.insert((ifindex, ip), neighbour);
+        (known != Some(neighbour)).then_some(Change::Neighbour { ifindex, ip })
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the netlink crate's enums grow with the kernel"
+)]
+fn neighbour_ip(attribute: &NeighbourAttribute) -> Option<IpAddr> {
+    match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => Some(IpAddr::V4(*ip)),
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => Some(IpAddr::V6(*ip)),
+        _ => None,
+    }
+}
+
+/// Questions about the present.
+impl Inventory {
+    /// The interface with this number.
+    pub fn link(&self, ifindex: u32) -> Option<&Link> {
+        self.links.get(&ifindex)
+    }
+
+    /// The interface with this name.
+    pub fn link_by_name(&self, name: &str) -> Option<&Link> {
+        self.links.values().find(|link| link.name == name)
+    }
+
+    /// Addresses of an interface. Their order is the kernel's after a dump, that of arrival after a notification.
+    pub fn addresses(&self, ifindex: u32) -> &[Address] {
+        self.addresses.get(&ifindex).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every address of this host.
+    pub fn own_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.addresses.values().flatten().map(Address::ip)
+    }
+
+    /// Whether an address is this host's.
+    pub fn is_own(&self, ip: IpAddr) -> bool {
+        self.own_addresses().any(|own| own == ip)
+    }
+
+    /// The address a member may probe from: IPv4, the first configured test address that is there; IPv6, a
+    /// configured one, else the link-local address. Never a tentative or duplicate one.
+    pub fn probe_source(&self, ifindex: u32, family: Family, configured: &[IpAddr]) -> Option<IpAddr> {
+        let there = |ip: &IpAddr| {
+            self.addresses(ifindex)
+                .iter()
+                .any(|a| a.ip() == *ip && a.is_usable())
+        };
+        let chosen = configured
+            .iter()
+            .copied()
+            .find(|ip| Family::of(*ip) == family && there(ip));
+        match family {
+            Family::V4 => chosen,
+            Family::V6 => chosen.or_else(|| {
+                let link_local = |a: &&Address| a.is_link_local_v6() && a.is_permanent() && a.is_usable();
+                self.addresses(ifindex).iter().find(link_local).map(Address::ip)
+            }),
+        }
+    }
+
+    /// Probe targets that the routing tables name: the next hops of default, prefix and host routes through these
+    /// interfaces, and the destinations of on-link host routes; in table order, own addresses left out.
+    pub fn routers(&self, ifindexes: &[u32]) -> (Vec<Ipv4Addr>, Vec<Ipv6Addr>) {
+        let mut v4 = Vec::new();
+        let mut v6 = Vec::new();
+        for route in self.routes.values().flatten() {
+            let host = route.key().dst.prefix_len() == route.key().dst.max_prefix_len();
+            for hop in route.hops().iter().filter(|hop| ifindexes.contains(&hop.oif)) {
+                let target = hop.gateway.or_else(|| host.then(|| route.key().dst.addr()));
+                match target.filter(|ip| !self.is_own(*ip) && !ip.is_multicast()) {
+                    Some(IpAddr::V4(ip)) if !v4.contains(&ip) && !ip.is_broadcast() => v4.push(ip),
+                    Some(IpAddr::V6(ip)) if !v6.contains(&ip) => v6.push(ip),
+                    Some(_) | None => {}
+                }
+            }
+        }
+        (v4, v6)
+    }
+
+    /// What is known of a neighbour.
+    pub fn neighbour(&self, ifindex: u32, ip: IpAddr) -> Option<&Neighbour> {
+        self.neighbours.get(&(ifindex, ip))
+    }
+
+    /// Static global addresses of an interface that are not among `test`: what a member without a configured list
+    /// adopts as its data addresses.
+    pub fn adoptable(&self, ifindex: u32, test: &[IpAddr]) -> Vec<IpNet> {
+        // RT_SCOPE_UNIVERSE: link- and host-scoped addresses mean nothing on another interface.
+        self.addresses(ifindex)
+            .iter()
+            .filter(|a| a.is_permanent() && a.scope() == 0 && !a.is_link_local_v6())
+            .filter(|a| !test.contains(&a.ip()))
+            .map(Address::net)
+            .collect()
+    }
+}

@@ -1,0 +1,76 @@
+//! The kernel's networking state: seeing it, and moving addresses and routes between the members of a group.
+//!
+//! * [`inventory`]: what the kernel has, in ordered maps, filled by a dump and kept by a monitor.
+//! * [`monitor`]: the non-blocking multicast socket that keeps an inventory current.
+//! * [`resolve`]: asks the kernel for a neighbour's hardware address without needing a route.
+//! * [`base`]: the home state of every member, learned from the kernel.
+//! * [`plan`]: pure; inventory, base and what is wanted give an ordered list of operations.
+//! * [`apply`]: carries the plan out, make before break, in its own thread.
+//! * [`state`]: the base on disk, so that a restart while failed over knows homes and originals.
+//! * [`sysctl`]: the settings members need, remembered and restored.
+//!
+//! Everything acts in the network namespace of the calling thread.
+
+pub mod address;
+pub mod apply;
+pub mod base;
+#[cfg(test)]
+mod fixtures;
+pub mod inventory;
+pub mod monitor;
+pub mod plan;
+pub mod resolve;
+pub mod route;
+pub mod socket;
+pub mod state;
+pub mod sysctl;
+
+use std::io;
+
+/// What went wrong between us and the kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// A system call failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The kernel refused a request.
+    #[error("{}{}", io::Error::from_raw_os_error(*errno), text.as_ref().map(|t| format!(" ({t})")).unwrap_or_default())]
+    Refused {
+        /// The kernel's errno.
+        errno: i32,
+        /// The kernel's own explanation (extended ACK), where it gave one.
+        text: Option<String>,
+    },
+    /// A dump stayed inconsistent although it was repeated.
+    #[error("the kernel's tables kept changing while they were read; try again")]
+    Interrupted,
+    /// The state file cannot be used; `state` says what was done with it.
+    #[error("state file {path}: {what}")]
+    State {
+        /// The file.
+        path: String,
+        /// What is wrong and what was done.
+        what: String,
+    },
+}
+
+impl NetError {
+    pub(crate) fn io(what: &'static str, source: io::Error) -> Self {
+        Self::Io { what, source }
+    }
+
+    /// The errno behind it, 0 if there is none.
+    pub fn errno(&self) -> i32 {
+        match self {
+            Self::Io { source, .. } => source.raw_os_error().unwrap_or(0),
+            Self::Refused { errno, .. } => *errno,
+            Self::Interrupted => libc::EAGAIN,
+            Self::State { .. } => 0,
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The multicast socket that keeps an [`Inventory`] current.
+
+use std::{
+    net::IpAddr,
+    os::fd::{AsRawFd, RawFd},
+};
+
+use rtnetlink::{MulticastGroup, packet_core::NLMSG_ERROR, sys};
+
+use super::{
+    NetError,
+    inventory::Inventory,
+    socket::{Frames, Socket, receive, tune},
+};
+
+/// Datagrams taken in one call: bounds the work of one wake-up; the descriptor stays readable if more wait.
+const DRAIN_DATAGRAMS: usize = 256;
+
+const GROUPS: [MulticastGroup; 6] = [
+    MulticastGroup::Link,
+    MulticastGroup::Ipv4Ifaddr,
+    MulticastGroup::Ipv6Ifaddr,
+    MulticastGroup::Ipv4Route,
+    MulticastGroup::Ipv6Route,
+    MulticastGroup::Neigh,
+];
+
+/// What changed; the inventory already holds the new state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// An interface appeared, changed or went.
+    Link {
+        /// Its number.
+        ifindex: u32,
+        /// Its name.
+        name: String,
+        /// Whether it is up; none where the driver cannot tell.
+        up: Option<bool>,
+        /// Whether it is gone from this namespace.
+        gone: bool,
+    },
+    /// An interface's addresses changed.
+    Address {
+        /// The interface.
+        ifindex: u32,
+    },
+    /// Some route changed.
+    Route,
+    /// A neighbour's state or hardware address changed.
+    Neighbour {
+        /// The interface.
+        ifindex: u32,
+        /// The neighbour.
+        ip: IpAddr,
+    },
+    /// Notifications were lost, the inventory was read anew: look at everything.
+    Resync,
+}
+
+/// The socket.
+#[derive(Debug)]
+pub struct Monitor {
+    multicast: sys::Socket,
+    requests: Socket,
+    buffer: Vec<u8>,
+}
+
+impl Monitor {
+    /// Subscribes first and dumps second, so that nothing falls between.
+    pub fn open() -> Result<(Self, Inventory), NetError> {
+        let mut multicast = sys::Socket::new(sys::protocols::NETLINK_ROUTE)
+            .map_err(|e| NetError::io("opening a netlink socket", e))?;
+        multicast
+            .bind_auto()
+            .map_err(|e| NetError::io("binding a netlink socket", e))?;
+        tune(&multicast);
+        multicast
+            .set_non_blocking(true)
+            .map_err(|e| NetError::io("making netlink non-blocking", e))?;
+        for group in GROUPS {
+            multicast
+                .add_membership(group as u32)
+                .map_err(|e| NetError::io("subscribing to netlink notifications", e))?;
+        }
+        let mut requests = Socket::open()?;
+        let inventory = Inventory::dump(&mut requests)?;
+        Ok((
+            Self {
+                multicast,
+                requests,
+                buffer: Vec::with_capacity(64 << 10),
+            },
+            inventory,
+        ))
+    }
+
+    /// Takes in what has arrived, at most a bounded amount. After an overrun (`ENOBUFS`) everything is dumped anew and
+    /// the answer is [`Change::Resync`]; hardware addresses last known survive it.
+    pub fn drain(&mut self, inventory: &mut Inventory) -> Result<Vec<Change>, NetError> {
+        let mut changes = Vec::new();
+        for _ in 0..DRAIN_DATAGRAMS {
+            match receive(&self.multicast, &mut self.buffer, 0) {
+                Ok(()) => {}
+                Err(e) if e.errno() == libc::EAGAIN => break,
+                Err(e) if e.errno() == libc::ENOBUFS => {
+                    self.resync(inventory)?;
+                    changes.push(Change::Resync);
+                    continue;
+                }
+                Err(e) => return Err(e),
+            }
+            for frame in Frames(&self.buffer).filter(|frame| frame.kind != NLMSG_ERROR) {
+                changes.extend(frame.decode().and_then(|message| inventory.update(message)));
+            }
+        }
+        Ok(changes)
+    }
+
+    fn resync(&mut self, inventory: &mut Inventory) -> Result<(), NetError> {
+        let mut fresh = Inventory::dump(&mut self.requests)?;
+        for (key, old) in &inventory.neighbours {
+            if fresh.links.contains_key(&key.0) {
+                let entry = fresh
+                    .neighbours
+                    .entry(*key)
+                    .or_insert(super::inventory::Neighbour {
+                        mac: None,
+                        state: rtnetlink::packet_route::neighbour::NeighbourState::None,
+                    });
+                entry.mac = entry.mac.or(old.mac);
+            }
+        }
+        *inventory = fresh;
+        Ok(())
+    }
+}
+
+impl AsRawFd for Monitor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.multicast.as_raw_fd()
+    }
+}

@@ -1,0 +1,109 @@
+//! Where a route's traffic goes: a route follows its data address.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use ipmp_common::engine::{
+    action::PlacedAddress,
+    ids::{Family, MemberId},
+};
+
+use super::{MemberLink, Wanted};
+use crate::net::{
+    base::Base,
+    route::{Hop, Route},
+};
+
+/// Answers the question for one placement.
+#[derive(Clone, Debug)]
+pub struct Placement<'a> {
+    wanted: &'a Wanted,
+    /// Interfaces as the base's routes name them; an absent home's old number is among them.
+    members: BTreeMap<u32, MemberId>,
+}
+
+impl<'a> Placement<'a> {
+    /// For this wanted state.
+    pub fn new(base: &Base, wanted: &'a Wanted) -> Self {
+        let mut members: BTreeMap<u32, MemberId> =
+            wanted.members.iter().map(|m| (m.ifindex, m.member)).collect();
+        for placed in &wanted.data {
+            // An absent interface has no number now; its routes keep the old one until it is back.
+            let old = base
+                .original(placed.address.addr())
+                .and_then(|o| base.ifindex_of(&o.home));
+            if let Some(old) = old {
+                members.entry(old).or_insert(placed.home);
+            }
+        }
+        Self { wanted, members }
+    }
+
+    /// Whether an interface belongs to a member.
+    pub fn is_member(&self, ifindex: u32) -> bool {
+        self.members.contains_key(&ifindex)
+    }
+
+    /// Whether a route is ours to move: it leaves by a member and nobody else manages it.
+    pub fn moves(&self, route: &Route) -> bool {
+        !route.is_left_alone() && route.hops().iter().any(|hop| self.is_member(hop.oif))
+    }
+
+    /// Whether a route leaves only by members that must not carry traffic. Such routes come last in their list: with
+    /// carrier lost the kernel would still choose them (`linkdown`), and the traffic would vanish.
+    pub fn demotes(&self, route: &Route) -> bool {
+        let unusable = |hop: &Hop| {
+            self.members
+                .get(&hop.oif)
+                .is_some_and(|member| self.wanted.unusable.contains(member))
+        };
+        self.moves(route) && route.hops().iter().all(unusable)
+    }
+
+    /// The route as it should be under this placement. Under the home placement it is the route itself.
+    pub fn place(&self, route: &Route) -> Route {
+        if self.moves(route) {
+            route.rerouted(|hop| self.target(route, hop))
+        } else {
+            route.clone()
+        }
+    }
+
+    fn target(&self, route: &Route, hop: &Hop) -> u32 {
+        let Some(member) = self.members.get(&hop.oif).copied() else {
+            return hop.oif;
+        };
+        if let Some(source) = route.prefsrc() {
+            // The source decides; a source that is no data address (a test address) never moves.
+            let placed = self.wanted.data.iter().find(|p| p.address.addr() == source);
+            return placed.and_then(|p| self.wanted.ifindex(p.on)).unwrap_or(hop.oif);
+        }
+        let homed = || self.wanted.data.iter().filter(move |p| p.home == member);
+        let near = |p: &&PlacedAddress| {
+            let on_link = |ip: IpAddr| p.address.contains(&ip);
+            hop.gateway.is_some_and(on_link)
+                || (route.key().dst.prefix_len() > 0 && on_link(route.key().dst.addr()))
+        };
+        let same_family = |p: &&PlacedAddress| Family::of(p.address.addr()) == route.family();
+        let followed = homed()
+            .find(near)
+            .or_else(|| homed().find(same_family))
+            .or_else(|| homed().next());
+        match followed {
+            Some(placed) => self.wanted.ifindex(placed.on).unwrap_or(hop.oif),
+            None if self.wanted.unusable.contains(&member) => self.refuge(member).unwrap_or(hop.oif),
+            None => hop.oif,
+        }
+    }
+
+    /// Where the routes of an unusable member without data addresses go: to a usable member of its group, first to one
+    /// that carries data addresses.
+    fn refuge(&self, member: MemberId) -> Option<u32> {
+        let group = self.wanted.members.iter().find(|m| m.member == member)?.group;
+        let usable = |m: &&MemberLink| {
+            m.group == group && m.member != member && !self.wanted.unusable.contains(&m.member)
+        };
+        let carries = |m: &&MemberLink| self.wanted.data.iter().any(|p| p.on == m.member);
+        let all = || self.wanted.members.iter().filter(usable);
+        all().find(carries).or_else(|| all().next()).map(|m| m.ifindex)
+    }
+}

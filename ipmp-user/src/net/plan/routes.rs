@@ -1,0 +1,156 @@
+//! Brings the kernel's lists of routes to the desired ones without ever emptying a list.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Op, Wanted, placement::Placement, up_link};
+use crate::net::{
+    base::Base,
+    inventory::Inventory,
+    route::{Route, RouteKey},
+};
+
+/// The route half of a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoutePlan {
+    /// In the order to be carried out.
+    pub ops: Vec<Op>,
+    /// What was found on members but is not moved, as text for people.
+    pub left_alone: Vec<String>,
+}
+
+/// Operations of one key, by stage.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Convergence {
+    /// Missing routes.
+    pub append: Vec<Op>,
+    /// Routes that are there but not desired.
+    pub delete: Vec<Op>,
+    /// Delete-and-append pairs that restore the order.
+    pub rotate: Vec<Op>,
+}
+
+/// Plans the routes: everything missing first, connected routes before those that need them to reach their
+/// gateway; then deletions the other way round; then order.
+pub fn routes(inventory: &Inventory, base: &Base, wanted: &Wanted) -> RoutePlan {
+    let placement = Placement::new(base, wanted);
+    let mut plan = RoutePlan::default();
+    let (mut append, mut delete, mut rotate) = (Vec::new(), Vec::new(), Vec::new());
+    for (key, kernel) in lists(inventory, base, &placement) {
+        let desired = desired(inventory, &placement, base.routes(&key), kernel);
+        let ops = converge(kernel, &desired);
+        append.extend(ops.append);
+        delete.extend(ops.delete);
+        rotate.extend(ops.rotate);
+    }
+    append.sort_by_key(needs_gateway);
+    delete.sort_by_key(|op| !needs_gateway(op));
+    plan.ops = append;
+    plan.ops.append(&mut delete);
+    plan.ops.append(&mut rotate);
+    plan.left_alone = inventory
+        .routes
+        .values()
+        .flatten()
+        .filter_map(|r| left_alone(r, &placement))
+        .collect();
+    plan
+}
+
+/// Keys in which a member appears, in the base or in the kernel, with the kernel's list.
+fn lists<'a>(
+    inventory: &'a Inventory,
+    base: &Base,
+    placement: &Placement<'_>,
+) -> BTreeMap<RouteKey, &'a [Route]> {
+    let ours = inventory
+        .routes
+        .iter()
+        .filter(|(_, list)| list.iter().any(|route| placement.moves(route)));
+    let keys: BTreeSet<RouteKey> = ours.map(|(key, _)| *key).chain(base.keys()).collect();
+    keys.into_iter()
+        .map(|key| (key, inventory.routes.get(&key).map_or(&[][..], Vec::as_slice)))
+        .collect()
+}
+
+fn needs_gateway(op: &Op) -> bool {
+    match op {
+        Op::AddRoute(route) | Op::DelRoute(route) => route.hops().iter().any(|hop| hop.gateway.is_some()),
+        Op::AddAddress(_) | Op::SetAddressFlags(_) | Op::DelAddress(_) => false,
+    }
+}
+
+/// What the list of a key should be. Routes of others keep their places; ours are where the placement puts them; of
+/// routes that become equal the first stays; those by an unusable interface come last.
+fn desired(inventory: &Inventory, placement: &Placement<'_>, base: &[Route], kernel: &[Route]) -> Vec<Route> {
+    let mut list: Vec<Route> = Vec::with_capacity(base.len());
+    for route in base {
+        let placed = placement.place(route);
+        // Nothing is added by an interface that is down, and nothing of others is restored.
+        let possible = placement.moves(route)
+            && placed
+                .hops()
+                .iter()
+                .all(|hop| up_link(inventory, Some(hop.oif)).is_some());
+        let wanted = possible || kernel.contains(&placed);
+        if wanted && !list.iter().any(|other| other.clashes(&placed)) {
+            list.push(placed);
+        }
+    }
+    let foreign = kernel.iter().filter(|route| !placement.moves(route));
+    for route in foreign {
+        if !list.iter().any(|other| other.clashes(route)) {
+            list.push(route.clone());
+        }
+    }
+    list.sort_by_key(|route| placement.demotes(route));
+    list
+}
+
+/// From the kernel's list to the desired one, using only "append" and "delete".
+pub fn converge(kernel: &[Route], desired: &[Route]) -> Convergence {
+    let mut ops = Convergence::default();
+    let mut list: Vec<&Route> = kernel.iter().filter(|route| desired.contains(route)).collect();
+    for route in kernel.iter().filter(|route| !desired.contains(route)) {
+        // A route that the kernel takes for a duplicate of a desired one stands in its way: replaced in place.
+        if !desired.iter().any(|d| d.clashes(route)) {
+            ops.delete.push(Op::DelRoute(route.clone()));
+        }
+    }
+    for route in desired.iter().filter(|route| !kernel.contains(route)) {
+        if let Some(rival) = kernel.iter().find(|k| k.clashes(route)) {
+            ops.append.push(Op::DelRoute(rival.clone()));
+        }
+        ops.append.push(Op::AddRoute(route.clone()));
+        list.push(route);
+    }
+    // The longest beginning of the desired list that stands in order stays; the rest is appended anew. The beginning is
+    // never empty, so neither is the list.
+    let mut kept = 0;
+    for route in list {
+        if desired.get(kept) == Some(route) {
+            kept += 1;
+        }
+    }
+    for route in desired.iter().skip(kept).filter(|route| !route.is_left_alone()) {
+        ops.rotate.push(Op::DelRoute(route.clone()));
+        ops.rotate.push(Op::AddRoute(route.clone()));
+    }
+    ops
+}
+
+fn left_alone(route: &Route, placement: &Placement<'_>) -> Option<String> {
+    let on_member = route.hops().iter().any(|hop| placement.is_member(hop.oif));
+    let dst = route.key().dst.addr();
+    let per_link =
+        dst.is_multicast() || matches!(dst, std::net::IpAddr::V6(ip) if ip.is_unicast_link_local());
+    // Those two exist on every interface by themselves.
+    (on_member && !per_link && route.is_left_alone()).then(|| {
+        format!(
+            "route {route} ({:?}) is somebody else's to renew",
+            route.protocol()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+use std::collections::BTreeSet;
+
+use rtnetlink::packet_route::address::AddressFlags;
+
+use super::{routes::routes, *};
+use crate::net::fixtures::{DATA, FOSTER, HOME, at_home, give, inventory, set_up, take, texts, wanted};
+
+/// Carries a plan out on the inventory, as the kernel would.
+fn carry_out(inventory: &mut Inventory, ops: &[Op]) {
+    for op in ops {
+        let message = op.request().message;
+        inventory.update(match message {
+            RouteNetlinkMessage::NewAddress(mut message) => {
+                message.attributes.retain_mut(|attribute| {
+                    if let AddressAttribute::Flags(flags) = attribute {
+                        *flags |= AddressFlags::Permanent;
+                    }
+                    true
+                });
+                RouteNetlinkMessage::NewAddress(message)
+            }
+            other => other,
+        });
+    }
+}
+
+#[test]
+fn home_needs_nothing() {
+    let (inventory, base) = at_home();
+    let wanted = wanted(&DATA, HOME);
+    assert_eq!(addresses(&inventory, &base, &wanted), AddressPlan::default());
+    assert_eq!(routes(&inventory, &base, &wanted).ops, []);
+}
+
+#[test]
+fn failover_adds_before_it_removes_and_repeats_nothing() {
+    let (mut inventory, mut base) = at_home();
+    let wanted = wanted(&DATA, FOSTER);
+    let plan = addresses(&inventory, &base, &wanted);
+    let expected = [
+        "add address 10.0.0.10/24 on ifindex 3",
+        "add address 10.0.0.11/24 on ifindex 3",
+    ];
+    assert_eq!(texts(&plan.add), expected);
+    assert!(
+        !plan.brings_routes,
+        "a foster address brings no connected route of its own"
+    );
+    // The secondary goes first: with the primary the kernel would delete both.
+    let expected = [
+        "delete address 10.0.0.11/24 on ifindex 2",
+        "delete address 10.0.0.10/24 on ifindex 2",
+    ];
+    assert_eq!(texts(&plan.remove), expected);
+    let moves = routes(&inventory, &base, &wanted).ops;
+    let expected = [
+        "add route 10.0.0.0/24 ifindex 3 table 254 metric 0",
+        "add route 0.0.0.0/0 via 10.0.0.1 ifindex 3 table 254 metric 0",
+        "delete route 0.0.0.0/0 via 10.0.0.1 ifindex 2 table 254 metric 0",
+        "delete route 10.0.0.0/24 ifindex 2 table 254 metric 0",
+    ];
+    assert_eq!(texts(&moves), expected);
+
+    for ops in [&plan.add, &moves, &plan.remove] {
+        carry_out(&mut inventory, ops);
+    }
+    base.note_placement(&inventory, &wanted);
+    base.learn(&inventory, &wanted, &BTreeSet::new());
+    assert_eq!(addresses(&inventory, &base, &wanted), AddressPlan::default());
+    assert_eq!(routes(&inventory, &base, &wanted).ops, []);
+}
+
+#[test]
+fn foster_label_begins_with_the_interface_it_is_on() {
+    let (inventory, base) = at_home();
+    let plan = addresses(&inventory, &base, &wanted(&DATA, FOSTER));
+    let labels: Vec<Option<&str>> = plan
+        .add
+        .iter()
+        .map(|op| {
+            if let Op::AddAddress(address) = op {
+                address.label()
+            } else {
+                None
+            }
+        })
+        .collect();
+    assert_eq!(labels, [Some("eth1"), Some("eth1:1")]);
+}
+
+#[test]
+fn failback_uses_the_original_and_clears_nodad() {
+    let mut inventory = inventory();
+    let data = ["2001:db8::10/64", "2001:db8::11/64"];
+    // The kernel lists the newest first.
+    give(
+        &mut inventory,
+        2,
+        "2001:db8::11/64",
+        None,
+        AddressFlags::Permanent,
+    );
+    give(
+        &mut inventory,
+        2,
+        "2001:db8::10/64",
+        None,
+        AddressFlags::Permanent,
+    );
+    let mut base = Base::default();
+    base.learn(&inventory, &wanted(&data, HOME), &BTreeSet::new());
+    take(&mut inventory, 2, data[0]);
+    take(&mut inventory, 2, data[1]);
+    let plan = addresses(&inventory, &base, &wanted(&data, HOME));
+    let expected = [
+        "add address 2001:db8::10/64 on ifindex 2",
+        "set flags of 2001:db8::10/64 on ifindex 2",
+        "add address 2001:db8::11/64 on ifindex 2",
+        "set flags of 2001:db8::11/64 on ifindex 2",
+    ];
+    assert_eq!(texts(&plan.add), expected);
+    assert!(plan.brings_routes);
+    let nodad = |op: &Op| match op {
+        Op::AddAddress(a) | Op::SetAddressFlags(a) | Op::DelAddress(a) => a.has_nodad(),
+        Op::AddRoute(_) | Op::DelRoute(_) => false,
+    };
+    assert_eq!(
+        plan.add.iter().map(nodad).collect::<Vec<_>>(),
+        [true, false, true, false]
+    );
+}
+
+#[test]
+fn address_with_a_lifetime_is_left_alone() {
+    let (mut inventory, base) = at_home();
+    take(&mut inventory, 2, "10.0.0.11/24");
+    give(&mut inventory, 2, "10.0.0.11/24", None, AddressFlags::empty());
+    let plan = addresses(&inventory, &base, &wanted(&DATA, FOSTER));
+    assert_eq!(texts(&plan.remove), ["delete address 10.0.0.10/24 on ifindex 2"]);
+    assert_eq!(plan.left_alone.len(), 1);
+}
+
+#[test]
+fn nothing_is_put_on_an_interface_that_is_down() {
+    let (mut inventory, base) = at_home();
+    set_up(&mut inventory, 3, false);
+    let wanted = wanted(&DATA, FOSTER);
+    let plan = addresses(&inventory, &base, &wanted);
+    assert_eq!(
+        (plan.add.len(), plan.remove.len()),
+        (0, 0),
+        "and nothing leaves the old one"
+    );
+    let said = plan
+        .blocked
+        .iter()
+        .filter(|text| text.contains("eth1 is administratively down"))
+        .count();
+    assert_eq!((said, plan.blocked.len()), (2, 2), "{:?}", plan.blocked);
+}

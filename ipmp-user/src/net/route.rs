@@ -1,0 +1,392 @@
+//! One route, in a canonical form that can be compared with what the kernel says and sent back unchanged.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipmp_common::engine::ids::Family;
+use ipnet::IpNet;
+use rtnetlink::{
+    packet_core::{Emitable, Nla, Parseable},
+    packet_route::{
+        AddressFamily,
+        route::{
+            RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteNextHop, RouteNextHopFlags,
+            RouteProtocol, RouteType, RouteVia,
+        },
+    },
+};
+
+/// `RT_TABLE_LOCAL`: kept by the kernel itself, never touched.
+pub const TABLE_LOCAL: u32 = 255;
+
+/// What makes routes rivals: the kernel keeps those with the same key in a list and uses the first that works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RouteKey {
+    /// Routing table.
+    pub table: u32,
+    /// Destination.
+    pub dst: IpNet,
+    /// Source prefix (IPv6 source-specific routing).
+    pub src: Option<IpNet>,
+    /// Type of service.
+    pub tos: u8,
+    /// Metric; lower wins.
+    pub priority: u32,
+}
+
+/// One next hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// Interface, 0 if none (blackhole).
+    pub oif: u32,
+    /// Next router; none if the destination is on link. May be of the other family (`RTA_VIA`).
+    pub gateway: Option<IpAddr>,
+    /// Share among the hops, from 1.
+    pub weight: u16,
+    /// Whether the gateway is taken to be on link although no route says so.
+    pub onlink: bool,
+}
+
+/// A route. IPv4 multipath routes are one object with several hops; IPv6 ones are taken apart into their hops,
+/// which is how the kernel keeps them (`fib6_siblings`) and how they can be changed one by one.
+#[derive(Clone, Debug)]
+pub struct Route {
+    message: RouteMessage,
+    key: RouteKey,
+    identity: Vec<u8>,
+    dynamic: bool,
+}
+
+impl PartialEq for Route {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity == other.identity
+    }
+}
+
+impl Eq for Route {}
+
+impl Route {
+    /// Takes a kernel message apart. Cached and undecodable routes give nothing.
+    pub fn from_message(message: RouteMessage) -> Vec<Self> {
+        if message.header.flags.contains(RouteFlags::Cloned) {
+            return Vec::new();
+        }
+        let v6 = message.header.address_family == AddressFamily::Inet6;
+        let hops = message
+            .attributes
+            .iter()
+            .find_map(multipath)
+            .map(<[RouteNextHop]>::to_vec);
+        let Some(hops) = hops.filter(|_| v6) else {
+            return Self::canonical(message).into_iter().collect();
+        };
+        hops.into_iter()
+            .filter_map(|hop| {
+                let mut single = message.clone();
+                set_hops(&mut single, vec![hop]);
+                Self::canonical(single)
+            })
+            .collect()
+    }
+
+    fn canonical(mut message: RouteMessage) -> Option<Self> {
+        let dynamic = is_dynamic(&message);
+        // Link-down, dead and offload flags are findings of the moment; a request that carries the first two is
+        // refused (fib_create_info in net/ipv4/fib_semantics.c).
+        message.header.flags &= RouteFlags::Onlink;
+        let hops = message
+            .attributes
+            .iter()
+            .find_map(multipath)
+            .map(<[RouteNextHop]>::to_vec);
+        if let Some(hops) = hops {
+            set_hops(&mut message, hops);
+        }
+        message
+            .attributes
+            .retain(|a| !matches!(a, RouteAttribute::CacheInfo(_) | RouteAttribute::Uid(_)));
+        message.attributes.sort_by_key(Nla::kind);
+        let key = key(&message)?;
+        let mut identity = vec![0; message.buffer_len()];
+        message.emit(&mut identity);
+        Some(Self {
+            message,
+            key,
+            identity,
+            dynamic,
+        })
+    }
+
+    /// Reads back what [`Self::identity`] gave; none if it is no route.
+    pub fn from_identity(bytes: &[u8]) -> Option<Self> {
+        RouteMessage::parse(bytes).ok().and_then(Self::canonical)
+    }
+
+    /// The canonical message as bytes: equal exactly if the routes are.
+    pub fn identity(&self) -> &[u8] {
+        &self.identity
+    }
+
+    /// The message to send.
+    pub fn request(&self) -> RouteMessage {
+        self.message.clone()
+    }
+
+    /// What it competes under.
+    pub const fn key(&self) -> RouteKey {
+        self.key
+    }
+
+    /// Its family.
+    pub fn family(&self) -> Family {
+        Family::of(self.key.dst.addr())
+    }
+
+    /// Who made it.
+    pub const fn protocol(&self) -> RouteProtocol {
+        self.message.header.protocol
+    }
+
+    /// Preferred source address, if set.
+    pub fn prefsrc(&self) -> Option<IpAddr> {
+        self.find(|a| {
+            if let RouteAttribute::PrefSource(ip) = a {
+                address(ip)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// Nexthop object it refers to, if any.
+    pub fn nexthop_id(&self) -> Option<u32> {
+        self.find(|a| {
+            if let RouteAttribute::NhId(id) = a {
+                Some(*id)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// Its hops; empty for a route to nowhere.
+    pub fn hops(&self) -> Vec<Hop> {
+        if let Some(hops) = self.message.attributes.iter().find_map(multipath) {
+            return hops
+                .iter()
+                .map(|hop| Hop {
+                    oif: hop.interface_index,
+                    gateway: gateway(&hop.attributes),
+                    weight: u16::from(hop.hops) + 1,
+                    onlink: hop.flags.contains(RouteNextHopFlags::Onlink),
+                })
+                .collect();
+        }
+        let oif = self.find(|a| {
+            if let RouteAttribute::Oif(oif) = a {
+                Some(*oif)
+            } else {
+                None
+            }
+        });
+        oif.map(|oif| Hop {
+            oif,
+            gateway: gateway(&self.message.attributes),
+            weight: 1,
+            onlink: self.message.header.flags.contains(RouteFlags::Onlink),
+        })
+        .into_iter()
+        .collect()
+    }
+
+    /// Whether a hop leaves by this interface.
+    pub fn uses(&self, ifindex: u32) -> bool {
+        self.hops().iter().any(|hop| hop.oif == ifindex)
+    }
+
+    /// Whether somebody else renews it, or it is not an object of its own: router advertisements, DHCP, routes
+    /// with a lifetime or a nexthop object, link-local and multicast, the local table. Never moved.
+    pub fn is_left_alone(&self) -> bool {
+        let dst = self.key.dst;
+        let reserved = match dst {
+            IpNet::V4(_) => false,
+            IpNet::V6(net) => {
+                (net.prefix_len() >= 10 && net.addr().is_unicast_link_local())
+                    || (net.prefix_len() >= 8 && net.addr().is_multicast())
+            }
+        };
+        reserved
+            || self.dynamic
+            || self.key.table == TABLE_LOCAL
+            || matches!(
+                self.protocol(),
+                RouteProtocol::Ra | RouteProtocol::Dhcp | RouteProtocol::IcmpRedirect
+            )
+            || self.nexthop_id().is_some()
+            || !matches!(self.message.header.kind, RouteType::Unicast)
+    }
+
+    /// The route with every interface replaced; hops that become equal are merged.
+    #[must_use]
+    pub fn rerouted(&self, mut to: impl FnMut(&Hop) -> u32) -> Self {
+        let targets: Vec<u32> = self.hops().iter().map(&mut to).collect();
+        let mut message = self.message.clone();
+        if let Some(hops) = message
+            .attributes
+            .iter()
+            .find_map(multipath)
+            .map(<[RouteNextHop]>::to_vec)
+        {
+            let mut merged: Vec<RouteNextHop> = Vec::with_capacity(hops.len());
+            for (mut hop, oif) in hops.into_iter().zip(targets) {
+                hop.interface_index = oif;
+                let same = |h: &&mut RouteNextHop| h.interface_index == oif && h.attributes == hop.attributes;
+                if merged.iter_mut().find(same).is_none() {
+                    merged.push(hop);
+                }
+            }
+            set_hops(&mut message, merged);
+        } else {
+            for attribute in &mut message.attributes {
+                if let (RouteAttribute::Oif(oif), Some(target)) = (attribute, targets.first()) {
+                    *oif = *target;
+                }
+            }
+        }
+        Self::canonical(message).map_or_else(
+            || self.clone(),
+            |route| Self {
+                dynamic: self.dynamic,
+                ..route
+            },
+        )
+    }
+
+    /// Whether the kernel would call `other` a duplicate. IPv6 compares interface and gateway only
+    /// (`rt6_duplicate_nexthop`), IPv4 everything (`fib_find_info`).
+    pub fn clashes(&self, other: &Self) -> bool {
+        match self.family() {
+            Family::V4 => self == other,
+            Family::V6 => {
+                let hop = |r: &Self| r.hops().first().map(|h| (h.oif, h.gateway));
+                self.key == other.key && hop(self) == hop(other)
+            }
+        }
+    }
+
+    fn find<T>(&self, f: impl FnMut(&RouteAttribute) -> Option<T>) -> Option<T> {
+        self.message.attributes.iter().find_map(f)
+    }
+}
+
+impl std::fmt::Display for Route {
+    /// As `ip route` would print its essentials.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.key.dst)?;
+        for hop in self.hops() {
+            if let Some(gateway) = hop.gateway {
+                write!(f, " via {gateway}")?;
+            }
+            write!(f, " ifindex {}", hop.oif)?;
+        }
+        write!(f, " table {} metric {}", self.key.table, self.key.priority)?;
+        self.prefsrc().map_or(Ok(()), |src| write!(f, " src {src}"))
+    }
+}
+
+fn multipath(attribute: &RouteAttribute) -> Option<&[RouteNextHop]> {
+    if let RouteAttribute::MultiPath(hops) = attribute {
+        Some(hops)
+    } else {
+        None
+    }
+}
+
+/// Puts hops into a message the way the kernel shows them: one hop of weight 1 as attributes of the route itself,
+/// anything else as `RTA_MULTIPATH`.
+fn set_hops(message: &mut RouteMessage, mut hops: Vec<RouteNextHop>) {
+    message.attributes.retain(|a| multipath(a).is_none());
+    for hop in &mut hops {
+        hop.flags &= RouteNextHopFlags::Onlink;
+        hop.attributes.sort_by_key(Nla::kind);
+    }
+    if let [hop] = hops.as_slice()
+        && (hop.hops == 0 || message.header.address_family == AddressFamily::Inet)
+    {
+        message.attributes.push(RouteAttribute::Oif(hop.interface_index));
+        message.attributes.extend(hop.attributes.iter().cloned());
+        if hop.flags.contains(RouteNextHopFlags::Onlink) {
+            message.header.flags |= RouteFlags::Onlink;
+        }
+    } else {
+        message.attributes.push(RouteAttribute::MultiPath(hops));
+    }
+}
+
+fn is_dynamic(message: &RouteMessage) -> bool {
+    message.attributes.iter().any(|a| {
+        matches!(a, RouteAttribute::Expires(_))
+            || matches!(a, RouteAttribute::CacheInfo(info) if info.expires != 0)
+    })
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the netlink crate's enums grow with the kernel"
+)]
+fn key(message: &RouteMessage) -> Option<RouteKey> {
+    let header = &message.header;
+    let unspecified = match header.address_family {
+        AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        AddressFamily::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        _ => return None,
+    };
+    let mut dst = unspecified;
+    let mut src = unspecified;
+    let mut table = u32::from(header.table);
+    let mut priority = 0;
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(ip) => dst = address(ip)?,
+            RouteAttribute::Source(ip) => src = address(ip)?,
+            RouteAttribute::Table(number) => table = *number,
+            RouteAttribute::Priority(metric) => priority = *metric,
+            _ => {}
+        }
+    }
+    let src = (header.source_prefix_length > 0).then(|| IpNet::new(src, header.source_prefix_length).ok());
+    Some(RouteKey {
+        table,
+        dst: IpNet::new(dst, header.destination_prefix_length).ok()?,
+        src: src.flatten(),
+        tos: header.tos,
+        priority,
+    })
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the netlink crate's enums grow with the kernel"
+)]
+fn address(ip: &RouteAddress) -> Option<IpAddr> {
+    match ip {
+        RouteAddress::Inet(ip) => Some(IpAddr::V4(*ip)),
+        RouteAddress::Inet6(ip) => Some(IpAddr::V6(*ip)),
+        _ => None,
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the netlink crate's enums grow with the kernel"
+)]
+fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {
+    attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(ip) => address(ip),
+        RouteAttribute::Via(RouteVia::Inet(ip)) => Some(IpAddr::V4(*ip)),
+        RouteAttribute::Via(RouteVia::Inet6(ip)) => Some(IpAddr::V6(*ip)),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,358 @@
+//! A blocking rtnetlink socket: dumps, and batches of requests sent in one go.
+
+use std::{io, os::fd::RawFd, time::Duration};
+
+use ipmp_common::engine::ids::Family;
+use nix::sys::{
+    socket::{setsockopt, sockopt},
+    time::TimeVal,
+};
+use rtnetlink::{
+    packet_core::{
+        NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
+        NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    },
+    packet_route::{
+        AddressFamily, RouteNetlinkMessage,
+        address::AddressMessage,
+        link::{LinkAttribute, LinkExtentMask, LinkMessage},
+        neighbour::NeighbourMessage,
+        route::RouteMessage,
+    },
+    sys,
+};
+
+use super::{NetError, route::TABLE_LOCAL};
+
+/// Receive buffer in bytes: an answer takes about 1 KiB of it, so a chunk of requests and a large dump both fit.
+const RECEIVE_BUFFER: usize = 4 << 20;
+/// Requests sent in one go. Their answers (under 1 KiB each with overhead) must fit the receive buffer, also the
+/// default one of 208 KiB where a larger one is not permitted.
+const CHUNK_REQUESTS: usize = 128;
+/// How long the kernel may take for one answer; it holds the RTNL lock only for moments.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// A dump is repeated if the tables changed meanwhile (`NLM_F_DUMP_INTR`), this often at most.
+const DUMP_ATTEMPTS: usize = 8;
+/// Length of `struct nlmsghdr`.
+const HEADER: usize = 16;
+/// `NLMSGERR_ATTR_MSG`: the kernel's explanation in an extended ACK.
+const NLMSGERR_ATTR_MSG: u16 = 1;
+
+/// What to dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// Interfaces, without their counters.
+    Links,
+    /// Addresses of both families.
+    Addresses,
+    /// Routes of one family; the local table is skipped.
+    Routes(Family),
+    /// Neighbours of both families.
+    Neighbours,
+}
+
+/// One request of a batch.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The message.
+    pub message: RouteNetlinkMessage,
+    /// `NLM_F_*` beyond request and acknowledgement.
+    pub flags: u16,
+}
+
+/// The socket.
+#[derive(Debug)]
+pub struct Socket {
+    inner: sys::Socket,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+impl Socket {
+    /// Opens one in the network namespace of the calling thread.
+    pub fn open() -> Result<Self, NetError> {
+        let mut inner = sys::Socket::new(sys::protocols::NETLINK_ROUTE)
+            .map_err(|e| NetError::io("opening a netlink socket", e))?;
+        inner
+            .bind_auto()
+            .map_err(|e| NetError::io("binding a netlink socket", e))?;
+        inner
+            .connect(&sys::SocketAddr::new(0, 0))
+            .map_err(|e| NetError::io("connecting a netlink socket", e))?;
+        tune(&inner);
+        let timeout = TimeVal::new(ANSWER_TIMEOUT.as_secs().cast_signed(), 0);
+        setsockopt(&inner, sockopt::ReceiveTimeout, &timeout)
+            .map_err(|e| NetError::io("setting a netlink timeout", e.into()))?;
+        Ok(Self {
+            inner,
+            sequence: 0,
+            buffer: Vec::with_capacity(64 << 10),
+        })
+    }
+
+    /// Reads a table; repeated while it changes under our hands.
+    pub fn dump(&mut self, table: Table) -> Result<Vec<RouteNetlinkMessage>, NetError> {
+        for _ in 0..DUMP_ATTEMPTS {
+            if let Some(messages) = self.dump_once(table)? {
+                return Ok(messages);
+            }
+        }
+        Err(NetError::Interrupted)
+    }
+
+    fn dump_once(&mut self, table: Table) -> Result<Option<Vec<RouteNetlinkMessage>>, NetError> {
+        let sequence = self.next_sequence();
+        let mut bytes = Vec::new();
+        serialize(dump_request(table), NLM_F_DUMP, sequence, &mut bytes);
+        self.send(&bytes)?;
+        let mut messages = Vec::new();
+        let mut consistent = true;
+        loop {
+            self.receive()?;
+            for frame in Frames(&self.buffer) {
+                if frame.sequence != sequence {
+                    continue;
+                }
+                consistent &= frame.flags & NLM_F_DUMP_INTR == 0;
+                match frame.kind {
+                    NLMSG_DONE => return Ok(consistent.then_some(messages)),
+                    NLMSG_ERROR => return Err(frame.refusal().map_or(NetError::Interrupted, |e| e)),
+                    _ if is_local_route(&frame) => {}
+                    _ => messages.extend(frame.decode()),
+                }
+            }
+        }
+    }
+
+    /// Sends requests in as few system calls as fit and collects every answer: one result a request, in order.
+    /// A request that fails does not keep the kernel from the next.
+    pub fn batch(&mut self, requests: &[Request]) -> Vec<Result<(), NetError>> {
+        let mut results = Vec::with_capacity(requests.len());
+        for chunk in requests.chunks(CHUNK_REQUESTS) {
+            results.extend(self.chunk(chunk));
+        }
+        results
+    }
+
+    fn chunk(&mut self, requests: &[Request]) -> Vec<Result<(), NetError>> {
+        let first = self.sequence.wrapping_add(1);
+        let mut bytes = Vec::with_capacity(requests.len() * 128);
+        for request in requests {
+            let sequence = self.next_sequence();
+            serialize(
+                request.message.clone(),
+                request.flags | NLM_F_ACK,
+                sequence,
+                &mut bytes,
+            );
+        }
+        let mut results: Vec<Option<Result<(), NetError>>> = requests.iter().map(|_| None).collect();
+        let mut missing = results.len();
+        let mut failure = self.send(&bytes).err();
+        while missing > 0 && failure.is_none() {
+            failure = self.receive().err();
+            if failure.is_some() {
+                break;
+            }
+            for frame in Frames(&self.buffer) {
+                let index = frame.sequence.wrapping_sub(first) as usize;
+                if let (NLMSG_ERROR, Some(slot @ None)) = (frame.kind, results.get_mut(index)) {
+                    *slot = Some(frame.refusal().map_or(Ok(()), Err));
+                    missing -= 1;
+                }
+            }
+        }
+        // Without an answer nobody knows whether it was done: the next dump tells.
+        let errno = failure.map_or(0, |e| e.errno());
+        let unanswered = || {
+            Err(NetError::Refused {
+                errno,
+                text: Some("no answer from the kernel".to_owned()),
+            })
+        };
+        results
+            .into_iter()
+            .map(|result| result.unwrap_or_else(unanswered))
+            .collect()
+    }
+
+    fn next_sequence(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence
+    }
+
+    fn send(&self, bytes: &[u8]) -> Result<(), NetError> {
+        let sent = self
+            .inner
+            .send(bytes, 0)
+            .map_err(|e| NetError::io("sending to netlink", e))?;
+        if sent == bytes.len() {
+            return Ok(());
+        }
+        Err(NetError::io(
+            "sending to netlink",
+            io::Error::from(io::ErrorKind::WriteZero),
+        ))
+    }
+
+    fn receive(&mut self) -> Result<(), NetError> {
+        receive(&self.inner, &mut self.buffer, 0)
+    }
+}
+
+/// Larger buffers, explanations in errors, checked dumps: each is an improvement that an old kernel or a missing
+/// privilege may refuse, so failures are of no consequence.
+pub(super) fn tune(socket: &sys::Socket) {
+    if setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+        let _ = setsockopt(socket, sockopt::RcvBuf, &RECEIVE_BUFFER);
+    }
+    let _ = socket.set_ext_ack(true);
+    let _ = socket.set_cap_ack(true);
+    let _ = socket.set_netlink_get_strict_chk(true);
+}
+
+/// Reads one datagram into `buffer`, growing it to the datagram's size.
+pub(super) fn receive(socket: &sys::Socket, buffer: &mut Vec<u8>, flags: i32) -> Result<(), NetError> {
+    loop {
+        buffer.clear();
+        let peeked = socket.recv(buffer, flags | libc::MSG_PEEK | libc::MSG_TRUNC);
+        let result = peeked.and_then(|length| {
+            buffer.clear();
+            buffer.reserve(length);
+            socket.recv(buffer, flags)
+        });
+        match result {
+            Ok(_) => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(NetError::io("reading from netlink", e)),
+        }
+    }
+}
+
+/// Appends one message to a batch.
+pub(super) fn serialize(message: RouteNetlinkMessage, flags: u16, sequence: u32, out: &mut Vec<u8>) {
+    let mut header = NetlinkHeader::default();
+    header.flags = flags | NLM_F_REQUEST;
+    header.sequence_number = sequence;
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
+    message.finalize();
+    let start = out.len();
+    out.resize(start + message.buffer_len().next_multiple_of(4), 0);
+    message.serialize(&mut out[start..]);
+}
+
+fn dump_request(table: Table) -> RouteNetlinkMessage {
+    match table {
+        Table::Links => {
+            let mut message = LinkMessage::default();
+            message
+                .attributes
+                .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+            RouteNetlinkMessage::GetLink(message)
+        }
+        Table::Addresses => RouteNetlinkMessage::GetAddress(AddressMessage::default()),
+        Table::Routes(family) => {
+            let mut message = RouteMessage::default();
+            message.header.address_family = match family {
+                Family::V4 => AddressFamily::Inet,
+                Family::V6 => AddressFamily::Inet6,
+            };
+            RouteNetlinkMessage::GetRoute(message)
+        }
+        Table::Neighbours => RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()),
+    }
+}
+
+/// `rtm_table` of a route message, looked at before it is decoded: there are three local routes for each address.
+fn is_local_route(frame: &Frame<'_>) -> bool {
+    /// `RTM_NEWROUTE`.
+    const NEW_ROUTE: u16 = 24;
+    /// Offset of `rtm_table` in `struct rtmsg`.
+    const TABLE: usize = 4;
+    frame.kind == NEW_ROUTE
+        && frame
+            .payload
+            .get(TABLE)
+            .is_some_and(|t| u32::from(*t) == TABLE_LOCAL)
+}
+
+/// One netlink message in a datagram.
+pub(super) struct Frame<'a> {
+    pub(super) kind: u16,
+    flags: u16,
+    sequence: u32,
+    payload: &'a [u8],
+    bytes: &'a [u8],
+}
+
+impl Frame<'_> {
+    /// The message, if we know how to read it.
+    pub(super) fn decode(&self) -> Option<RouteNetlinkMessage> {
+        match NetlinkMessage::<RouteNetlinkMessage>::deserialize(self.bytes).map(|m| m.payload) {
+            Ok(NetlinkPayload::InnerMessage(message)) => Some(message),
+            Ok(_) => None,
+            Err(error) => {
+                tracing::debug!(kind = self.kind, %error, "netlink message not understood");
+                None
+            }
+        }
+    }
+
+    /// For `NLMSG_ERROR`: none if it is an acknowledgement.
+    pub(super) fn refusal(&self) -> Option<NetError> {
+        let code = i32::from_ne_bytes(self.payload.get(..4)?.try_into().ok()?);
+        if code == 0 {
+            return None;
+        }
+        let explained = self.flags & NLM_F_ACK_TLVS != 0;
+        let text = self
+            .payload
+            .get(4 + HEADER..)
+            .filter(|_| explained)
+            .and_then(explanation);
+        Some(NetError::Refused { errno: -code, text })
+    }
+}
+
+fn explanation(mut attributes: &[u8]) -> Option<String> {
+    while attributes.len() >= 4 {
+        let length = usize::from(u16::from_ne_bytes([attributes[0], attributes[1]]));
+        let kind = u16::from_ne_bytes([attributes[2], attributes[3]]);
+        let value = attributes.get(4..length)?;
+        if kind == NLMSGERR_ATTR_MSG {
+            return Some(String::from_utf8_lossy(value).trim_end_matches('\0').to_owned());
+        }
+        attributes = attributes.get(length.next_multiple_of(4)..)?;
+    }
+    None
+}
+
+/// The messages of a datagram; ends at the first that is cut short.
+pub(super) struct Frames<'a>(pub(super) &'a [u8]);
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Frame<'a>;
+
+    fn next(&mut self) -> Option<Frame<'a>> {
+        let header = self.0.get(..HEADER)?;
+        let word =
+            |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let half = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
+        let length = word(0) as usize;
+        let bytes = self.0.get(..length).filter(|b| b.len() >= HEADER)?;
+        self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(Frame {
+            kind: half(4),
+            flags: half(6),
+            sequence: word(8),
+            payload: &bytes[HEADER..],
+            bytes,
+        })
+    }
+}
+
+impl std::os::fd::AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.inner.as_raw_fd()
+    }
+}

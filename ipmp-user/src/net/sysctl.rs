@@ -1,0 +1,143 @@
+//! Settings under /proc/sys/net that members need; what was there before is remembered and can be restored.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{NetError, state::write_atomically};
+
+/// Settings of each member and why, see Documentation/networking/ip-sysctl.rst:
+/// * `arp_ignore` 1: only the interface that has an address answers ARP for it, not every one on the segment.
+/// * `arp_announce` 2: ARP requests carry an address of the interface they leave by.
+/// * `promote_secondaries` 1: deleting the first address of a subnet keeps the others.
+const SETTINGS: [(&str, &str); 3] = [
+    ("arp_ignore", "1"),
+    ("arp_announce", "2"),
+    ("promote_secondaries", "1"),
+];
+
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Previous {
+    /// interface → setting → value before us.
+    ipv4: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// The settings of the members in the network namespace of the calling thread.
+#[derive(Debug)]
+pub struct Sysctl {
+    root: PathBuf,
+    directory: PathBuf,
+    previous: Previous,
+}
+
+impl Sysctl {
+    /// `runtime_dir` holds the previous values, in `sysctl.json`, so that they outlive the daemon.
+    pub fn new(runtime_dir: impl Into<PathBuf>) -> Self {
+        Self::with_root("/proc/sys/net/ipv4/conf", runtime_dir)
+    }
+
+    /// The same on another tree.
+    pub fn with_root(root: impl Into<PathBuf>, runtime_dir: impl Into<PathBuf>) -> Self {
+        let directory = runtime_dir.into();
+        let saved = fs::read(directory.join("sysctl.json")).ok();
+        let previous = saved
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
+        Self {
+            root: root.into(),
+            directory,
+            previous,
+        }
+    }
+
+    /// Sets a member up. A value that serves at least as well (`arp_ignore` 2 and above) is left. Returns a warning, with
+    /// the remedy, if reverse path filtering would drop the answers to probes.
+    pub fn prepare(&mut self, interface: &str) -> Result<Option<String>, NetError> {
+        for (setting, wanted) in SETTINGS {
+            let now = self.read(interface, setting)?;
+            if number(&now) >= number(wanted) {
+                continue;
+            }
+            let saved = self.previous.ipv4.entry(interface.to_owned()).or_default();
+            saved.entry(setting.to_owned()).or_insert(now);
+            self.save()?;
+            self.write(interface, setting, wanted)?;
+        }
+        self.reverse_path_warning(interface)
+    }
+
+    /// Puts back what was there before. A value changed by somebody else meanwhile is theirs and stays; an interface that
+    /// is gone needs nothing.
+    pub fn restore(&mut self) -> Result<(), NetError> {
+        for (interface, settings) in std::mem::take(&mut self.previous.ipv4) {
+            for (setting, before) in settings {
+                let ours = SETTINGS
+                    .iter()
+                    .find(|(name, _)| *name == setting)
+                    .map(|(_, value)| *value);
+                if self.read(&interface, &setting).ok().as_deref() == ours {
+                    self.write(&interface, &setting, &before)?;
+                }
+            }
+        }
+        self.save()
+    }
+
+    /// Strict reverse path filtering (RFC 3704; the larger of `all` and the interface's own value counts) drops answers
+    /// that arrive at an interface which is not the best way back, so every standby looks failed.
+    fn reverse_path_warning(&self, interface: &str) -> Result<Option<String>, NetError> {
+        let all = number(&self.read("all", "rp_filter")?);
+        let own = number(&self.read(interface, "rp_filter")?);
+        Ok((all.max(own) == 1).then(|| {
+            let place = if own == 1 { interface } else { "all" };
+            format!(
+                "strict reverse path filtering on {interface} drops answers to probes when another member has the \
+                 better route: set {}/{interface}/rp_filter to 2 (loose); the value 1 comes from `{place}`",
+                self.root.display()
+            )
+        }))
+    }
+
+    // The directory is named by the interface, dots included; only sysctl(8) writes them differently.
+    fn path(&self, interface: &str, setting: &str) -> PathBuf {
+        self.root.join(interface).join(setting)
+    }
+
+    fn read(&self, interface: &str, setting: &str) -> Result<String, NetError> {
+        let path = self.path(interface, setting);
+        fs::read_to_string(&path)
+            .map(|value| value.trim().to_owned())
+            .map_err(|e| error(&path, &e))
+    }
+
+    fn write(&self, interface: &str, setting: &str, value: &str) -> Result<(), NetError> {
+        let path = self.path(interface, setting);
+        fs::write(&path, value).map_err(|e| error(&path, &e))
+    }
+
+    fn save(&self) -> Result<(), NetError> {
+        let path = self.directory.join("sysctl.json");
+        let bytes = serde_json::to_vec_pretty(&self.previous).map_err(io::Error::from);
+        bytes
+            .and_then(|bytes| write_atomically(&self.directory, &path, &bytes))
+            .map_err(|e| error(&path, &e))
+    }
+}
+
+fn number(value: &str) -> i64 {
+    value.parse().unwrap_or(0)
+}
+
+fn error(path: &Path, source: &io::Error) -> NetError {
+    NetError::State {
+        path: path.display().to_string(),
+        what: source.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

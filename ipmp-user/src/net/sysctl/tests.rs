@@ -1,0 +1,84 @@
+use super::*;
+
+/// A tree like /proc/sys/net/ipv4/conf.
+fn tree(interface: &str, all_rp: &str, own_rp: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let root = directory.path().join("conf");
+    for (name, rp) in [("all", all_rp), (interface, own_rp)] {
+        fs::create_dir_all(root.join(name)).expect("made");
+        for (setting, value) in [
+            ("rp_filter", rp),
+            ("arp_ignore", "0"),
+            ("arp_announce", "0"),
+            ("promote_secondaries", "0"),
+        ] {
+            fs::write(root.join(name).join(setting), format!("{value}\n")).expect("written");
+        }
+    }
+    (directory, root)
+}
+
+fn value(root: &Path, interface: &str, setting: &str) -> String {
+    fs::read_to_string(root.join(interface).join(setting))
+        .expect("read")
+        .trim()
+        .to_owned()
+}
+
+#[test]
+fn members_are_prepared_and_restored_by_a_later_daemon() {
+    let (directory, root) = tree("eth0.100", "0", "0");
+    fs::write(root.join("eth0.100/arp_ignore"), "2\n").expect("written");
+    let mut sysctl = Sysctl::with_root(&root, directory.path().join("run"));
+    assert_eq!(sysctl.prepare("eth0.100").expect("prepared"), None);
+    assert_eq!(
+        value(&root, "eth0.100", "arp_ignore"),
+        "2",
+        "stricter than needed is left"
+    );
+    assert_eq!(value(&root, "eth0.100", "arp_announce"), "2");
+    assert_eq!(value(&root, "eth0.100", "promote_secondaries"), "1");
+    drop(sysctl);
+    let mut later = Sysctl::with_root(&root, directory.path().join("run"));
+    later.prepare("eth0.100").expect("prepared");
+    later.restore().expect("restored");
+    assert_eq!(value(&root, "eth0.100", "arp_announce"), "0");
+    assert_eq!(value(&root, "eth0.100", "promote_secondaries"), "0");
+}
+
+#[test]
+fn values_changed_by_others_are_theirs() {
+    let (directory, root) = tree("eth0", "0", "0");
+    let mut sysctl = Sysctl::with_root(&root, directory.path().join("run"));
+    sysctl.prepare("eth0").expect("prepared");
+    fs::write(root.join("eth0/arp_announce"), "1\n").expect("written");
+    sysctl.restore().expect("restored");
+    assert_eq!(value(&root, "eth0", "arp_announce"), "1");
+}
+
+#[test]
+fn strict_reverse_path_filtering_is_reported() {
+    for (all, own, warned) in [
+        ("0", "0", false),
+        ("1", "0", true),
+        ("0", "1", true),
+        ("2", "1", false),
+        ("1", "2", false),
+    ] {
+        let (directory, root) = tree("eth0", all, own);
+        let warning = Sysctl::with_root(&root, directory.path().join("run"))
+            .prepare("eth0")
+            .expect("prepared");
+        assert_eq!(warning.is_some(), warned, "all {all}, own {own}: {warning:?}");
+        assert!(warning.is_none_or(|text| text.contains("eth0/rp_filter to 2")));
+    }
+}
+
+#[test]
+fn absent_interface_is_an_error_with_its_path() {
+    let (directory, root) = tree("eth0", "0", "0");
+    let error = Sysctl::with_root(&root, directory.path().join("run"))
+        .prepare("eth9")
+        .expect_err("absent");
+    assert!(error.to_string().contains("eth9/arp_ignore"), "{error}");
+}

@@ -1,0 +1,13 @@
+//! Tier 4: the eBPF programs and the kernel room. Needs root; works in private namespaces only.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, also in its helpers"
+)]
+
+mod carrier;
+mod frames;
+mod programs;
+mod veth;
+mod world;

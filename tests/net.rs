@@ -1,0 +1,18 @@
+//! Moving addresses and routes in a real kernel: each test in a network namespace of its own, which ends with it.
+//! Needs root; says SKIPPED where it may not make namespaces.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed expectation fails the test"
+)]
+
+#[path = "net/harness.rs"]
+mod harness;
+#[path = "net/identity.rs"]
+mod identity;
+#[path = "net/monitoring.rs"]
+mod monitoring;
+#[path = "net/moving.rs"]
+mod moving;
+#[path = "net/property.rs"]
+mod property;

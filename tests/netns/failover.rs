@@ -1,0 +1,169 @@
+//! Failover and failback with traffic, for both families, both ways to arrange members, both ways to fail.
+
+use anyhow::{Context as _, Result, ensure};
+use ipmp_tests::{
+    config::Config,
+    snapshot::Snapshot,
+    topology::{Lab, data, test4},
+};
+
+use crate::{Bed, FDT_MS, Traffic};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Ipv4,
+    Ipv6,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arrangement {
+    ActiveActive,
+    ActiveStandby,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Break {
+    /// The carrier goes.
+    Cable,
+    /// The carrier stays, frames are dropped in the middle.
+    Path,
+}
+
+impl Break {
+    fn make(self, lab: &Lab) -> Result<u64> {
+        match self {
+            Self::Cable => lab.pull(0),
+            Self::Path => lab.cut(0),
+        }
+    }
+
+    fn mend(self, lab: &Lab) -> Result<u64> {
+        match self {
+            Self::Cable => lab.plug(0),
+            Self::Path => lab.mend(0),
+        }
+    }
+}
+
+/// A neighbour's ping and connection go on through the failure and the repair, after which all is as it was.
+fn traffic_goes_on(family: Family, arrangement: Arrangement, how: Break) -> Result<()> {
+    let config = match arrangement {
+        Arrangement::ActiveActive => Config::active_active(FDT_MS),
+        Arrangement::ActiveStandby => Config::active_standby(FDT_MS),
+    };
+    let Some(bed) = Bed::healthy(&config)? else {
+        return Ok(());
+    };
+    let before = Snapshot::take(&bed.lab.host)?;
+    let ipv6 = family == Family::Ipv6;
+    let traffic = Traffic::start(&bed.lab, ipv6)?;
+    let address = data(0, ipv6).to_string();
+
+    let broken_ns = how.make(&bed.lab)?;
+    bed.wait_address_on(&address, "eth1")?;
+    traffic.wait_flow()?;
+    bed.wait_state("eth0", "failed")?;
+    let moved = bed.daemon.wait_event("the address was moved and announced", broken_ns, |event| {
+        event["kind"] == "moved"
+            && event["address"].as_str().is_some_and(|moved| moved.starts_with(&address))
+            && event["announced_ns"].is_u64()
+    })?;
+    in_order(&moved)?;
+
+    how.mend(&bed.lab)?;
+    bed.daemon.wait_healthy()?;
+    traffic.wait_flow()?;
+    bed.wait_unchanged_since(&before)?;
+    let carried = traffic.tcp.finish()?;
+    assert!(carried.messages >= 20, "{carried:?}");
+    let seen = traffic.ping.finish()?;
+    assert!(seen.lost < seen.sent / 2, "{seen:?}");
+    Ok(())
+}
+
+/// Evidence comes before the decision, that before its application, and that before the announcement.
+fn in_order(event: &serde_json::Value) -> Result<()> {
+    let times = ["evidence_ns", "decided_ns", "applied_ns", "announced_ns"]
+        .iter()
+        .map(|name| event[name].as_u64().with_context(|| format!("{name} in {event}")))
+        .collect::<Result<Vec<_>>>()?;
+    ensure!(times.is_sorted(), "times out of order in {event}");
+    Ok(())
+}
+
+macro_rules! traffic_goes_on {
+    ($($name:ident: $family:ident, $arrangement:ident, $how:ident;)*) => {$(
+        #[test]
+        fn $name() -> Result<()> {
+            traffic_goes_on(Family::$family, Arrangement::$arrangement, Break::$how)
+        }
+    )*};
+}
+
+traffic_goes_on! {
+    carrier_loss_active_active_ipv4: Ipv4, ActiveActive, Cable;
+    carrier_loss_active_active_ipv6: Ipv6, ActiveActive, Cable;
+    carrier_loss_active_standby_ipv4: Ipv4, ActiveStandby, Cable;
+    carrier_loss_active_standby_ipv6: Ipv6, ActiveStandby, Cable;
+    path_cut_active_active_ipv4: Ipv4, ActiveActive, Path;
+    path_cut_active_active_ipv6: Ipv6, ActiveActive, Path;
+    path_cut_active_standby_ipv4: Ipv4, ActiveStandby, Path;
+    path_cut_active_standby_ipv6: Ipv6, ActiveStandby, Path;
+}
+
+/// With targets of one family only, that family's probes alone find the cut.
+fn one_family_decides_within_the_detection_time(ipv6: bool) -> Result<()> {
+    let fdt_ms = 1000;
+    let Some(bed) = Bed::healthy(&Config::active_standby(fdt_ms).only(ipv6))? else {
+        return Ok(());
+    };
+    let cut_ns = bed.lab.cut(0)?;
+    let failed = bed.daemon.wait_event("eth0 fails", cut_ns, |event| {
+        event["kind"] == "failed" && event["interface"] == "eth0"
+    })?;
+    let decided_ns = failed["decided_ns"].as_u64().context("decided_ns")?;
+    let took_ms = decided_ns.saturating_sub(cut_ns) / 1_000_000;
+    // Five probes a detection time: fewer than four unanswered ones prove nothing. The slack is for a loaded machine.
+    assert!(took_ms > fdt_ms / 3, "{took_ms} ms of {fdt_ms} ms: {failed}");
+    assert!(took_ms < fdt_ms + 250, "{took_ms} ms of {fdt_ms} ms: {failed}");
+    Ok(())
+}
+
+#[test]
+fn path_cut_is_decided_within_the_detection_time_ipv4() -> Result<()> {
+    one_family_decides_within_the_detection_time(false)
+}
+
+#[test]
+fn path_cut_is_decided_within_the_detection_time_ipv6() -> Result<()> {
+    one_family_decides_within_the_detection_time(true)
+}
+
+#[test]
+fn link_based_group_needs_no_test_address() -> Result<()> {
+    let Some(bed) = Bed::healthy(&Config::active_active(FDT_MS).link_based())? else {
+        return Ok(());
+    };
+    let before = Snapshot::take(&bed.lab.host)?;
+    let traffic = Traffic::start(&bed.lab, false)?;
+    bed.lab.pull(0)?;
+    bed.wait_address_on(&data(0, false).to_string(), "eth1")?;
+    traffic.wait_flow()?;
+    bed.lab.plug(0)?;
+    bed.daemon.wait_healthy()?;
+    bed.wait_unchanged_since(&before)?;
+    traffic.tcp.finish().map(drop)
+}
+
+#[test]
+fn a57_test_address_stays_up_on_the_failed_interface() -> Result<()> {
+    let Some(bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
+        return Ok(());
+    };
+    bed.lab.cut(0)?;
+    bed.wait_state("eth0", "failed")?;
+    bed.wait_address_on(&data(0, false).to_string(), "eth1")?;
+    let shown = bed.lab.host.ip("-4 address show dev eth0 up")?;
+    assert!(shown.contains(&test4(0).to_string()), "{shown}");
+    Ok(())
+}
