@@ -1,16 +1,19 @@
 //! `cargo xtask vm --matrix`: what each kernel can do, found by trying.
 //!
-//! A test binary of the package ipmp-tests, `capabilities`, runs in each guest and prints one line for each thing:
+//! The example `capabilities` of the package ipmp-tests runs in each guest and prints one line for each thing:
 //! `capability: NAME: yes|no: WHY`. Here these lines become a table.
 
-use std::{fmt::Write as _, fs};
+use std::{fmt::Write as _, fs, path::Path};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{Options, cache::Cache, conclude, guest::Command, name::Request, pins, start};
-use crate::{shell::say, test};
+use crate::{
+    setup,
+    shell::{self, say},
+};
 
-/// The test binary that tries.
+/// The program that tries.
 const PROBE: &str = "capabilities";
 
 /// One thing a kernel can or cannot do.
@@ -36,12 +39,17 @@ pub(super) fn run(cache: &Cache, options: &Options) -> Result<u8> {
         Some(kernel) => vec![kernel.parse()?],
         None => pins::all()?.into_iter().map(|pin| pin.request).collect(),
     };
-    let probe = test::compile()?.into_iter().find(|binary| binary.needs_root() && binary.name == PROBE);
-    let probe = probe.with_context(|| format!("the package ipmp-tests has no test binary `{PROBE}`"))?;
+    setup::run(setup::For::Building)?;
+    shell::step(
+        "building the probe",
+        shell::cargo().args(["build", "--quiet", "--package", "ipmp-tests", "--example", PROBE]),
+    )?;
+    let probe = shell::target_dir("debug").join("examples").join(PROBE);
+    let probe = probe.canonicalize().with_context(|| probe.display().to_string())?;
     let mut columns = Vec::new();
     for request in requests {
         let kernel = cache.provide(&request)?;
-        let command = Command::new(&probe.dir, &[&probe.executable]);
+        let command = Command::new(Path::new("/"), &[&probe]);
         let mut output = Vec::new();
         let run = start(cache, &kernel, options, &command, &mut output)?;
         let status = conclude(&kernel, run.end);

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use anyhow::{Context as _, Result, ensure};
 
 use super::guest::Command;
-use crate::{build, shell, test};
+use crate::{build, setup, shell, test};
 
 /// The tiers that depend on the kernel, in the order in which they run.
 const TIERS: [&str; 3] = ["ebpf", "net", "netns"];
@@ -14,7 +14,8 @@ const TEST_THREADS: &str = "1";
 
 /// Builds the tests and the programs they start, and makes the command that runs them all: its status is 1 if one failed.
 pub(super) fn command() -> Result<Command> {
-    let bin_dir = build::binaries("debug")?;
+    setup::run(setup::For::Running)?;
+    let bin_dir = build::binaries("debug")?.canonicalize().context("the built programs")?;
     let built = test::compile()?;
     let root = shell::root().canonicalize().context("the working tree")?;
     let mut command = Command::in_directory(&root);
