@@ -55,7 +55,7 @@ impl Binary {
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::run(setup::For::Running)?;
     let bin_dir = build::binaries("debug")?;
-    let binaries = compile()?;
+    let binaries = compile(&[])?;
     let (root, unit): (Vec<_>, Vec<_>) = binaries.iter().partition(|binary| binary.needs_root());
     let mut tally = Tally::default();
     for binary in unit {
@@ -84,11 +84,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Builds all test binaries without running them.
-pub(crate) fn compile() -> Result<Vec<Binary>> {
+/// Builds test binaries without running them: all, or what cargo's `selection` says.
+pub(crate) fn compile(selection: &[&str]) -> Result<Vec<Binary>> {
     shell::say("building the tests");
     let output = shell::cargo()
         .args(["test", "--no-run", "--message-format=json-render-diagnostics"])
+        .args(selection)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()

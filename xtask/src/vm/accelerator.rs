@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -21,6 +21,7 @@ use crate::shell::say;
 
 /// A guest under KVM is up in a second or two; one that is not by now never will be.
 const TRIAL_LIMIT: Duration = Duration::from_secs(20);
+const KVM: &str = "/dev/kvm";
 /// What the guest's first process prints when it is told that this is a trial.
 const ALIVE: &str = "ipmp-vm: alive";
 
@@ -28,7 +29,10 @@ const ALIVE: &str = "ipmp-vm: alive";
 pub(super) fn choose(cache: &Cache, kernel: &Kernel, initramfs: &[u8]) -> Result<Accelerator> {
     let emulation =
         Accelerator::Tcg { tsc_khz: tsc_khz(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()) };
-    if OpenOptions::new().read(true).write(true).open("/dev/kvm").is_err() {
+    if let Err(error) = OpenOptions::new().read(true).write(true).open(KVM) {
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            say(&format!("{KVM}: {error}: emulating, which is slower; the group `kvm` may open it"));
+        }
         return Ok(emulation);
     }
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();

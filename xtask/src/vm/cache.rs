@@ -109,9 +109,11 @@ impl Cache {
                 }
                 Err(error) => {
                     say(&format!("{name} cannot be had: {error:#}"));
-                    last = Some(error);
                     // The lists may be older than the archive.
-                    archive.refresh(true)?;
+                    if last.is_none() {
+                        archive.refresh(true)?;
+                    }
+                    last = Some(error);
                 }
             }
         }

@@ -16,7 +16,7 @@ const TEST_THREADS: &str = "1";
 pub(super) fn command() -> Result<Command> {
     setup::run(setup::For::Running)?;
     let bin_dir = build::binaries("debug")?.canonicalize().context("the built programs")?;
-    let built = test::compile()?;
+    let built = test::compile(&["--package", "ipmp-tests", "--tests"])?;
     let root = shell::root().canonicalize().context("the working tree")?;
     let mut command = Command::in_directory(&root);
     command.shell("failed=0");
