@@ -11,6 +11,7 @@
 //! | `activity`, `placement` | which members serve, which address is where |
 //! | `moves` | placements and announcements, and what came of them |
 //! | `sessions` | targets turned into probe sessions |
+//! | `sim` (feature `sim`) | a simulated host and network around the engine |
 #![forbid(unsafe_code)]
 
 pub mod action;
@@ -32,6 +33,8 @@ mod reason_text;
 mod rng;
 mod rtt;
 mod sessions;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod snapshot;
 mod target;
 pub mod time;

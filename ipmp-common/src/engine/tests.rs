@@ -1,11 +1,10 @@
-//! The engine proved without root, clock or network: a simulated host and network (`harness`), the
+//! The engine proved without root, clock or network: a simulated host and network (`sim`), the
 //! transition table, properties, and one test for each rule and requirement that needs no I/O.
 
 mod activity;
 mod capacity;
 mod detection;
 mod groups;
-mod harness;
 mod interfaces;
 mod links;
 mod placement;
@@ -13,3 +12,5 @@ mod properties;
 mod repair;
 mod table;
 mod totality;
+
+use super::sim as harness;
