@@ -9,6 +9,7 @@
 //! | `facts` | events are written down |
 //! | `judge` | timers, failure and repair verdicts |
 //! | `activity`, `placement` | which members serve, which address is where |
+//! | `damping` | how long good and bad news must last before they count |
 //! | `moves` | placements and announcements, and what came of them |
 //! | `sessions` | targets turned into probe sessions |
 #![forbid(unsafe_code)]
@@ -17,6 +18,7 @@ pub mod action;
 mod activity;
 pub mod config;
 mod core_loop;
+mod damping;
 pub mod detector;
 pub mod event;
 mod facts;

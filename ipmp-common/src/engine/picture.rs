@@ -51,6 +51,7 @@ fn member_picture(member: &Member) -> MemberSnapshot {
         probe: member.probe_state(),
         reason: member.reason.clone(),
         since: member.since,
+        deferred: member.damped.deferred.clone(),
         targets: member
             .judged()
             .flat_map(|detector| detector.targets.iter().map(|target| target_picture(detector, target)))

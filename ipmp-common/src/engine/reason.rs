@@ -96,6 +96,8 @@ pub enum Kind {
     ActionFailed,
     /// A repair is deferred because the link flaps.
     Flapping,
+    /// A failure, a repair or a failback is deferred by configuration.
+    Deferred,
 }
 
 /// Why, with numbers.
@@ -146,6 +148,36 @@ pub enum Reason {
         ups: u32,
         /// When repair is tried again.
         retry_in: Nanos,
+    },
+    /// `link-down-delay`: the carrier is lost, which counts only if it lasts.
+    LinkDownDelayed {
+        /// The configured delay.
+        delay: Nanos,
+        /// When it counts.
+        until: Timestamp,
+    },
+    /// `link-up-delay`: all else speaks for a repair, but the link came up only just now.
+    LinkUpDelayed {
+        /// The configured delay.
+        delay: Nanos,
+        /// When repair is tried again.
+        until: Timestamp,
+    },
+    /// `failback-delay`: the repaired member rests before it gets its addresses back.
+    FailbackDelayed {
+        /// The configured delay.
+        delay: Nanos,
+        /// When it serves again.
+        until: Timestamp,
+    },
+    /// `hold-down`: the member failed again soon after a repair, and must be free of trouble for a while.
+    HeldDown {
+        /// Failures that came soon after a repair.
+        flaps: u32,
+        /// For how long it must be free of trouble.
+        hold: Nanos,
+        /// When repair is tried again, if there is none until then.
+        until: Timestamp,
     },
     /// No member of the group has any evidence of a working path.
     GroupFailure {

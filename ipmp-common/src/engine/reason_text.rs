@@ -18,6 +18,10 @@ impl fmt::Display for Reason {
             | Self::NoTestAddress
             | Self::NoTargets
             | Self::TargetsKnown { .. } => self.of_probes(f),
+            Self::LinkDownDelayed { .. }
+            | Self::LinkUpDelayed { .. }
+            | Self::FailbackDelayed { .. }
+            | Self::HeldDown { .. } => self.of_damping(f),
             Self::Start => f.write_str("start"),
             Self::GroupFailure { members } => {
                 write!(f, "no evidence of a working path on any of {members} members")
@@ -54,6 +58,25 @@ impl Reason {
             }
             Self::InterfaceFound { ifindex } => write!(f, "interface is there, ifindex {ifindex}"),
             _ => f.write_str("no such interface"),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's list names what comes here")]
+    fn of_damping(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LinkDownDelayed { delay, .. } => {
+                write!(f, "carrier lost; a failure only if it stays away for {delay}")
+            }
+            Self::LinkUpDelayed { delay, .. } => {
+                write!(f, "link is up; repaired when it has been for {delay}")
+            }
+            Self::HeldDown { flaps, hold, .. } => {
+                write!(f, "failed again {flaps} times soon after a repair; held down until quiet for {hold}")
+            }
+            Self::FailbackDelayed { delay, .. } => {
+                write!(f, "repaired; its addresses come back after {delay}")
+            }
+            _ => Ok(()),
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod activity;
 mod capacity;
+mod damping;
 mod detection;
 mod groups;
 mod harness;

@@ -74,6 +74,10 @@ fn member_of(reason: &Reason) -> Option<MemberId> {
         | Reason::ProbesAnswered { .. }
         | Reason::LinkRestored
         | Reason::LinkFlaps { .. }
+        | Reason::LinkDownDelayed { .. }
+        | Reason::LinkUpDelayed { .. }
+        | Reason::FailbackDelayed { .. }
+        | Reason::HeldDown { .. }
         | Reason::GroupFailure { .. }
         | Reason::MembersUsable { .. }
         | Reason::Activated { .. }

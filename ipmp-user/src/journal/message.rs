@@ -20,6 +20,10 @@ pub(super) fn usable_members(record: &Record) -> Option<u32> {
         | Reason::ProbesAnswered { .. }
         | Reason::LinkRestored
         | Reason::LinkFlaps { .. }
+        | Reason::LinkDownDelayed { .. }
+        | Reason::LinkUpDelayed { .. }
+        | Reason::FailbackDelayed { .. }
+        | Reason::HeldDown { .. }
         | Reason::Failover { .. }
         | Reason::Failback { .. }
         | Reason::Activated { .. }
@@ -51,7 +55,8 @@ pub(super) fn log(record: &Record, names: &Names, was_failed: bool) {
         | Kind::Offline
         | Kind::Online
         | Kind::Present
-        | Kind::Probing => tracing::info!("{text}"),
+        | Kind::Probing
+        | Kind::Deferred => tracing::info!("{text}"),
         Kind::Announced => tracing::debug!("{text}"),
     }
 }
@@ -81,6 +86,7 @@ pub(super) fn text(record: &Record, names: &Names, was_failed: bool) -> String {
         Kind::ActionFailed if interface.is_empty() => format!("An action failed{of_group}"),
         Kind::ActionFailed => format!("An action failed on {interface}{of_group}"),
         Kind::Flapping => flapping(&record.reason, &interface),
+        Kind::Deferred => format!("IP interface {interface}{of_group} waits"),
     };
     format!("{what}: {}", reason_text(&record.reason, names))
 }

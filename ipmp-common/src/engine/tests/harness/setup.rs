@@ -6,7 +6,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use crate::engine::{
-    config::{Config, DataAddresses, GroupConfig, InterfaceConfig, OnGroupFailure},
+    config::{Config, Damping, DataAddresses, GroupConfig, InterfaceConfig, OnGroupFailure},
     ids::MemberId,
     time::Nanos,
 };
@@ -47,6 +47,7 @@ pub(in crate::engine::tests) struct Setup {
     pub(in crate::engine::tests) failback: bool,
     pub(in crate::engine::tests) quiet_period: Nanos,
     pub(in crate::engine::tests) targets: Vec<IpAddr>,
+    pub(in crate::engine::tests) damping: Damping,
     pub(in crate::engine::tests) members: Vec<Interface>,
     /// Round trip to every target.
     pub(in crate::engine::tests) rtt: Nanos,
@@ -79,6 +80,7 @@ impl Setup {
             failback: true,
             quiet_period: Nanos(0),
             targets: vec![V4_TARGET],
+            damping: Damping::default(),
             members: vec![member; count],
             rtt: Nanos(200_000),
             apply_delay: Nanos(50_000),
@@ -145,6 +147,7 @@ impl Setup {
                 targets: self.targets.clone(),
                 on_group_failure: OnGroupFailure::Keep,
                 quiet_period: self.quiet_period,
+                damping: self.damping,
                 interfaces: interfaces.collect(),
             }],
         }

@@ -43,7 +43,8 @@ const fn explains(kind: Kind) -> bool {
         | Kind::GroupState
         | Kind::Stalled
         | Kind::ActionFailed
-        | Kind::Flapping => false,
+        | Kind::Flapping
+        | Kind::Deferred => false,
     }
 }
 
