@@ -225,6 +225,8 @@ impl Engine {
         if detector.reply(now, session, seq, received_at).is_none() {
             return;
         }
+        self.adapt(now, id, family, session);
+        let Some(member) = self.member_mut(id) else { return };
         // An answer shows that the port forwards, whatever the family.
         for detector in member.detectors.iter_mut().flatten() {
             detector.quiet_until = detector.quiet_until.min(received_at);

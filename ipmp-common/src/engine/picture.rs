@@ -27,7 +27,7 @@ impl Engine {
             group: group.id,
             name: group.config.name.clone(),
             state: group.state.unwrap_or(GroupState::Failed),
-            fdt: group.config.failure_detection_time,
+            fdt: group.fdt,
             fdt_configured: group.config.failure_detection_time,
             members: self.members_of(group.id).map(member_picture).collect(),
             addresses: group

@@ -98,6 +98,10 @@ pub enum Kind {
     Flapping,
     /// A failure, a repair or a failback is deferred by configuration.
     Deferred,
+    /// The failure detection time of a group was raised or lowered.
+    DetectionTime,
+    /// A target is set aside because it answers too slowly.
+    TargetSlow,
 }
 
 /// Why, with numbers.
@@ -178,6 +182,41 @@ pub enum Reason {
         hold: Nanos,
         /// When repair is tried again, if there is none until then.
         until: Timestamp,
+    },
+    /// A target answers too slowly for the failure detection time.
+    SlowRoundTrip {
+        /// The family of the target.
+        family: Family,
+        /// The target.
+        target: IpAddr,
+        /// Its round trip with four deviations.
+        bound: Nanos,
+        /// The failure detection time that is configured.
+        configured: Nanos,
+        /// The one in force now.
+        fdt: Nanos,
+    },
+    /// All targets answer quickly again.
+    QuickRoundTrip {
+        /// The family of the target heard last.
+        family: Family,
+        /// That target.
+        target: IpAddr,
+        /// Its round trip with four deviations.
+        bound: Nanos,
+        /// The failure detection time that is configured.
+        configured: Nanos,
+        /// The one in force now.
+        fdt: Nanos,
+    },
+    /// One target answers slowly, all others quickly: it is not probed for a while.
+    OneSlowTarget {
+        /// The target.
+        target: IpAddr,
+        /// Its round trip with four deviations.
+        bound: Nanos,
+        /// For how long.
+        retry_in: Nanos,
     },
     /// No member of the group has any evidence of a working path.
     GroupFailure {

@@ -17,6 +17,9 @@ impl fmt::Display for Reason {
             | Self::ProbesAnswered { .. }
             | Self::NoTestAddress
             | Self::NoTargets
+            | Self::SlowRoundTrip { .. }
+            | Self::QuickRoundTrip { .. }
+            | Self::OneSlowTarget { .. }
             | Self::TargetsKnown { .. } => self.of_probes(f),
             Self::LinkDownDelayed { .. }
             | Self::LinkUpDelayed { .. }
@@ -92,6 +95,17 @@ impl Reason {
             }
             Self::ProbesAnswered { replies, family, target } => {
                 write!(f, "{replies} consecutive {family} probes answered, the last by {target}")
+            }
+            Self::SlowRoundTrip { target, bound, configured, fdt, .. } => write!(
+                f,
+                "replies of {target} take up to {bound}; detection time {fdt} instead of {configured}"
+            ),
+            Self::QuickRoundTrip { target, bound, configured, fdt, .. } => write!(
+                f,
+                "replies of {target} take up to {bound}; detection time {fdt}, configured {configured}"
+            ),
+            Self::OneSlowTarget { target, bound, retry_in } => {
+                write!(f, "replies of {target} take up to {bound}; not probed for {retry_in}")
             }
             Self::NoTestAddress => f.write_str("no test address"),
             Self::TargetsKnown { targets } => write!(f, "{targets} targets known"),

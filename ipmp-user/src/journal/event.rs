@@ -78,6 +78,9 @@ fn member_of(reason: &Reason) -> Option<MemberId> {
         | Reason::LinkUpDelayed { .. }
         | Reason::FailbackDelayed { .. }
         | Reason::HeldDown { .. }
+        | Reason::SlowRoundTrip { .. }
+        | Reason::QuickRoundTrip { .. }
+        | Reason::OneSlowTarget { .. }
         | Reason::GroupFailure { .. }
         | Reason::MembersUsable { .. }
         | Reason::Activated { .. }

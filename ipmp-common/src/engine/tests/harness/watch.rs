@@ -44,7 +44,9 @@ const fn explains(kind: Kind) -> bool {
         | Kind::Stalled
         | Kind::ActionFailed
         | Kind::Flapping
-        | Kind::Deferred => false,
+        | Kind::Deferred
+        | Kind::DetectionTime
+        | Kind::TargetSlow => false,
     }
 }
 

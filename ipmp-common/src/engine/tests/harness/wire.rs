@@ -112,6 +112,10 @@ pub(in crate::engine::tests) struct Wire {
     pub(in crate::engine::tests) ports: Vec<Port>,
     pub(in crate::engine::tests) dead_targets: BTreeSet<IpAddr>,
     pub(in crate::engine::tests) rtt: Nanos,
+    /// Round trips of single targets.
+    pub(in crate::engine::tests) rtt_of: BTreeMap<IpAddr, Nanos>,
+    /// Round trips through single ports.
+    pub(in crate::engine::tests) slow_ports: BTreeMap<MemberId, Nanos>,
     frames: BTreeMap<(Timestamp, u64), Frame>,
     serial: u64,
     stamps: BTreeMap<(SessionId, u64), Stamp>,
@@ -124,6 +128,8 @@ impl Wire {
             ports: (0..members).map(|_| Port::new()).collect(),
             dead_targets: BTreeSet::new(),
             rtt,
+            rtt_of: BTreeMap::new(),
+            slow_ports: BTreeMap::new(),
             frames: BTreeMap::new(),
             serial: 0,
             stamps: BTreeMap::new(),
@@ -147,8 +153,9 @@ impl Wire {
         self.stamps.insert((session, seq), Stamp { received: None });
         let filtered = if target.is_ipv4() { port.no_v4 } else { port.no_v6 };
         if port.carrier && !filtered && port.out.passes(&mut self.rng) {
-            let frame = Frame { member, session, seq, target, rtt: self.rtt, leg: Leg::ToTarget };
-            self.put(now + self.rtt.divided(2), frame);
+            let rtt = self.slow_ports.get(&member).or(self.rtt_of.get(&target)).copied().unwrap_or(self.rtt);
+            let frame = Frame { member, session, seq, target, rtt, leg: Leg::ToTarget };
+            self.put(now + rtt.divided(2), frame);
         }
         Ok(())
     }
