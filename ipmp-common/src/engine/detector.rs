@@ -71,7 +71,7 @@ pub(super) struct Detector {
     /// The interface that its sessions are armed for.
     pub(super) ifindex: u32,
     pub(super) targets: Vec<Target>,
-    interval: Nanos,
+    pub(super) interval: Nanos,
     turn: usize,
     base: Timestamp,
     probes: VecDeque<Probe>,
@@ -155,9 +155,27 @@ impl Detector {
         (probe, skipped, next)
     }
 
+    /// Whose turn it is: slow targets are passed over.
+    fn next_turn(&self, now: Timestamp) -> Option<usize> {
+        let count = self.targets.len();
+        let turns = (0..count).map(|step| (self.turn + step) % count);
+        let in_rotation =
+            |turn: &usize| self.targets.get(*turn).is_some_and(|target| target.in_rotation(now));
+        turns.clone().find(in_rotation).or_else(|| turns.clone().next())
+    }
+
+    /// The group's interval changed. Returns when the next probe is due; what is in flight stays.
+    pub(super) fn set_interval(&mut self, now: Timestamp, interval: Nanos, rng: &mut Rng) -> Timestamp {
+        let half = interval.divided(2);
+        self.interval = interval;
+        self.base = now;
+        now + half + rng.below(half)
+    }
+
     fn next_probe(&mut self, now: Timestamp) -> Option<(SessionId, u64)> {
         let count = self.targets.len();
-        let target = self.targets.get_mut(self.turn.checked_rem(count)?)?;
+        self.turn = self.next_turn(now)?;
+        let target = self.targets.get_mut(self.turn)?;
         self.turn = (self.turn + 1) % count;
         let (session, seq) = (target.session, target.next_seq);
         target.next_seq += 1;
@@ -212,7 +230,7 @@ impl Detector {
         self.targets.iter().find(|target| target.session == session)
     }
 
-    fn target_mut(&mut self, session: SessionId) -> Option<&mut Target> {
+    pub(super) fn target_mut(&mut self, session: SessionId) -> Option<&mut Target> {
         self.targets.iter_mut().find(|target| target.session == session)
     }
 
@@ -278,7 +296,7 @@ impl Detector {
         }
         let was_lost = probe.fate == Fate::Lost;
         probe.fate = Fate::Answered;
-        let (decided_at, sent_at) = (probe.decided_at, probe.sent_at);
+        let (decided_at, sent_at, interval) = (probe.decided_at, probe.sent_at, self.interval);
         self.last_reply_at = self.last_reply_at.max(Some(received_at));
         self.answered_sent_at = self.answered_sent_at.max(sent_at);
         let heard = self.target_mut(session).map(|target| {
@@ -289,7 +307,7 @@ impl Detector {
             if let Some(sent_at) = sent_at {
                 let rtt = received_at.since(sent_at);
                 target.rtt_kernel = Some(rtt);
-                target.rtt.sample(rtt);
+                target.rtt.sample(rtt, interval);
             }
             if was_lost {
                 target.lost = target.lost.saturating_sub(1);

@@ -47,7 +47,8 @@ impl Engine {
                         late_by = late_by.max(now.since(due));
                     }
                 }
-                TimerKey::LinkRepair(member) => self.mark_dirty(member),
+                TimerKey::LinkDown(member) => self.link_down_counts(member),
+                TimerKey::LinkRepair(member) | TimerKey::Failback(member) => self.mark_dirty(member),
                 TimerKey::Announce(group) => self.announce_again(now, group),
             }
         }
@@ -176,6 +177,10 @@ impl Engine {
             if !sibling.link_is_up() {
                 continue;
             }
+            if sibling.damped.link_in_doubt() {
+                fault = Fault::Undecided;
+                continue;
+            }
             let link_fault = !member.link_is_up();
             let heard_since = sibling.answered_sent_at() > member.first_loss_at();
             if link_fault || sibling.is_mute() || heard_since {
@@ -198,6 +203,7 @@ impl Engine {
     }
 
     fn fail_member(&mut self, now: Timestamp, id: MemberId, reason: Reason) {
+        self.note_failure(now, id);
         let Some(member) = self.member_mut(id) else { return };
         member.failed = true;
         member.failed_by_probes = member.link_is_up();
@@ -258,6 +264,9 @@ impl Engine {
         } else {
             Reason::LinkRestored
         };
+        if self.damps_repair(now, id) {
+            return false;
+        }
         self.repair(now, id, reason);
         true
     }
@@ -290,6 +299,7 @@ impl Engine {
         let group = member.group;
         // Two remembered ups and the one before them.
         let reason = Reason::LinkFlaps { ups: 3, retry_in: until.since(now) };
+        member.damped.deferred = Some(reason.clone());
         self.publish(now, Kind::Flapping, Some(group), Some(id), reason);
     }
 
@@ -319,5 +329,6 @@ impl Engine {
             group.all_failed = false;
         }
         self.publish_with(record);
+        self.note_repair(now, id, failback && !all_failed);
     }
 }

@@ -9,6 +9,8 @@
 //! | `facts` | events are written down |
 //! | `judge` | timers, failure and repair verdicts |
 //! | `activity`, `placement` | which members serve, which address is where |
+//! | `adaptive` | the detection time follows the round trip |
+//! | `damping` | how long good and bad news must last before they count |
 //! | `moves` | placements and announcements, and what came of them |
 //! | `sessions` | targets turned into probe sessions |
 //! | `sim` (feature `sim`) | a simulated host and network around the engine |
@@ -16,8 +18,10 @@
 
 pub mod action;
 mod activity;
+mod adaptive;
 pub mod config;
 mod core_loop;
+mod damping;
 pub mod detector;
 pub mod event;
 mod facts;

@@ -27,7 +27,7 @@ impl Engine {
             group: group.id,
             name: group.config.name.clone(),
             state: group.state.unwrap_or(GroupState::Failed),
-            fdt: group.config.failure_detection_time,
+            fdt: group.fdt,
             fdt_configured: group.config.failure_detection_time,
             members: self.members_of(group.id).map(member_picture).collect(),
             addresses: group
@@ -51,6 +51,7 @@ fn member_picture(member: &Member) -> MemberSnapshot {
         probe: member.probe_state(),
         reason: member.reason.clone(),
         since: member.since,
+        deferred: member.damped.deferred.clone(),
         targets: member
             .judged()
             .flat_map(|detector| detector.targets.iter().map(|target| target_picture(detector, target)))

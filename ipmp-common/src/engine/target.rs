@@ -2,7 +2,11 @@
 
 use core::net::IpAddr;
 
-use super::{ids::SessionId, rtt::RttEstimate, time::Nanos};
+use super::{
+    ids::SessionId,
+    rtt::RttEstimate,
+    time::{Nanos, Timestamp},
+};
 
 /// One target of this detector.
 #[derive(Clone, Debug)]
@@ -11,6 +15,8 @@ pub(super) struct Target {
     pub(super) address: IpAddr,
     pub(super) next_seq: u64,
     pub(super) rtt: RttEstimate,
+    /// Too slow for the group's interval: not probed until then.
+    pub(super) slow_until: Option<Timestamp>,
     pub(super) rtt_kernel: Option<Nanos>,
     pub(super) rtt_daemon: Option<Nanos>,
     pub(super) sent: u64,
@@ -26,6 +32,7 @@ impl Target {
             address,
             next_seq: 1,
             rtt: RttEstimate::unknown(),
+            slow_until: None,
             rtt_kernel: None,
             rtt_daemon: None,
             sent: 0,
@@ -33,5 +40,10 @@ impl Target {
             lost: 0,
             unsent: 0,
         }
+    }
+
+    /// Whether it is probed at `now`.
+    pub(super) fn in_rotation(&self, now: Timestamp) -> bool {
+        self.slow_until.is_none_or(|until| until <= now)
     }
 }

@@ -2,7 +2,9 @@
 //! transition table, properties, and one test for each rule and requirement that needs no I/O.
 
 mod activity;
+mod adaptive;
 mod capacity;
+mod damping;
 mod detection;
 mod groups;
 mod interfaces;

@@ -49,6 +49,7 @@ pub(crate) fn snapshot() -> Snapshot {
         probe: ProbeState::Ok,
         reason,
         since: Timestamp(1_000_000_000),
+        deferred: None,
         targets: vec![TargetSnapshot {
             session: SessionId(id),
             address: "192.168.10.1".parse().unwrap(),

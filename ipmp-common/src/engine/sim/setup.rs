@@ -6,7 +6,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use crate::engine::{
-    config::{Config, DataAddresses, GroupConfig, InterfaceConfig, OnGroupFailure},
+    config::{Config, Damping, DataAddresses, GroupConfig, InterfaceConfig, OnGroupFailure},
     ids::MemberId,
     time::Nanos,
 };
@@ -58,6 +58,8 @@ pub struct Setup {
     pub members: Vec<Interface>,
     /// So many groups of them.
     pub groups: usize,
+    /// Hysteresis.
+    pub damping: Damping,
     /// Round trip to every target.
     pub rtt: Nanos,
     /// From `SetPlacement` to its result.
@@ -90,6 +92,7 @@ impl Setup {
             failback: true,
             quiet_period: Nanos(0),
             targets: vec![V4_TARGET],
+            damping: Damping::default(),
             members: vec![member; count],
             groups: 1,
             rtt: Nanos(200_000),
@@ -166,6 +169,7 @@ impl Setup {
                 targets: self.targets.clone(),
                 on_group_failure: OnGroupFailure::Keep,
                 quiet_period: self.quiet_period,
+                damping: self.damping,
                 interfaces: interfaces.collect(),
             }
         };

@@ -43,7 +43,10 @@ const fn explains(kind: Kind) -> bool {
         | Kind::GroupState
         | Kind::Stalled
         | Kind::ActionFailed
-        | Kind::Flapping => false,
+        | Kind::Flapping
+        | Kind::Deferred
+        | Kind::DetectionTime
+        | Kind::TargetSlow => false,
     }
 }
 

@@ -169,6 +169,10 @@ pub struct Wire {
     pub dead_targets: BTreeSet<IpAddr>,
     /// Round trip of every frame sent from now on.
     pub rtt: Nanos,
+    /// Round trips of single targets.
+    pub rtt_of: BTreeMap<IpAddr, Nanos>,
+    /// Round trips through single ports.
+    pub slow_ports: BTreeMap<MemberId, Nanos>,
     frames: BTreeMap<(Timestamp, u64), Frame>,
     serial: u64,
     stamps: BTreeMap<(SessionId, u64), Stamp>,
@@ -181,6 +185,8 @@ impl Wire {
             ports: (0..members).map(|_| Port::new()).collect(),
             dead_targets: BTreeSet::new(),
             rtt,
+            rtt_of: BTreeMap::new(),
+            slow_ports: BTreeMap::new(),
             frames: BTreeMap::new(),
             serial: 0,
             stamps: BTreeMap::new(),
@@ -205,8 +211,9 @@ impl Wire {
         self.stamps.remove(&(session, seq.wrapping_sub(STAMPS)));
         let filtered = if target.is_ipv4() { port.no_v4 } else { port.no_v6 };
         if port.carrier && !filtered && port.out.passes(now, &mut self.rng) {
-            let frame = Frame { member, session, seq, target, rtt: self.rtt, leg: Leg::ToTarget };
-            self.put(now + self.rtt.divided(2), frame);
+            let rtt = self.slow_ports.get(&member).or(self.rtt_of.get(&target)).copied().unwrap_or(self.rtt);
+            let frame = Frame { member, session, seq, target, rtt, leg: Leg::ToTarget };
+            self.put(now + rtt.divided(2), frame);
         }
         Ok(())
     }
