@@ -10,7 +10,8 @@
 //! | `judge` | timers, failure and repair verdicts |
 //! | `activity`, `placement` | which members serve, which address is where |
 //! | `moves` | placements and announcements, and what came of them |
-//! | `sessions` | targets turned into probe sessions |
+//! | `sessions`, `targets` | known targets; which of them are probed, each a session |
+//! | `discovery` | somebody to probe where no route names a router |
 #![forbid(unsafe_code)]
 
 pub mod action;
@@ -18,6 +19,7 @@ mod activity;
 pub mod config;
 mod core_loop;
 pub mod detector;
+mod discovery;
 pub mod event;
 mod facts;
 mod group;
@@ -34,6 +36,7 @@ mod rtt;
 mod sessions;
 pub mod snapshot;
 mod target;
+mod targets;
 pub mod time;
 mod timer;
 

@@ -12,4 +12,5 @@ mod placement;
 mod properties;
 mod repair;
 mod table;
+mod targets;
 mod totality;

@@ -19,6 +19,8 @@ pub(super) enum TimerKey {
     Slot(MemberId, Family),
     /// A deferred link-based repair may be tried again.
     LinkRepair(MemberId),
+    /// A group looks for hosts to probe.
+    Discover(GroupId),
     /// Announcements of a group are due for repetition.
     Announce(GroupId),
 }

@@ -42,6 +42,8 @@ const fn explains(kind: Kind) -> bool {
         | Kind::Announced
         | Kind::GroupState
         | Kind::Stalled
+        | Kind::Target
+        | Kind::Withdrawn
         | Kind::ActionFailed
         | Kind::Flapping => false,
     }
@@ -71,7 +73,7 @@ impl Watch {
                 addresses.dedup();
                 assert_eq!(addresses.len(), all, "an address has two owners: {placement:?}");
             }
-            Action::Announce { .. } | Action::Publish(_) => {}
+            Action::Discover { .. } | Action::Announce { .. } | Action::Publish(_) => {}
         }
     }
 
@@ -106,6 +108,7 @@ fn record(action: &Action) -> Option<&Record> {
         | Action::ArmSession(_)
         | Action::DisarmSession { .. }
         | Action::SetPlacement(_)
+        | Action::Discover { .. }
         | Action::Announce { .. } => None,
     }
 }
@@ -151,6 +154,7 @@ fn placement_follows(before: &GroupSnapshot, after: &GroupSnapshot, actions: &[(
         Action::SendProbe { .. }
         | Action::ArmSession(_)
         | Action::DisarmSession { .. }
+        | Action::Discover { .. }
         | Action::Announce { .. }
         | Action::Publish(_) => None,
     });
