@@ -41,12 +41,19 @@ impl Engine {
         let Some(known) = self.group(group).filter(|group| group.config.targets.is_empty()) else {
             return false;
         };
-        let own = self.own_addresses();
-        let routed = |family| known.discovered[slot(family)].iter().any(|target| !own.contains(target));
+        let routed = |family| known.discovered[slot(family)].iter().any(|target| !self.is_own(*target));
         let mut tests = self.members_of(group).flat_map(|member| &member.config.test).peekable();
         tests.peek().is_some()
             && !routed(family)
             && (tests.any(|test| Family::of(*test) == family) || !Family::ALL.into_iter().any(routed))
+    }
+
+    fn is_own(&self, address: IpAddr) -> bool {
+        let mut data = self.groups.iter().flat_map(|group| &group.addresses);
+        data.any(|placed| placed.address.addr() == address)
+            || self.members.iter().any(|member| {
+                member.config.test.contains(&address) || member.sources.contains(&Some(address))
+            })
     }
 
     /// The hosts on the link of a group, as the neighbour tables have them. Those that are probed stay known
@@ -93,7 +100,9 @@ impl Engine {
     pub(super) fn restart_discovery(&mut self, now: Timestamp, id: MemberId) {
         let Some(group) = self.member(id).map(|member| member.group) else { return };
         if let Some(search) = self.group_mut(group).and_then(|group| group.discovery.as_mut()) {
-            search.pause = Nanos(0);
+            *search = Discovery { pause: Nanos(0), turn: 0 };
+            let slot_time = self.fdt_of(group).divided(SLOTS_PER_FDT);
+            self.timers.set(TimerKey::Discover(group), now + slot_time);
         }
         self.settle_discovery(now, id);
     }

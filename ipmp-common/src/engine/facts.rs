@@ -170,6 +170,7 @@ impl Engine {
         if member.sources[slot(family)] != address {
             member.sources[slot(family)] = address;
             self.rebuild_sessions(now, id);
+            self.restart_discovery(now, id);
             self.disown(now, address);
         }
     }

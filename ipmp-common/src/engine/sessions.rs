@@ -33,7 +33,7 @@ impl Engine {
         }
         self.tell_probing(now, id);
         self.mark_dirty(id);
-        self.restart_discovery(now, id);
+        self.settle_discovery(now, id);
     }
 
     /// From where to where a member shall probe: its source and at least one target.
