@@ -167,6 +167,8 @@ impl Engine {
         if member.sources[slot(family)] != address {
             member.sources[slot(family)] = address;
             self.rebuild_sessions(now, id);
+            self.restart_discovery(now, id);
+            self.disown(now, address);
         }
     }
 
@@ -176,8 +178,27 @@ impl Engine {
         if group.discovered[slot(family)] == targets || (targets.is_empty() && group.all_failed) {
             return;
         }
-        group.discovered[slot(family)] = targets;
-        for member in group.members.clone() {
+        group.discovered[slot(family)].clone_from(&targets);
+        let news =
+            group.config.targets.is_empty() && group.config.interfaces.iter().any(|i| !i.test.is_empty());
+        let members = group.members.clone();
+        if news {
+            let reason = Reason::RoutersFound { family, routers: targets };
+            self.publish(now, Kind::Target, Some(id), None, reason);
+        }
+        for member in members {
+            self.rebuild_sessions(now, member);
+        }
+    }
+
+    /// An address that turned out to be our own is no target any more, on no member of any group.
+    fn disown(&mut self, now: Timestamp, address: Option<IpAddr>) {
+        let probes = |member: &&Member| {
+            let mut targets = member.detectors().flat_map(|detector| &detector.targets);
+            targets.any(|target| Some(target.address) == address)
+        };
+        let concerned: Vec<MemberId> = self.members.iter().filter(probes).map(|member| member.id).collect();
+        for member in concerned {
             self.rebuild_sessions(now, member);
         }
     }

@@ -49,6 +49,7 @@ impl Engine {
                 }
                 TimerKey::LinkDown(member) => self.link_down_counts(member),
                 TimerKey::LinkRepair(member) | TimerKey::Failback(member) => self.mark_dirty(member),
+                TimerKey::Discover(group) => self.search(now, group),
                 TimerKey::Announce(group) => self.announce_again(now, group),
             }
         }
@@ -82,6 +83,7 @@ impl Engine {
     /// Sends the probe of a slot; returns how many slots were skipped.
     fn probe_slot(&mut self, now: Timestamp, id: MemberId, family: Family) -> u64 {
         self.verdict(now, id, family);
+        self.tend_targets(now, id, family);
         let Some(member) = self.members.get_mut(id.0 as usize) else {
             return 0;
         };
@@ -93,7 +95,8 @@ impl Engine {
         };
         let (probe, skipped, next) = detector.take_slot(now, rng);
         self.timers.set(TimerKey::Slot(id, family), next);
-        if let Some((session, seq)) = probe {
+        let trial = detector.trial_probe(now);
+        for (session, seq) in probe.into_iter().chain(trial) {
             self.actions.push_back(super::action::Action::SendProbe { session, seq });
         }
         skipped

@@ -14,6 +14,8 @@
 //! | `moves` | placements and announcements, and what came of them |
 //! | `sessions` | targets turned into probe sessions |
 //! | `sim` (feature `sim`) | a simulated host and network around the engine |
+//! | `sessions`, `targets` | known targets; which of them are probed, each a session |
+//! | `discovery` | somebody to probe where no route names a router |
 #![forbid(unsafe_code)]
 
 pub mod action;
@@ -23,6 +25,7 @@ pub mod config;
 mod core_loop;
 mod damping;
 pub mod detector;
+mod discovery;
 pub mod event;
 mod facts;
 mod group;
@@ -41,6 +44,7 @@ mod sessions;
 pub mod sim;
 pub mod snapshot;
 mod target;
+mod targets;
 pub mod time;
 mod timer;
 

@@ -13,6 +13,7 @@ mod placement;
 mod properties;
 mod repair;
 mod table;
+mod targets;
 mod totality;
 
 use super::sim as harness;

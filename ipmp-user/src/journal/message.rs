@@ -41,6 +41,12 @@ pub(super) fn usable_members(record: &Record) -> Option<u32> {
         | Reason::NoTestAddress
         | Reason::NoTargets
         | Reason::TargetsKnown { .. }
+        | Reason::TargetDead { .. }
+        | Reason::TargetAnswers { .. }
+        | Reason::HostsFound { .. }
+        | Reason::RoutersFound { .. }
+        | Reason::Withdrawn { .. }
+        | Reason::Returned { .. }
         | Reason::Announcement { .. }
         | Reason::LateWakeup { .. }
         | Reason::Errno { .. } => None,
@@ -53,7 +59,9 @@ pub(super) fn log(record: &Record, names: &Names, was_failed: bool) {
     match record.kind {
         Kind::Failed | Kind::ActionFailed => tracing::error!("{text}"),
         Kind::GroupState if usable_members(record) == Some(0) => tracing::error!("{text}"),
-        Kind::LinkDown | Kind::Absent | Kind::Flapping | Kind::Stalled => tracing::warn!("{text}"),
+        Kind::LinkDown | Kind::Absent | Kind::Flapping | Kind::Stalled | Kind::Withdrawn => {
+            tracing::warn!("{text}")
+        }
         Kind::LinkUp
         | Kind::Repaired
         | Kind::Activity
@@ -66,6 +74,8 @@ pub(super) fn log(record: &Record, names: &Names, was_failed: bool) {
         | Kind::Deferred
         | Kind::DetectionTime
         | Kind::TargetSlow => tracing::info!("{text}"),
+        | Kind::Target
+        | Kind::Probing => tracing::info!("{text}"),
         Kind::Announced => tracing::debug!("{text}"),
     }
 }
@@ -92,6 +102,9 @@ pub(super) fn text(record: &Record, names: &Names, was_failed: bool) -> String {
         Kind::Present => format!("IP interface {interface}{of_group} is in the kernel"),
         Kind::Stalled => "The daemon ran late; nothing was judged by that time".to_owned(),
         Kind::Probing => return probing(record, names, &interface),
+        Kind::Target if interface.is_empty() => format!("Probe targets{of_group}"),
+        Kind::Target => format!("Probe target of interface {interface}{of_group}"),
+        Kind::Withdrawn => format!("Data addresses{of_group}"),
         Kind::ActionFailed if interface.is_empty() => format!("An action failed{of_group}"),
         Kind::ActionFailed => format!("An action failed on {interface}{of_group}"),
         Kind::Flapping => flapping(&record.reason, &interface),

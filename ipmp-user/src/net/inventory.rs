@@ -1,7 +1,7 @@
 //! What the kernel has: links, addresses, routes, neighbours.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -354,6 +354,32 @@ impl Inventory {
             }
         }
         (v4, v6)
+    }
+
+    /// Neighbours of any of these interfaces whose hardware address is good, own addresses left out. IPv6 ones by their
+    /// link-local addresses, as in.mpathd does: those are on the link whatever its prefixes are.
+    pub fn hosts(&self, ifindexes: &[u32], family: Family) -> Vec<IpAddr> {
+        let own: BTreeSet<IpAddr> = self.own_addresses().collect();
+        let mut hosts = Vec::new();
+        for ((ifindex, ip), neighbour) in &self.neighbours {
+            let fits = match ip {
+                IpAddr::V4(ip) => !ip.is_multicast() && !ip.is_broadcast(),
+                IpAddr::V6(ip) => ip.is_unicast_link_local(),
+            };
+            // Entries that need no resolution (NOARP) are made by the kernel itself.
+            let resolved = neighbour.is_valid() && neighbour.state != NeighbourState::Noarp;
+            if fits
+                && resolved
+                && neighbour.mac.is_some()
+                && Family::of(*ip) == family
+                && ifindexes.contains(ifindex)
+                && !own.contains(ip)
+                && !hosts.contains(ip)
+            {
+                hosts.push(*ip);
+            }
+        }
+        hosts
     }
 
     /// What is known of a neighbour.

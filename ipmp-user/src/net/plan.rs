@@ -51,6 +51,8 @@ pub struct Wanted {
     pub test: Vec<(MemberId, IpAddr)>,
     /// Members that must not carry traffic.
     pub unusable: Vec<MemberId>,
+    /// Members of failed groups whose data addresses shall be nowhere. Their routes are left as they are.
+    pub withdrawn: Vec<MemberId>,
 }
 
 impl Wanted {
@@ -59,12 +61,18 @@ impl Wanted {
         self.members.iter().find(|m| m.member == member).map(|m| m.ifindex)
     }
 
+    /// Whether a data address shall be nowhere.
+    pub fn withdraws(&self, ip: IpAddr) -> bool {
+        self.data.iter().any(|placed| placed.address.addr() == ip && self.withdrawn.contains(&placed.home))
+    }
+
     /// Adds another group's wishes to these; routes of equal key are one list for the kernel, whoever owns them.
     pub fn extend(&mut self, other: &Self) {
         self.members.extend_from_slice(&other.members);
         self.data.extend_from_slice(&other.data);
         self.test.extend_from_slice(&other.test);
         self.unusable.extend_from_slice(&other.unusable);
+        self.withdrawn.extend_from_slice(&other.withdrawn);
     }
 }
 
@@ -175,7 +183,8 @@ pub fn addresses(inventory: &Inventory, base: &Base, wanted: &Wanted) -> Address
             plan.add.push(Op::AddAddress(address));
         }
     }
-    for placed in in_adding_order(base, &wanted.data) {
+    let placed = in_adding_order(base, &wanted.data).into_iter();
+    for placed in placed.filter(|placed| !wanted.withdrawn.contains(&placed.home)) {
         let ip = placed.address.addr();
         let ifindex = wanted.ifindex(placed.on);
         if ifindex.is_some_and(|ifindex| has(inventory, ifindex, ip)) {
@@ -266,10 +275,9 @@ fn in_adding_order<'a>(base: &Base, data: &'a [PlacedAddress]) -> Vec<&'a Placed
 fn plan_removals(inventory: &Inventory, wanted: &Wanted, ifindex: u32, plan: &mut AddressPlan) {
     let places: BTreeMap<IpAddr, MemberId> = wanted.data.iter().map(|p| (p.address.addr(), p.on)).collect();
     for address in inventory.addresses(ifindex).iter().rev() {
-        let Some(on) = places.get(&address.ip()).and_then(|on| wanted.ifindex(*on)) else {
-            continue;
-        };
-        if on == ifindex || up_link(inventory, Some(on)).is_none() {
+        let Some(on) = places.get(&address.ip()) else { continue };
+        let elsewhere = wanted.ifindex(*on).filter(|on| *on != ifindex);
+        if up_link(inventory, elsewhere).is_none() && !wanted.withdraws(address.ip()) {
             continue;
         }
         if address.is_permanent() {
@@ -295,11 +303,14 @@ fn leaves_orphans(inventory: &Inventory, wanted: &Wanted, primary: &Address) -> 
         placed.map(|placed| wanted.ifindex(placed.on))
     };
     // Data addresses that leave as well go first; those that come are not in the inventory yet.
-    let stays = |ip: IpAddr| place(ip).is_none_or(|on| on == Some(primary.ifindex()));
+    let stays =
+        |ip: IpAddr| place(ip).is_none_or(|on| on == Some(primary.ifindex())) && !wanted.withdraws(ip);
     let here = inventory.addresses(primary.ifindex()).iter().map(Address::net);
     let mut coming = wanted.data.iter().map(|placed| placed.address);
     here.filter(|net| same_subnet(*net)).any(|net| stays(net.addr()))
-        || coming.any(|net| same_subnet(net) && place(net.addr()) == Some(Some(primary.ifindex())))
+        || coming.any(|net| {
+            same_subnet(net) && place(net.addr()) == Some(Some(primary.ifindex())) && stays(net.addr())
+        })
 }
 
 fn has(inventory: &Inventory, ifindex: u32, ip: IpAddr) -> bool {

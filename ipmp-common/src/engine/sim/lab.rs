@@ -209,7 +209,7 @@ impl Lab {
                 self.wire.forget(*session);
                 None
             }
-            Action::Announce { .. } | Action::Publish(_) => None,
+            Action::Discover { .. } | Action::Announce { .. } | Action::Publish(_) => None,
         }
     }
 
@@ -310,6 +310,7 @@ impl Lab {
             | Action::ArmSession(_)
             | Action::DisarmSession { .. }
             | Action::SetPlacement(_)
+            | Action::Discover { .. }
             | Action::Announce { .. } => None,
         });
         published.filter(|record| record.kind == kind).cloned().collect()

@@ -60,6 +60,8 @@ pub struct Setup {
     pub groups: usize,
     /// Hysteresis.
     pub damping: Damping,
+    /// `on-group-failure`.
+    pub on_group_failure: OnGroupFailure,
     /// Round trip to every target.
     pub rtt: Nanos,
     /// From `SetPlacement` to its result.
@@ -93,6 +95,7 @@ impl Setup {
             quiet_period: Nanos(0),
             targets: vec![V4_TARGET],
             damping: Damping::default(),
+            on_group_failure: OnGroupFailure::Keep,
             members: vec![member; count],
             groups: 1,
             rtt: Nanos(200_000),
@@ -167,7 +170,7 @@ impl Setup {
                 failure_detection_time: self.fdt,
                 failback: self.failback,
                 targets: self.targets.clone(),
-                on_group_failure: OnGroupFailure::Keep,
+                on_group_failure: self.on_group_failure,
                 quiet_period: self.quiet_period,
                 damping: self.damping,
                 interfaces: interfaces.collect(),

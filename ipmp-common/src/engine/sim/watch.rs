@@ -42,6 +42,8 @@ const fn explains(kind: Kind) -> bool {
         | Kind::Announced
         | Kind::GroupState
         | Kind::Stalled
+        | Kind::Target
+        | Kind::Withdrawn
         | Kind::ActionFailed
         | Kind::Flapping
         | Kind::Deferred
@@ -74,7 +76,7 @@ impl Watch {
                 addresses.dedup();
                 assert_eq!(addresses.len(), all, "an address has two owners: {placement:?}");
             }
-            Action::Announce { .. } | Action::Publish(_) => {}
+            Action::Discover { .. } | Action::Announce { .. } | Action::Publish(_) => {}
         }
     }
 
@@ -110,6 +112,7 @@ fn record(action: &Action) -> Option<&Record> {
         | Action::ArmSession(_)
         | Action::DisarmSession { .. }
         | Action::SetPlacement(_)
+        | Action::Discover { .. }
         | Action::Announce { .. } => None,
     }
 }
@@ -156,6 +159,7 @@ fn placement_follows(before: &GroupSnapshot, after: &GroupSnapshot, actions: &[(
         Action::SendProbe { .. }
         | Action::ArmSession(_)
         | Action::DisarmSession { .. }
+        | Action::Discover { .. }
         | Action::Announce { .. }
         | Action::Publish(_) => None,
     });
