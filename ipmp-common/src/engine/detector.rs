@@ -49,6 +49,8 @@ struct Probe {
     seq: u64,
     decided_at: Timestamp,
     sent_at: Option<Timestamp>,
+    /// Its verdict came late and was put off until then, which happens once.
+    put_off_until: Option<Timestamp>,
     fate: Fate,
 }
 
@@ -205,6 +207,7 @@ impl Detector {
             seq,
             decided_at: now,
             sent_at: None,
+            put_off_until: None,
             fate: Fate::Outstanding,
         });
     }
@@ -237,7 +240,13 @@ impl Detector {
         if self.losses as usize + outstanding().count() < LOSSES_TO_FAIL as usize {
             return None;
         }
-        outstanding().filter_map(|probe| Some(probe.sent_at? + self.reply_wait(self.target_of(probe)))).min()
+        outstanding().filter_map(|probe| self.due(probe)).min()
+    }
+
+    /// When the verdict over a probe is due.
+    fn due(&self, probe: &Probe) -> Option<Timestamp> {
+        let due = probe.sent_at? + self.reply_wait(self.target_of(probe));
+        Some(due.max(probe.put_off_until.unwrap_or(due)))
     }
 
     pub(super) fn target(&self, session: SessionId) -> Option<&Target> {
@@ -339,17 +348,28 @@ impl Detector {
 
     /// Judges every outstanding probe whose reply wait is over. All evidence up to `now` must have been
     /// handed in. Returns whether anything was lost.
-    pub(super) fn judge(&mut self, now: Timestamp) -> bool {
+    ///
+    /// A verdict that comes `late` by half a slot is put off by as much, once: what starved us may have
+    /// starved the kernel's delivery of the reply, too, and that says nothing about the path.
+    pub(super) fn judge(&mut self, now: Timestamp, late: Nanos) -> bool {
+        let half = self.interval.divided(2);
         let mut lost_any = false;
         for position in self.settled..self.probes.len() {
             let Some(probe) = self.probes.get(position) else {
                 break;
             };
-            let due = probe.sent_at.map(|at| at + self.reply_wait(self.target_of(probe)));
-            if probe.fate == Fate::Outstanding && due.is_some_and(|due| due <= now) {
-                self.lose(position, now);
-                lost_any = true;
+            let due = self.due(probe).filter(|due| probe.fate == Fate::Outstanding && *due <= now);
+            if due.is_none() {
+                continue;
             }
+            if let Some(probe) = self.probes.get_mut(position).filter(|_| late >= half)
+                && probe.put_off_until.is_none()
+            {
+                probe.put_off_until = Some(now + half);
+                continue;
+            }
+            self.lose(position, now);
+            lost_any = true;
         }
         lost_any
     }
@@ -399,7 +419,7 @@ impl Detector {
                 break;
             }
         }
-        let overdue = |probe: &Probe| Some(probe.sent_at? + self.reply_wait(self.target_of(probe)));
+        let overdue = |probe: &Probe| self.due(probe);
         (self.losses, self.replies, self.first_loss_at) = match run {
             Some(Fate::Lost) => (length, 0, oldest.and_then(overdue)),
             Some(Fate::Answered) => (0, length, None),

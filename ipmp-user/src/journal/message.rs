@@ -74,8 +74,7 @@ pub(super) fn log(record: &Record, names: &Names, was_failed: bool) {
         | Kind::Deferred
         | Kind::DetectionTime
         | Kind::TargetSlow => tracing::info!("{text}"),
-        | Kind::Target
-        | Kind::Probing => tracing::info!("{text}"),
+        Kind::Target | Kind::Probing => tracing::info!("{text}"),
         Kind::Announced => tracing::debug!("{text}"),
     }
 }
