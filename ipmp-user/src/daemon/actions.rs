@@ -96,7 +96,9 @@ impl Daemon {
                 .collect(),
             unusable: placement.unusable.clone(),
         };
-        let job = Job { group, epoch: placement.epoch, wanted, announce: Vec::new() };
+        let neighbours =
+            wanted.members.iter().flat_map(|member| self.inventory.neighbours_on(member.ifindex)).collect();
+        let job = Job { group, epoch: placement.epoch, wanted, announce: Vec::new(), neighbours };
         if self.applier.submit(Box::new(job)).is_err() {
             tracing::warn!("a placement waits: earlier ones are still being carried out");
             self.reassert.due = Some(now + REASSERT_DELAY);
