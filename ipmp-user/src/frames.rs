@@ -1,4 +1,4 @@
-//! Many frames in one system call.
+//! Many frames in one system call: probes and announcements leave here.
 
 use std::{
     io,
@@ -7,11 +7,12 @@ use std::{
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
-/// Frames handed to the kernel in one `sendmmsg`. The cost of the system call is shared well before that.
+/// Frames handed to the kernel in one `sendmmsg`; it takes 1,024 (`UIO_MAXIOV`) at most, and the cost of the system call
+/// is shared well before that.
 const MAX_BATCH: usize = 64;
 
 /// A frame and the interface it shall leave through.
-pub(super) trait Outgoing {
+pub(crate) trait Outgoing {
     /// The bytes from the Ethernet header on.
     fn bytes(&self) -> &[u8];
     /// The interface.
@@ -20,23 +21,26 @@ pub(super) trait Outgoing {
 
 /// An `AF_PACKET` socket that receives nothing (protocol 0, see packet(7)).
 #[derive(Debug)]
-pub(super) struct FrameSocket(OwnedFd);
+pub(crate) struct FrameSocket(OwnedFd);
 
 impl FrameSocket {
-    pub(super) fn open() -> io::Result<Self> {
+    /// Opens it in the network namespace of the calling thread; needs `CAP_NET_RAW`.
+    pub(crate) fn open() -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         Ok(Self(socket(AddressFamily::Packet, SockType::Raw, flags, None)?))
     }
 
     /// Sends all frames, in order; `outcome` learns of each whether the kernel took it.
-    pub(super) fn send<T: Outgoing>(&self, frames: &[T], mut outcome: impl FnMut(&T, io::Result<()>)) {
+    pub(crate) fn send<T: Outgoing>(&self, frames: &[T], mut outcome: impl FnMut(&T, io::Result<()>)) {
         for chunk in frames.chunks(MAX_BATCH) {
             let mut rest = chunk;
             while !rest.is_empty() {
                 match self.send_some(rest) {
                     Ok(sent) => {
                         let (done, open) = rest.split_at(sent.clamp(1, rest.len()));
-                        done.iter().for_each(|frame| outcome(frame, Ok(())));
+                        for frame in done {
+                            outcome(frame, Ok(()));
+                        }
                         rest = open;
                     }
                     // sendmmsg(2) reports an error only for the first message of a call.

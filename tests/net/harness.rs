@@ -13,7 +13,9 @@ use ipmp_common::engine::{
 };
 use ipmp_user::net::{
     apply::{Applier, Job, Outcome},
+    inventory::Inventory,
     plan::{MemberLink, Wanted},
+    socket::Socket,
 };
 use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
@@ -184,7 +186,11 @@ impl Group {
 
     pub(crate) fn apply(&mut self, wanted: Wanted) -> Outcome {
         self.epoch += 1;
-        self.applier.apply(&Job { group: GroupId(0), epoch: self.epoch, wanted, announce: Vec::new() })
+        let mut socket = Socket::open().expect("a socket");
+        let inventory = Inventory::dump(&mut socket).expect("the kernel can be read");
+        let neighbours = wanted.members.iter().flat_map(|m| inventory.neighbours_on(m.ifindex)).collect();
+        let job = Job { group: GroupId(0), epoch: self.epoch, wanted, announce: Vec::new(), neighbours };
+        self.applier.apply(&job)
     }
 
     /// Everything at home; nothing may fail.

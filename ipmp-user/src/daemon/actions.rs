@@ -98,7 +98,9 @@ impl Daemon {
             unusable: placement.unusable.clone(),
             withdrawn: members().filter(|_| placement.withdrawn).map(|member| member.id).collect(),
         };
-        let job = Job { group, epoch: placement.epoch, wanted, announce: Vec::new() };
+        let neighbours =
+            wanted.members.iter().flat_map(|member| self.inventory.neighbours_on(member.ifindex)).collect();
+        let job = Job { group, epoch: placement.epoch, wanted, announce: Vec::new(), neighbours };
         if self.applier.submit(Box::new(job)).is_err() {
             tracing::warn!("a placement waits: earlier ones are still being carried out");
             self.reassert.due = Some(now + REASSERT_DELAY);

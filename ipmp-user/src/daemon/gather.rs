@@ -176,7 +176,7 @@ impl Daemon {
             }
             for family in Family::ALL {
                 if self.engine.probes_hosts(group, family) {
-                    let hosts = self.inventory.hosts(&ifindexes, family);
+                    let hosts = self.inventory.neighbouring_hosts(&ifindexes, family);
                     self.engine.handle(now, Event::Hosts { group, family, hosts });
                 }
             }

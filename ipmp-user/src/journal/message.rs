@@ -73,8 +73,8 @@ pub(super) fn log(record: &Record, names: &Names, was_failed: bool) {
         | Kind::Probing
         | Kind::Deferred
         | Kind::DetectionTime
+        | Kind::Target
         | Kind::TargetSlow => tracing::info!("{text}"),
-        Kind::Target | Kind::Probing => tracing::info!("{text}"),
         Kind::Announced => tracing::debug!("{text}"),
     }
 }

@@ -62,10 +62,12 @@ impl Base {
         order.filter_map(|ip| Some(self.addresses.get(ip)?.address.net())).collect()
     }
 
-    /// Its position on its home interface.
-    pub fn position(&self, ip: IpAddr) -> Option<usize> {
-        let order = self.order.get(&self.addresses.get(&ip)?.home)?;
-        order.iter().position(|other| *other == ip)
+    /// Each data address's position on its home interface.
+    pub fn positions(&self) -> BTreeMap<IpAddr, usize> {
+        let at_home = |ip: &IpAddr, home: &String| self.addresses.get(ip).is_some_and(|o| o.home == *home);
+        let lists =
+            self.order.iter().flat_map(|(home, order)| order.iter().enumerate().map(move |at| (home, at)));
+        lists.filter(|(home, (_, ip))| at_home(ip, home)).map(|(_, (at, ip))| (*ip, at)).collect()
     }
 
     /// The original list of a key.
@@ -139,12 +141,11 @@ impl Base {
     fn previous(&self, inventory: &Inventory, wanted: &Wanted) -> Wanted {
         let member_of = |ifindex: u32| wanted.members.iter().find(|m| m.ifindex == ifindex).map(|m| m.member);
         let by_name = |name: &String| inventory.link_by_name(name).and_then(|l| member_of(l.ifindex));
+        let hosts = inventory.hosts();
         let found = |placed: &PlacedAddress| {
             let ip = placed.address.addr();
             let noted = self.placement.get(&ip).and_then(by_name);
-            let hosts = |m: &MemberId| {
-                wanted.ifindex(*m).is_some_and(|i| inventory.addresses(i).iter().any(|a| a.ip() == ip))
-            };
+            let hosts = |m: &MemberId| wanted.ifindex(*m).is_some_and(|i| hosts.contains(&(ip, i)));
             let anywhere = || wanted.members.iter().map(|m| m.member).find(hosts);
             noted.filter(hosts).or_else(anywhere).or(noted).unwrap_or(placed.home)
         };
@@ -161,12 +162,14 @@ impl Base {
             let Some(link) = inventory.link(*ifindex) else {
                 continue;
             };
+            let there: BTreeMap<IpAddr, &Address> =
+                inventory.addresses(*ifindex).iter().map(|address| (address.ip(), address)).collect();
             let homed = || before.data.iter().filter(|p| p.home == *member);
             let mut complete = true;
             for placed in homed() {
                 let ip = placed.address.addr();
-                let there = inventory.addresses(*ifindex).iter().find(|a| a.ip() == ip && a.is_permanent());
-                match there.filter(|_| placed.on == *member) {
+                let there = there.get(&ip).filter(|a| a.is_permanent() && placed.on == *member);
+                match there.copied() {
                     Some(address) => {
                         let original = Original { home: link.name.clone(), address: address.clone() };
                         self.addresses.insert(ip, original);

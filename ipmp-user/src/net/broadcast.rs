@@ -1,7 +1,7 @@
 //! The order of broadcast entries in the local table.
 //!
 //! The kernel makes one for each interface of a subnet when the primary address is added, appends it to those of the
-//! other interfaces, and sends a directed broadcast by the first (`fib_add_ifaddr` in net/ipv4/fib_frontend.c). An
+//! other interfaces, and sends a directed broadcast by the first (`fib_add_ifaddr` in `net/ipv4/fib_frontend.c`). An
 //! address that comes home would be last among its siblings, so these are appended anew behind it.
 //!
 //! The other per-interface lists need no care: `fe80::/64` and `ff00::/8` stand as long as their interface is

@@ -10,7 +10,10 @@ use ipnet::IpNet;
 use rtnetlink::packet_route::{
     RouteNetlinkMessage,
     link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State},
-    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
+    neighbour::{
+        NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
+        NeighbourState,
+    },
     route::RouteMessage,
 };
 
@@ -107,6 +110,10 @@ pub struct Neighbour {
     pub mac: Option<[u8; 6]>,
     /// Its state now (`NUD_*`); `None` = the kernel has no entry.
     pub state: NeighbourState,
+    /// Whether it told us that it is a router (`NTF_ROUTER`, IPv6).
+    pub router: bool,
+    /// Whether somebody keeps the entry up: a managed or externally learned one (`NTF_EXT_MANAGED`, `NTF_EXT_LEARNED`).
+    pub kept: bool,
 }
 
 impl Neighbour {
@@ -150,7 +157,7 @@ impl Inventory {
         let mut fresh = Self::default();
         for table in [Table::Links, Table::Addresses] {
             for message in socket.dump(table)? {
-                fresh.update(message);
+                fresh.take_dumped(message);
             }
         }
         fresh.reload_routes(socket)?;
@@ -167,6 +174,17 @@ impl Inventory {
             self.update(message);
         }
         Ok(())
+    }
+
+    /// Takes in one message of a dump into an empty inventory: no address comes twice, so none is looked for.
+    fn take_dumped(&mut self, message: RouteNetlinkMessage) {
+        if let RouteNetlinkMessage::NewAddress(message) = message {
+            if let Some(address) = Address::from_message(message) {
+                self.addresses.entry(address.ifindex()).or_default().push(address);
+            }
+        } else {
+            self.update(message);
+        }
     }
 
     /// Takes in one message of a dump or a notification.
@@ -281,7 +299,12 @@ impl Inventory {
         let state = if deleted { NeighbourState::None } else { message.header.state };
         // An entry that failed or is being resolved anew carries no address, or a stale one of zeros.
         let mac = named.filter(|mac| *mac != [0; 6]).or_else(|| known.and_then(|k| k.mac));
-        let neighbour = Neighbour { mac, state };
+        let router = message.header.flags.contains(NeighbourFlags::Router);
+        let managed = message.attributes.iter().any(
+            |a| matches!(a, NeighbourAttribute::ExtFlags(flags) if flags.contains(NeighbourExtFlags::Managed)),
+        );
+        let kept = managed || message.header.flags.contains(NeighbourFlags::ExtLearned);
+        let neighbour = Neighbour { mac, state, router, kept };
         self.neighbours.insert((ifindex, ip), neighbour);
         (known != Some(neighbour)).then_some(Change::Neighbour { ifindex, ip })
     }
@@ -311,6 +334,11 @@ impl Inventory {
     /// Addresses of an interface. Their order is the kernel's after a dump, that of arrival after a notification.
     pub fn addresses(&self, ifindex: u32) -> &[Address] {
         self.addresses.get(&ifindex).map_or(&[], Vec::as_slice)
+    }
+
+    /// Which interfaces each address is on.
+    pub fn hosts(&self) -> BTreeSet<(IpAddr, u32)> {
+        self.addresses.values().flatten().map(|address| (address.ip(), address.ifindex())).collect()
     }
 
     /// Every address of this host.
@@ -358,7 +386,7 @@ impl Inventory {
 
     /// Neighbours of any of these interfaces whose hardware address is good, own addresses left out. IPv6 ones by their
     /// link-local addresses, as in.mpathd does: those are on the link whatever its prefixes are.
-    pub fn hosts(&self, ifindexes: &[u32], family: Family) -> Vec<IpAddr> {
+    pub fn neighbouring_hosts(&self, ifindexes: &[u32], family: Family) -> Vec<IpAddr> {
         let own: BTreeSet<IpAddr> = self.own_addresses().collect();
         let mut hosts = Vec::new();
         for ((ifindex, ip), neighbour) in &self.neighbours {
@@ -380,6 +408,13 @@ impl Inventory {
             }
         }
         hosts
+    }
+
+    /// What is known of the neighbours on an interface.
+    pub fn neighbours_on(&self, ifindex: u32) -> impl Iterator<Item = ((u32, IpAddr), Neighbour)> + '_ {
+        let first = (ifindex, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let last = (ifindex, IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)));
+        self.neighbours.range(first..=last).map(|(place, neighbour)| (*place, *neighbour))
     }
 
     /// What is known of a neighbour.

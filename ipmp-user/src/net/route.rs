@@ -183,7 +183,7 @@ impl Route {
     }
 
     /// Whether it is an entry that the kernel made for the broadcast address of a subnet (`fib_add_ifaddr` in
-    /// net/ipv4/fib_frontend.c).
+    /// `net/ipv4/fib_frontend.c`).
     pub fn is_broadcast(&self) -> bool {
         self.key.table == TABLE_LOCAL && matches!(self.message.header.kind, RouteType::Broadcast)
     }

@@ -17,8 +17,10 @@ use ipmp_common::{
 };
 use rtnetlink::packet_route::neighbour::NeighbourState;
 
-use super::batch::{FrameSocket, Outgoing};
-use crate::net::{inventory::Inventory, resolve::Resolver};
+use crate::{
+    frames::{FrameSocket, Outgoing},
+    net::{inventory::Inventory, resolve::Resolver},
+};
 
 /// How often the kernel is asked anew for a hardware address that it does not hold to be good. Its own
 /// retransmission timer is a second too (RFC 4861 `RETRANS_TIMER`, arp(7) `retrans_time_ms`).

@@ -67,7 +67,11 @@ fn lists<'a>(
 fn needs_gateway(op: &Op) -> bool {
     match op {
         Op::AddRoute(route) | Op::DelRoute(route) => route.hops().iter().any(|hop| hop.gateway.is_some()),
-        Op::AddAddress(_) | Op::SetAddressFlags(_) | Op::DelAddress(_) => false,
+        Op::AddAddress(_)
+        | Op::SetAddressFlags(_)
+        | Op::DelAddress(_)
+        | Op::AddNeighbour(_)
+        | Op::DelNeighbour(_) => false,
     }
 }
 

@@ -4,6 +4,7 @@ use rtnetlink::packet_route::address::AddressFlags;
 
 use super::{routes::routes, *};
 use crate::net::fixtures::{DATA, FOSTER, HOME, at_home, give, inventory, set_up, take, texts, wanted};
+use crate::net::{base::Base, inventory::Inventory};
 
 /// Carries a plan out on the inventory, as the kernel would.
 #[expect(clippy::wildcard_enum_match_arm, reason = "all other messages pass unchanged")]
@@ -96,7 +97,7 @@ fn failback_uses_the_original_and_clears_nodad() {
     assert!(plan.brings_routes);
     let nodad = |op: &Op| match op {
         Op::AddAddress(a) | Op::SetAddressFlags(a) | Op::DelAddress(a) => a.has_nodad(),
-        Op::AddRoute(_) | Op::DelRoute(_) => false,
+        Op::AddRoute(_) | Op::DelRoute(_) | Op::AddNeighbour(_) | Op::DelNeighbour(_) => false,
     };
     assert_eq!(plan.add.iter().map(nodad).collect::<Vec<_>>(), [true, false, true, false]);
 }
