@@ -222,18 +222,6 @@ impl Detector {
         outstanding().filter_map(|probe| Some(probe.sent_at? + self.reply_wait(self.target_of(probe)))).min()
     }
 
-    pub(super) fn target(&self, session: SessionId) -> Option<&Target> {
-        self.targets.iter().find(|target| target.session == Some(session))
-    }
-
-    fn target_of(&self, probe: &Probe) -> Option<&Target> {
-        probe.session.and_then(|session| self.target(session))
-    }
-
-    fn target_mut(&mut self, session: SessionId) -> Option<&mut Target> {
-        self.targets.iter_mut().find(|target| target.session == Some(session))
-    }
-
     fn position(&self, session: SessionId, seq: u64) -> Option<usize> {
         self.probes.iter().rposition(|probe| probe.session == Some(session) && probe.seq == seq)
     }

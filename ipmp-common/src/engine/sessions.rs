@@ -121,13 +121,11 @@ impl Engine {
         let mut old = core::mem::take(&mut detector.targets);
         let mut targets = Vec::new();
         for address in &known.targets {
-            match old.iter().position(|target| target.address == *address) {
-                Some(position) => targets.push(old.swap_remove(position)),
-                None => {
-                    let trusted = known.trusted || self.proved_by_sibling(id, family, *address);
-                    targets.push(Target::new(*address, trusted));
-                }
-            }
+            let position = old.iter().position(|target| target.address == *address);
+            targets.push(position.map(|position| old.swap_remove(position)).unwrap_or_else(|| {
+                let trusted = known.trusted || self.proved_by_sibling(id, family, *address);
+                Target::new(*address, trusted)
+            }));
         }
         for session in old.into_iter().filter_map(|target| target.session) {
             detector.release(session);

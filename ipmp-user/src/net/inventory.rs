@@ -387,3 +387,6 @@ impl Inventory {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
