@@ -30,7 +30,7 @@ pub enum Action {
         /// The session.
         session: SessionId,
     },
-    /// Ask all hosts on a member's link to show themselves: an echo request to 224.0.0.1 or ff02::1. Whoever
+    /// Ask all hosts on a member's link to show themselves: an echo request to 224.0.0.1 or `ff02::1`. Whoever
     /// answers appears in the neighbour table (`Event::Hosts`).
     Discover {
         /// The member.

@@ -249,18 +249,6 @@ impl Detector {
         Some(due.max(probe.put_off_until.unwrap_or(due)))
     }
 
-    pub(super) fn target(&self, session: SessionId) -> Option<&Target> {
-        self.targets.iter().find(|target| target.session == Some(session))
-    }
-
-    fn target_of(&self, probe: &Probe) -> Option<&Target> {
-        probe.session.and_then(|session| self.target(session))
-    }
-
-    pub(super) fn target_mut(&mut self, session: SessionId) -> Option<&mut Target> {
-        self.targets.iter_mut().find(|target| target.session == Some(session))
-    }
-
     fn position(&self, session: SessionId, seq: u64) -> Option<usize> {
         self.probes.iter().rposition(|probe| probe.session == Some(session) && probe.seq == seq)
     }

@@ -121,13 +121,12 @@ impl Engine {
         let mut old = core::mem::take(&mut detector.targets);
         let mut targets = Vec::new();
         for address in &known.targets {
-            match old.iter().position(|target| target.address == *address) {
-                Some(position) => targets.push(old.swap_remove(position)),
-                None => {
-                    let trusted = known.trusted || self.proved_by_sibling(id, family, *address);
-                    targets.push(Target::new(*address, trusted));
-                }
-            }
+            let known_before = old.iter().position(|target| target.address == *address);
+            let fresh = || {
+                let trusted = known.trusted || self.proved_by_sibling(id, family, *address);
+                Target::new(*address, trusted)
+            };
+            targets.push(known_before.map_or_else(fresh, |position| old.swap_remove(position)));
         }
         for session in old.into_iter().filter_map(|target| target.session) {
             detector.release(session);

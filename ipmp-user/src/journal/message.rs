@@ -60,7 +60,7 @@ pub(super) fn log(record: &Record, names: &Names, was_failed: bool) {
         Kind::Failed | Kind::ActionFailed => tracing::error!("{text}"),
         Kind::GroupState if usable_members(record) == Some(0) => tracing::error!("{text}"),
         Kind::LinkDown | Kind::Absent | Kind::Flapping | Kind::Stalled | Kind::Withdrawn => {
-            tracing::warn!("{text}")
+            tracing::warn!("{text}");
         }
         Kind::LinkUp
         | Kind::Repaired

@@ -434,3 +434,6 @@ impl Inventory {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

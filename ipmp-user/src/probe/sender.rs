@@ -115,7 +115,7 @@ impl Sender {
         }
     }
 
-    /// Sends an echo request to all hosts on an interface's link (224.0.0.1, ff02::1), now. It belongs to no session:
+    /// Sends an echo request to all hosts on an interface's link (224.0.0.1, `ff02::1`), now. It belongs to no session:
     /// answers are counted as foreign and prove nothing.
     pub fn ask_all(
         &self,

@@ -10,6 +10,18 @@ use crate::engine::{
 };
 
 impl Detector {
+    pub(in super::super) fn target(&self, session: SessionId) -> Option<&Target> {
+        self.targets.iter().find(|target| target.session == Some(session))
+    }
+
+    pub(super) fn target_of(&self, probe: &Probe) -> Option<&Target> {
+        probe.session.and_then(|session| self.target(session))
+    }
+
+    pub(in crate::engine) fn target_mut(&mut self, session: SessionId) -> Option<&mut Target> {
+        self.targets.iter_mut().find(|target| target.session == Some(session))
+    }
+
     /// The probe that goes out beside the slot's own, to a target that must answer before it counts.
     pub(in super::super) fn trial_probe(&mut self, now: Timestamp) -> Option<(SessionId, u64)> {
         let count = self.targets.iter().filter(|target| target.on_trial()).count();
