@@ -25,6 +25,8 @@ pub struct Member {
 pub struct Config {
     /// The failure detection time in milliseconds.
     pub fdt_ms: u64,
+    /// Further keys of the group: name and value, as they are written in the file.
+    pub keys: Vec<(String, String)>,
     /// Probe targets; empty = discovered.
     pub targets: Vec<String>,
     /// The members.
@@ -58,6 +60,7 @@ impl Config {
         };
         Self {
             fdt_ms,
+            keys: Vec::new(),
             targets: vec![peer4(0).to_string(), peer_link_local(0).to_string()],
             members: (0..members).map(member).collect(),
         }
@@ -70,6 +73,13 @@ impl Config {
         for member in &mut self.members {
             member.test.clear();
         }
+        self
+    }
+
+    /// The same with another key of the group; its value as it is written in the file.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.keys.push((key.to_owned(), value.to_owned()));
         self
     }
 
@@ -93,6 +103,9 @@ impl fmt::Display for Config {
             values.iter().map(|value| format!("\"{value}\"")).collect::<Vec<_>>().join(", ")
         };
         let mut text = format!("[group.{GROUP}]\nfailure-detection-time = \"{}ms\"\n", self.fdt_ms);
+        for (key, value) in &self.keys {
+            writeln!(text, "{key} = {value}")?;
+        }
         if !self.targets.is_empty() {
             writeln!(text, "targets = [{}]", quoted(&self.targets))?;
         }
