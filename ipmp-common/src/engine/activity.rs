@@ -91,7 +91,8 @@ impl Engine {
         };
         let Some(group) = self.group_mut(id) else { return };
         group.all_failed &= usable == 0;
-        if group.state.replace(state) == Some(state) {
+        let before = group.state.replace(state);
+        if before == Some(state) {
             return;
         }
         let reason = if group.all_failed {
@@ -99,6 +100,12 @@ impl Engine {
         } else {
             Reason::MembersUsable { usable, members }
         };
-        self.publish(now, Kind::GroupState, Some(id), None, reason);
+        // The one that ended the failure of the whole group is named.
+        let saviour = self
+            .members_of(id)
+            .filter(|member| member.functioning() && before == Some(GroupState::Failed))
+            .max_by_key(|member| (member.since, core::cmp::Reverse(member.id)))
+            .map(|member| member.id);
+        self.publish(now, Kind::GroupState, Some(id), saviour, reason);
     }
 }

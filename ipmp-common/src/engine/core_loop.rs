@@ -40,6 +40,8 @@ pub enum Refusal {
     AlreadyOffline,
     /// It is not offline.
     NotOffline,
+    /// in.mpathd's EHWADDRDUP: its hardware address is that of another member in use.
+    DuplicateHardwareAddress,
     /// in.mpathd's EMINRED: no other functioning member is left in the group.
     LastFunctioning,
 }
@@ -78,6 +80,7 @@ impl Engine {
         match event {
             Event::Judge => self.judge(now),
             Event::InterfacePresent(presence) => self.interface_present(now, presence),
+            Event::Hardware { member, hardware } => self.hardware_news(now, member, hardware),
             Event::InterfaceGone { member } => self.interface_gone(now, member),
             Event::Carrier { member, up, at, source, downs } => {
                 self.carrier(now, member, super::facts::CarrierFact { up, at, source, downs });
@@ -127,7 +130,13 @@ impl Engine {
             }
             Command::Online { member } => {
                 let known = self.member(*member).ok_or(Refusal::NoSuchMember)?;
-                if known.offline { Ok(()) } else { Err(Refusal::NotOffline) }
+                if !known.offline {
+                    return Err(Refusal::NotOffline);
+                }
+                match self.owner_of_mac(known) {
+                    Some(_) => Err(Refusal::DuplicateHardwareAddress),
+                    None => Ok(()),
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ use core::net::IpAddr;
 use super::{
     action::PlacedAddress,
     config::{DataAddresses, InterfaceConfig},
+    consistency::Identity,
     core_loop::Engine,
     event::{CarrierSource, Command, NotSent, Presence},
     ids::{Family, GroupId, MemberId, SessionId},
@@ -97,12 +98,15 @@ impl Engine {
         member.repair_after = None;
         member.failed = false;
         member.damped.interface_gone();
-        member.sources = [None; 2];
+        member.offline &= !member.identity.held();
+        member.identity = Identity::default();
+        let sources = core::mem::take(&mut member.sources);
         member.inactive = member.config.standby;
-        member.reason = Reason::NoInterface;
+        member.reason = Reason::InterfaceRemoved;
         member.since = now;
         self.cancel_damping(id);
         self.rebuild_sessions(now, id);
+        self.sources_given_up(now, id, sources);
         self.mark_dirty(id);
     }
 
@@ -165,10 +169,13 @@ impl Engine {
     ) {
         let Some(member) = self.member_mut(id) else { return };
         if member.sources[slot(family)] != address {
-            member.sources[slot(family)] = address;
+            let mut given_up = [None; 2];
+            given_up[slot(family)] = core::mem::replace(&mut member.sources[slot(family)], address);
+            self.note_shared_source(now, id, family);
             self.rebuild_sessions(now, id);
             self.restart_discovery(now, id);
             self.disown(now, address);
+            self.sources_given_up(now, id, given_up);
         }
     }
 

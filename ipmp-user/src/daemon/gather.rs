@@ -69,9 +69,13 @@ impl Daemon {
 
     fn take_change(&mut self, now: Timestamp, change: &Change) {
         match change {
-            Change::Link { .. } => self.sync_links(now),
+            Change::Link { ifindex, .. } => {
+                self.sync_links(now);
+                self.sync_hardware(now, *ifindex);
+            }
             Change::Address { ifindex } => {
                 self.sync_sources(now);
+                self.sync_hardware(now, *ifindex);
                 self.targets_stale = true;
                 self.note_foreign_change(now, Some(*ifindex));
             }
@@ -86,6 +90,10 @@ impl Daemon {
                 tracing::warn!("kernel notifications were lost; everything was read anew");
                 self.sync_links(now);
                 self.sync_sources(now);
+                let present: Vec<u32> = self.members.iter().filter_map(|member| member.ifindex).collect();
+                for ifindex in present {
+                    self.sync_hardware(now, ifindex);
+                }
                 self.targets_stale = true;
                 self.note_foreign_change(now, None);
             }
@@ -144,8 +152,18 @@ impl Daemon {
         let adopted = adoptable(&self.inventory, &self.base, &member.config, ifindex);
         let event = member.present(link, rungs, adopted);
         self.engine.handle(now, event);
+        self.sync_hardware(now, ifindex);
         self.sync_sources(now);
         self.targets_stale = true;
+    }
+
+    /// Hands over what an interface is, if it is a member's. The engine takes no notice of what it knows.
+    fn sync_hardware(&mut self, now: Timestamp, ifindex: u32) {
+        let Some(link) = self.inventory.link(ifindex) else { return };
+        let member = self.members.iter().find(|member| member.ifindex == Some(ifindex));
+        if let Some(event) = member.map(|member| member.hardware(link)) {
+            self.engine.handle(now, event);
+        }
     }
 
     pub(super) fn sync_sources(&mut self, now: Timestamp) {

@@ -78,6 +78,10 @@ fn refused(interface: &str, refusal: engine::Refusal) -> Refusal {
             (RefusalCode::Refused, "is already offline: `ipmp online` undoes it")
         }
         engine::Refusal::NotOffline => (RefusalCode::Refused, "is not offline: nothing to do"),
+        engine::Refusal::DuplicateHardwareAddress => (
+            RefusalCode::Refused,
+            "its hardware address is not unique in its IPMP group: give it another one, or take the other offline",
+        ),
         engine::Refusal::LastFunctioning => (
             RefusalCode::Refused,
             "no other functioning interfaces are in its IPMP group: repair one first, or use --force",
