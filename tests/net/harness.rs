@@ -85,13 +85,14 @@ pub(crate) fn settled() {
     });
 }
 
-/// Addresses in kernel order and routes in kernel order. The local table and the link-local routes are the kernel's
-/// own: their content is compared; their order, which depends on which interface came up last, is not.
+/// Addresses in kernel order and routes in kernel order. The local table, broadcast entries apart, and the link-local
+/// routes are the kernel's own: their content is compared; their order, which depends on which interface came up last, is
+/// not.
 pub(crate) fn snapshot() -> Vec<Value> {
     let mut all = ip_json("addr show");
     for family in ["-4", "-6"] {
         let routes = ip_json(&format!("{family} -d route show table all"));
-        let own = |r: &Value| r["table"] == "local" || r["dst"] == "fe80::/64";
+        let own = |r: &Value| (r["table"] == "local" && r["type"] != "broadcast") || r["dst"] == "fe80::/64";
         let (mut local, rest): (Vec<Value>, Vec<Value>) = routes.into_iter().partition(own);
         local.sort_by_key(ToString::to_string);
         all.extend(rest);

@@ -167,7 +167,7 @@ impl Engine {
     }
 
     pub(super) fn fdt_of(&self, group: GroupId) -> Nanos {
-        self.group(group).map_or(Nanos(0), |group| group.config.failure_detection_time)
+        self.group(group).map_or(Nanos(0), |group| group.fdt)
     }
 
     pub(super) fn publish(

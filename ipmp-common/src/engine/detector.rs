@@ -49,6 +49,8 @@ struct Probe {
     seq: u64,
     decided_at: Timestamp,
     sent_at: Option<Timestamp>,
+    /// Its verdict came late and was put off until then, which happens once.
+    put_off_until: Option<Timestamp>,
     fate: Fate,
 }
 
@@ -76,7 +78,7 @@ pub(super) struct Detector {
     /// The interface that its sessions are armed for.
     pub(super) ifindex: u32,
     pub(super) targets: Vec<Target>,
-    interval: Nanos,
+    pub(super) interval: Nanos,
     turn: usize,
     trial_turn: usize,
     /// Losses before this are not the target's fault: nothing was answered then.
@@ -165,11 +167,29 @@ impl Detector {
         (probe, skipped, next)
     }
 
+    /// Whose turn it is among the active targets: slow ones are passed over while there are others.
+    fn next_turn(&self, now: Timestamp) -> Option<usize> {
+        let count = self.targets.len();
+        let turns = || (0..count).map(|step| (self.turn + step) % count);
+        let chosen = |wanted: &dyn Fn(&Target) -> bool| {
+            turns().find(|turn| self.targets.get(*turn).is_some_and(wanted))
+        };
+        let active = chosen(&|target| target.is_active() && target.in_rotation(now));
+        active.or_else(|| chosen(&Target::is_active))
+    }
+
+    /// The group's interval changed. Returns when the next probe is due; what is in flight stays.
+    pub(super) fn set_interval(&mut self, now: Timestamp, interval: Nanos, rng: &mut Rng) -> Timestamp {
+        let half = interval.divided(2);
+        self.interval = interval;
+        self.base = now;
+        now + half + rng.below(half)
+    }
+
     fn next_probe(&mut self, now: Timestamp) -> Option<(SessionId, u64)> {
-        let count = self.active();
-        let turn = self.turn.checked_rem(count)?;
-        self.turn = (turn + 1) % count;
-        let target = self.targets.iter_mut().filter(|target| target.is_active()).nth(turn)?;
+        let turn = self.next_turn(now)?;
+        self.turn = turn + 1;
+        let target = self.targets.get_mut(turn)?;
         let (session, seq) = (target.session?, target.next_seq);
         target.next_seq += 1;
         self.remember(now, session, seq, false);
@@ -187,6 +207,7 @@ impl Detector {
             seq,
             decided_at: now,
             sent_at: None,
+            put_off_until: None,
             fate: Fate::Outstanding,
         });
     }
@@ -219,7 +240,13 @@ impl Detector {
         if self.losses as usize + outstanding().count() < LOSSES_TO_FAIL as usize {
             return None;
         }
-        outstanding().filter_map(|probe| Some(probe.sent_at? + self.reply_wait(self.target_of(probe)))).min()
+        outstanding().filter_map(|probe| self.due(probe)).min()
+    }
+
+    /// When the verdict over a probe is due.
+    fn due(&self, probe: &Probe) -> Option<Timestamp> {
+        let due = probe.sent_at? + self.reply_wait(self.target_of(probe));
+        Some(due.max(probe.put_off_until.unwrap_or(due)))
     }
 
     fn position(&self, session: SessionId, seq: u64) -> Option<usize> {
@@ -284,7 +311,7 @@ impl Detector {
         }
         let was_lost = probe.fate == Fate::Lost;
         probe.fate = Fate::Answered;
-        let (decided_at, sent_at) = (probe.decided_at, probe.sent_at);
+        let (decided_at, sent_at, interval) = (probe.decided_at, probe.sent_at, self.interval);
         self.last_reply_at = self.last_reply_at.max(Some(received_at));
         self.answered_sent_at = self.answered_sent_at.max(sent_at);
         let heard = self.target_mut(session).map(|target| {
@@ -295,7 +322,7 @@ impl Detector {
             if let Some(sent_at) = sent_at {
                 let rtt = received_at.since(sent_at);
                 target.rtt_kernel = Some(rtt);
-                target.rtt.sample(rtt);
+                target.rtt.sample(rtt, interval);
             }
             if was_lost {
                 target.lost = target.lost.saturating_sub(1);
@@ -309,17 +336,28 @@ impl Detector {
 
     /// Judges every outstanding probe whose reply wait is over. All evidence up to `now` must have been
     /// handed in. Returns whether anything was lost.
-    pub(super) fn judge(&mut self, now: Timestamp) -> bool {
+    ///
+    /// A verdict that comes `late` by half a slot is put off by as much, once: what starved us may have
+    /// starved the kernel's delivery of the reply, too, and that says nothing about the path.
+    pub(super) fn judge(&mut self, now: Timestamp, late: Nanos) -> bool {
+        let half = self.interval.divided(2);
         let mut lost_any = false;
         for position in self.settled..self.probes.len() {
             let Some(probe) = self.probes.get(position) else {
                 break;
             };
-            let due = probe.sent_at.map(|at| at + self.reply_wait(self.target_of(probe)));
-            if probe.fate == Fate::Outstanding && due.is_some_and(|due| due <= now) {
-                self.lose(position, now);
-                lost_any = true;
+            let due = self.due(probe).filter(|due| probe.fate == Fate::Outstanding && *due <= now);
+            if due.is_none() {
+                continue;
             }
+            if let Some(probe) = self.probes.get_mut(position).filter(|_| late >= half)
+                && probe.put_off_until.is_none()
+            {
+                probe.put_off_until = Some(now + half);
+                continue;
+            }
+            self.lose(position, now);
+            lost_any = true;
         }
         lost_any
     }
@@ -369,7 +407,7 @@ impl Detector {
                 break;
             }
         }
-        let overdue = |probe: &Probe| Some(probe.sent_at? + self.reply_wait(self.target_of(probe)));
+        let overdue = |probe: &Probe| self.due(probe);
         (self.losses, self.replies, self.first_loss_at) = match run {
             Some(Fate::Lost) => (length, 0, oldest.and_then(overdue)),
             Some(Fate::Answered) => (0, length, None),

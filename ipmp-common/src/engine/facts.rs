@@ -96,11 +96,12 @@ impl Engine {
         member.link_ups = [None; 2];
         member.repair_after = None;
         member.failed = false;
+        member.damped.interface_gone();
         member.sources = [None; 2];
         member.inactive = member.config.standby;
         member.reason = Reason::NoInterface;
         member.since = now;
-        self.timers.cancel(TimerKey::LinkRepair(id));
+        self.cancel_damping(id);
         self.rebuild_sessions(now, id);
         self.mark_dirty(id);
     }
@@ -134,11 +135,7 @@ impl Engine {
         if up && (was.is_some() || hidden_flap) {
             self.publish_link(now, group, id, Kind::LinkUp, at, Reason::LinkUp { source });
         }
-        if up && changed {
-            self.resume_probing(now, id);
-        } else if !up {
-            self.suspend_probing(id);
-        }
+        self.carrier_changed(now, id, changed);
         self.mark_dirty(id);
     }
 
@@ -249,6 +246,8 @@ impl Engine {
         if detector.reply(now, session, seq, received_at).is_none() {
             return;
         }
+        self.adapt(now, id, family, session);
+        let Some(member) = self.member_mut(id) else { return };
         // An answer shows that the port forwards, whatever the family.
         for detector in member.detectors.iter_mut().flatten() {
             detector.quiet_until = detector.quiet_until.min(received_at);
@@ -289,6 +288,7 @@ impl Engine {
         member.reason = Reason::Administrator;
         member.since = now;
         let group = member.group;
+        self.end_failback_delay(id);
         self.publish(now, kind, Some(group), Some(id), Reason::Administrator);
         if kind == Kind::Offline {
             self.suspend_probing(id);

@@ -10,7 +10,7 @@ use super::{
     ids::{GroupId, MemberId},
     reason::Reason,
     snapshot::GroupState,
-    time::Timestamp,
+    time::{Nanos, Timestamp},
 };
 
 /// A group.
@@ -30,6 +30,10 @@ pub(super) struct Group {
     pub(super) addresses: Vec<PlacedAddress>,
     /// `None` until first told.
     pub(super) state: Option<GroupState>,
+    /// Failure detection time in force.
+    pub(super) fdt: Nanos,
+    /// When it was raised last.
+    pub(super) fdt_raised_at: Option<Timestamp>,
     /// No member has evidence of a working path: the fault is taken to be elsewhere.
     pub(super) all_failed: bool,
     /// The last placement sent, without its epoch, and the interfaces it was sent for.
@@ -72,6 +76,7 @@ pub(super) struct Announcing {
 
 impl Group {
     pub(super) fn new(id: GroupId, config: GroupConfig) -> Self {
+        let fdt = config.failure_detection_time;
         Self {
             id,
             config,
@@ -81,6 +86,8 @@ impl Group {
             discovery: None,
             addresses: Vec::new(),
             state: None,
+            fdt,
+            fdt_raised_at: None,
             all_failed: false,
             sent: None,
             epoch: 0,

@@ -4,6 +4,7 @@ use core::net::IpAddr;
 
 use super::{
     config::InterfaceConfig,
+    damping::Damped,
     detector::Detector,
     event::CarrierSource,
     ids::{Family, GroupId, MemberId},
@@ -51,6 +52,7 @@ pub(super) struct Member {
     /// Until then test addresses are expected; the link alone does not repair.
     pub(super) test_address_until: Option<Timestamp>,
     pub(super) flap_told: bool,
+    pub(super) damped: Damped,
     pub(super) probing_told: Option<bool>,
     pub(super) reason: Reason,
     pub(super) since: Timestamp,
@@ -88,15 +90,16 @@ impl Member {
             repair_after: None,
             test_address_until: None,
             flap_told: false,
+            damped: Damped::default(),
             probing_told: None,
             reason: Reason::NoInterface,
             since: Timestamp(0),
         }
     }
 
-    /// Present and not known to be without carrier.
+    /// Present and not known to be without carrier; a loss that does not count yet is none.
     pub(super) fn link_is_up(&self) -> bool {
-        self.ifindex.is_some() && self.link != Some(false)
+        self.ifindex.is_some() && (self.link != Some(false) || self.damped.link_in_doubt())
     }
 
     /// RUNNING, or NOTARGETS without FAILED.

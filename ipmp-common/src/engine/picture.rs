@@ -43,7 +43,7 @@ impl Engine {
             group: group.id,
             name: group.config.name.clone(),
             state: group.state.unwrap_or(GroupState::Failed),
-            fdt: group.config.failure_detection_time,
+            fdt: group.fdt,
             fdt_configured: group.config.failure_detection_time,
             bounds: self.bounds(group.id),
             withdrawn: group.sent.as_ref().is_some_and(|sent| sent.placement.withdrawn),
@@ -69,6 +69,7 @@ fn member_picture(member: &Member) -> MemberSnapshot {
         probe: member.probe_state(),
         reason: member.reason.clone(),
         since: member.since,
+        deferred: member.damped.deferred.clone(),
         targets: member
             .detectors()
             .flat_map(|detector| detector.targets.iter().map(|target| target_picture(detector, target)))

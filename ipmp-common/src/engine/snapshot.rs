@@ -111,6 +111,9 @@ pub struct MemberSnapshot {
     pub reason: Reason,
     /// When it came into it.
     pub since: Timestamp,
+    /// What would happen to it by now, were it not deferred, and why it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deferred: Option<Reason>,
     /// Sessions through it.
     pub targets: Vec<TargetSnapshot>,
 }

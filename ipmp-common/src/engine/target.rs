@@ -30,6 +30,8 @@ pub(super) struct Target {
     pub(super) acked_before: u64,
     pub(super) next_seq: u64,
     pub(super) rtt: RttEstimate,
+    /// Too slow for the group's interval: not probed until then.
+    pub(super) slow_until: Option<Timestamp>,
     pub(super) rtt_kernel: Option<Nanos>,
     pub(super) rtt_daemon: Option<Nanos>,
     pub(super) sent: u64,
@@ -50,6 +52,7 @@ impl Target {
             acked_before: 0,
             next_seq: 1,
             rtt: RttEstimate::unknown(),
+            slow_until: None,
             rtt_kernel: None,
             rtt_daemon: None,
             sent: 0,
@@ -57,6 +60,11 @@ impl Target {
             lost: 0,
             unsent: 0,
         }
+    }
+
+    /// Whether it is probed at `now`.
+    pub(super) fn in_rotation(&self, now: Timestamp) -> bool {
+        self.slow_until.is_none_or(|until| until <= now)
     }
 
     pub(super) fn is_active(&self) -> bool {

@@ -49,6 +49,7 @@ pub(crate) fn snapshot() -> Snapshot {
         probe: ProbeState::Ok,
         reason,
         since: Timestamp(1_000_000_000),
+        deferred: None,
         targets: vec![TargetSnapshot {
             session: Some(SessionId(id)),
             state: TargetState::Active,

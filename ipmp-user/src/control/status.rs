@@ -125,6 +125,9 @@ pub struct InterfaceStatus {
     pub why: Value,
     /// Since when, `CLOCK_MONOTONIC`.
     pub since_ns: u64,
+    /// What would have happened by now, were it not deferred, as text; left out if nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deferred: Option<String>,
     /// The rung in use for replies; null while there is none.
     pub reply_evidence: Option<ReplyEvidence>,
     /// The rung in use for carrier; null while there is none.
@@ -224,6 +227,7 @@ fn interface(member: &MemberSnapshot, evidence: Option<&EvidenceInfo>, names: &N
         reason: reason_text(&member.reason, names),
         why: reason_object(&member.reason, names),
         since_ns: member.since.0,
+        deferred: member.deferred.as_ref().map(|reason| reason_text(reason, names)),
         reply_evidence: evidence.map(|evidence| evidence.reply_evidence),
         carrier_evidence: evidence.map(|evidence| evidence.carrier_evidence),
         notes: evidence.map(|evidence| evidence.notes.clone()).unwrap_or_default(),

@@ -74,6 +74,13 @@ fn member_of(reason: &Reason) -> Option<MemberId> {
         | Reason::ProbesAnswered { .. }
         | Reason::LinkRestored
         | Reason::LinkFlaps { .. }
+        | Reason::LinkDownDelayed { .. }
+        | Reason::LinkUpDelayed { .. }
+        | Reason::FailbackDelayed { .. }
+        | Reason::HeldDown { .. }
+        | Reason::SlowRoundTrip { .. }
+        | Reason::QuickRoundTrip { .. }
+        | Reason::OneSlowTarget { .. }
         | Reason::GroupFailure { .. }
         | Reason::MembersUsable { .. }
         | Reason::Activated { .. }

@@ -15,6 +15,7 @@ use ipmp_common::engine::{action::PlacedAddress, ids::MemberId};
 
 use super::{
     address::Address,
+    broadcast,
     inventory::Inventory,
     plan::{MemberLink, Wanted, placement::Placement, up_link},
     route::{Route, RouteKey},
@@ -39,6 +40,8 @@ pub struct Base {
     pub(crate) order: BTreeMap<String, Vec<IpAddr>>,
     /// Every list in which a member appears, complete.
     pub(crate) routes: BTreeMap<RouteKey, Vec<Route>>,
+    /// The order of broadcast entries for each subnet in which a member has one.
+    pub(crate) broadcasts: BTreeMap<RouteKey, Vec<Route>>,
     /// Where each data address was put last.
     pub(crate) placement: BTreeMap<IpAddr, String>,
     /// Members that were unusable then.
@@ -91,6 +94,7 @@ impl Base {
         self.rebind(inventory, wanted);
         let before = self.previous(inventory, wanted);
         self.learn_addresses(inventory, &before);
+        broadcast::learn(&mut self.broadcasts, inventory, &before);
         let stable = self.stable(inventory, &before);
         let placement = Placement::new(self, &before);
         let mut learned = std::mem::take(&mut self.routes);
@@ -207,7 +211,7 @@ impl Base {
             };
             if let Some(old) = self.ifindex_of(&link.name).filter(|old| old != ifindex) {
                 self.names.remove(&old);
-                for list in self.routes.values_mut() {
+                for list in self.routes.values_mut().chain(self.broadcasts.values_mut()) {
                     for route in list {
                         *route = route.rerouted(|hop| if hop.oif == old { *ifindex } else { hop.oif });
                     }

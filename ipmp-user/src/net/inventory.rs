@@ -130,6 +130,8 @@ pub struct Inventory {
     pub(crate) links: BTreeMap<u32, Link>,
     pub(crate) addresses: BTreeMap<u32, Vec<Address>>,
     pub(crate) routes: BTreeMap<RouteKey, Vec<Route>>,
+    /// Broadcast entries of the local table, apart from the routes: nobody but the kernel makes or moves them.
+    pub(crate) broadcasts: BTreeMap<RouteKey, Vec<Route>>,
     pub(crate) neighbours: BTreeMap<(u32, IpAddr), Neighbour>,
 }
 
@@ -160,6 +162,7 @@ impl Inventory {
         let mut messages = socket.dump(Table::Routes(Family::V4))?;
         messages.extend(socket.dump(Table::Routes(Family::V6))?);
         self.routes.clear();
+        self.broadcasts.clear();
         for message in messages {
             self.update(message);
         }
@@ -219,22 +222,25 @@ impl Inventory {
 
     /// The kernel does not announce each route that goes with an interface, or when it is set down (IPv4).
     fn drop_routes_of(&mut self, ifindex: u32) {
-        self.routes.retain(|_, list| {
-            list.retain(|route| !route.uses(ifindex));
-            !list.is_empty()
-        });
+        for routes in [&mut self.routes, &mut self.broadcasts] {
+            routes.retain(|_, list| {
+                list.retain(|route| !route.uses(ifindex));
+                !list.is_empty()
+            });
+        }
     }
 
     fn new_route(&mut self, message: RouteMessage) -> Option<Change> {
         let mut changed = false;
         for route in Route::from_message(message) {
-            if route.key().table == TABLE_LOCAL {
+            let broadcast = route.is_broadcast();
+            if route.key().table == TABLE_LOCAL && !broadcast {
                 continue;
             }
-            let list = self.routes.entry(route.key()).or_default();
+            let list = self.routes_like(&route).entry(route.key()).or_default();
             if !list.contains(&route) {
                 list.push(route);
-                changed = true;
+                changed |= !broadcast;
             }
         }
         changed.then_some(Change::Route)
@@ -243,16 +249,22 @@ impl Inventory {
     fn del_route(&mut self, message: RouteMessage) -> Option<Change> {
         let mut changed = false;
         for route in Route::from_message(message) {
-            if let Some(list) = self.routes.get_mut(&route.key()) {
+            let routes = self.routes_like(&route);
+            if let Some(list) = routes.get_mut(&route.key()) {
                 let before = list.len();
                 list.retain(|r| *r != route);
-                changed |= list.len() != before;
+                let removed = list.len() != before;
                 if list.is_empty() {
-                    self.routes.remove(&route.key());
+                    routes.remove(&route.key());
                 }
+                changed |= removed && !route.is_broadcast();
             }
         }
         changed.then_some(Change::Route)
+    }
+
+    fn routes_like(&mut self, route: &Route) -> &mut BTreeMap<RouteKey, Vec<Route>> {
+        if route.is_broadcast() { &mut self.broadcasts } else { &mut self.routes }
     }
 
     fn neighbour_message(&mut self, message: &NeighbourMessage, deleted: bool) -> Option<Change> {

@@ -18,7 +18,7 @@ impl Detector {
         probe.session.and_then(|session| self.target(session))
     }
 
-    pub(super) fn target_mut(&mut self, session: SessionId) -> Option<&mut Target> {
+    pub(in super::super) fn target_mut(&mut self, session: SessionId) -> Option<&mut Target> {
         self.targets.iter_mut().find(|target| target.session == Some(session))
     }
 

@@ -147,6 +147,25 @@ fn a_stopped_daemon_fails_nothing_over_and_says_so() {
     assert!((1380..=1400).contains(skipped_slots), "{skipped_slots}");
 }
 
+/// What starved the daemon may have starved the delivery of the reply: four losses count, and a fifth probe is
+/// answered shortly after a late wake-up.
+#[test]
+fn a_late_verdict_is_put_off_once() {
+    for (patience, failed) in [(ms(40), false), (ms(120), true)] {
+        let mut lab = Lab::settled(Setup::probed(2));
+        let before = lab.member(a()).targets[0].sent;
+        let sent = |lab: &Lab| lab.member(a()).targets[0].sent - before;
+        lab.cut(a());
+        assert!(lab.run_until(secs(2), |lab| sent(lab) == 4));
+        lab.mend(a());
+        lab.wire.rtt = ms(600) + patience;
+        assert!(lab.run_until(secs(1), |lab| sent(lab) == 5));
+        lab.stall(ms(600));
+        lab.run(ms(700));
+        assert_eq!(losses_told(&lab).is_some(), failed, "answered {patience} after the wake-up");
+    }
+}
+
 #[test]
 fn after_a_stall_probes_are_not_bursted() {
     for stalled_at in (100..200).step_by(4) {
