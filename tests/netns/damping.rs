@@ -5,9 +5,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use ipmp_tests::{
     config::Config,
-    daemon::{group, interface},
+    daemon::{Daemon, bin_dir, group, interface},
     echo::DelayedEcho,
-    topology::data,
+    skip,
+    topology::{Lab, Shape, data},
 };
 use serde_json::Value;
 
@@ -159,5 +160,38 @@ fn a51_a_duplicate_hardware_address_is_held_offline() -> Result<()> {
     ] {
         assert!(log.contains(line), "{line}:\n{log}");
     }
+    Ok(())
+}
+
+#[test]
+fn interfaces_in_no_group_are_watched_if_asked_for() -> Result<()> {
+    if !skip::can_run() {
+        return Ok(());
+    }
+    let lab = Lab::new(&Shape { members: 3, data_members: 2, ..Shape::default() })?;
+    let config = format!("track-interfaces-only-with-groups = false\n{}", Config::active_active(FDT_MS));
+    let daemon = Daemon::start_from(&lab.host, &config, bin_dir()?)?;
+    daemon.wait_healthy()?;
+    let ungrouped = |status: &Value| -> Value {
+        let groups = status["groups"].as_array().cloned().unwrap_or_default();
+        groups.into_iter().find(|group| group["name"] == "").unwrap_or_default()
+    };
+    let state_is = |state: &'static str| {
+        move |status: &Value| {
+            let group = ungrouped(status);
+            let interfaces = group["interfaces"].as_array().cloned().unwrap_or_default();
+            group["state"] == "ok"
+                && matches!(interfaces.as_slice(), [only] if only["name"] == "eth2" && only["state"] == state)
+        }
+    };
+    daemon.wait_for("eth2 alone is in no group", state_is("ok"))?;
+    let pulled_ns = lab.pull(2)?;
+    daemon.wait_for("eth2 failed", state_is("failed"))?;
+    lab.plug(2)?;
+    daemon.wait_for("eth2 repaired", state_is("ok"))?;
+    let moved = daemon.events_since(pulled_ns)?.iter().filter(|event| event["kind"] == "moved").count();
+    assert_eq!(moved, 0);
+    let log = daemon.log_tail();
+    assert!(log.contains("IP interface failure detected on eth2: "), "{log}");
     Ok(())
 }

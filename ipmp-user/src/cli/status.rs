@@ -63,7 +63,11 @@ fn group_text(group: &GroupStatus, verbose: bool, clock: &Clock) -> String {
     } else {
         format!("{} (configured {})", Nanos(group.fdt_ns), Nanos(group.fdt_configured_ns))
     };
-    let mut text = format!("{}: {}, failure detection time {fdt}\n", group.name, word(&group.state));
+    let mut text = if group.name.is_empty() {
+        "interfaces in no group:\n".to_owned()
+    } else {
+        format!("{}: {}, failure detection time {fdt}\n", group.name, word(&group.state))
+    };
     let mut table = Table::new(&["INTERFACE", "STATE", "ROLE", "LINK", "PROBE", "EVIDENCE", "FOR", "REASON"]);
     for interface in &group.interfaces {
         table.row([

@@ -42,6 +42,7 @@ pub(in crate::engine::tests) const fn secs(count: u64) -> Nanos {
 /// One group and its surroundings.
 #[derive(Clone, Debug)]
 pub(in crate::engine::tests) struct Setup {
+    pub(in crate::engine::tests) name: &'static str,
     pub(in crate::engine::tests) seed: u64,
     pub(in crate::engine::tests) fdt: Nanos,
     pub(in crate::engine::tests) failback: bool,
@@ -75,6 +76,7 @@ impl Setup {
     pub(in crate::engine::tests) fn probed(count: usize) -> Self {
         let member = Interface { standby: false, v4: true, v6: false, addresses: 1, present: true };
         Self {
+            name: "ipmp0",
             seed: 1,
             fdt: ms(700),
             failback: true,
@@ -141,7 +143,7 @@ impl Setup {
         Config {
             seed: self.seed,
             groups: vec![GroupConfig {
-                name: "ipmp0".into(),
+                name: self.name.into(),
                 failure_detection_time: self.fdt,
                 failback: self.failback,
                 targets: self.targets.clone(),
