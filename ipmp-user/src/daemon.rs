@@ -17,6 +17,7 @@ mod gather;
 mod members;
 mod serve;
 mod start;
+mod ungrouped;
 
 use std::{
     collections::BTreeMap, future::pending, os::fd::RawFd, path::PathBuf, process::ExitCode, sync::Arc,

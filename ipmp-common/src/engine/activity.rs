@@ -82,6 +82,12 @@ impl Engine {
 
     /// Tells when the group changes between ok, degraded and failed.
     pub(super) fn settle_state(&mut self, now: Timestamp, id: GroupId) {
+        if self.is_anonymous(id) {
+            if let Some(group) = self.group_mut(id) {
+                group.state = Some(GroupState::Ok);
+            }
+            return;
+        }
         let members = self.members_of(id).count() as u32;
         let usable = self.members_of(id).filter(|member| member.functioning()).count() as u32;
         let state = match usable {

@@ -48,8 +48,8 @@ impl Identity {
 }
 
 fn words(mac: [u8; 6]) -> String {
-    let [a, b, c, d, e, f] = mac;
-    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+    let bytes: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+    bytes.join(":")
 }
 
 impl Engine {
@@ -66,13 +66,16 @@ impl Engine {
     }
 
     pub(super) fn check_hardware(&mut self, now: Timestamp, group: GroupId) {
-        self.check_macs(now, group);
-        self.check_fit(now, group);
+        // Those in no group need nothing in common, and a VLAN may have the address of what it is on.
+        if !self.is_anonymous(group) {
+            self.check_macs(now, group);
+            self.check_fit(now, group);
+        }
     }
 
     /// The sibling in use that has this member's hardware address.
     pub(super) fn owner_of_mac(&self, member: &Member) -> Option<MemberId> {
-        let mac = member.identity.mac()?;
+        let mac = member.identity.mac().filter(|_| !self.is_anonymous(member.group))?;
         let owns = |sibling: &&Member| !sibling.offline && sibling.identity.mac() == Some(mac);
         self.siblings(member.id).find(owns).map(|sibling| sibling.id)
     }

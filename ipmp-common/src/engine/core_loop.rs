@@ -125,7 +125,8 @@ impl Engine {
                 if known.offline {
                     return Err(Refusal::AlreadyOffline);
                 }
-                let other = self.siblings(*member).any(Member::functioning);
+                let stand_in = !self.is_anonymous(known.group);
+                let other = stand_in && self.siblings(*member).any(Member::functioning);
                 if other || *force { Ok(()) } else { Err(Refusal::LastFunctioning) }
             }
             Command::Online { member } => {
@@ -173,6 +174,10 @@ impl Engine {
         if let Some(group) = group.and_then(|group| self.group_mut(group)) {
             group.dirty = true;
         }
+    }
+
+    pub(super) fn is_anonymous(&self, group: GroupId) -> bool {
+        self.group(group).is_some_and(|group| group.config.is_anonymous())
     }
 
     pub(super) fn fdt_of(&self, group: GroupId) -> Nanos {

@@ -139,7 +139,7 @@ pub struct Hardware {
     pub mac: Option<[u8; 6]>,
     /// Largest packet in bytes.
     pub mtu: u32,
-    /// `ARPHRD_*` (linux/if_arp.h).
+    /// `ARPHRD_*` (`linux/if_arp.h`).
     pub link_type: u16,
     /// Whether it can carry IPv4.
     pub ipv4: bool,

@@ -176,6 +176,9 @@ impl Engine {
     /// counts if its probe left after the member's first lost one was overdue: what both asked of a target that
     /// died in between would prove nothing about the member.
     fn whose_fault(&self, member: &Member) -> Fault {
+        if self.is_anonymous(member.group) {
+            return Fault::Interface;
+        }
         let mut fault = Fault::Group;
         for sibling in self.siblings(member.id).filter(|sibling| sibling.functioning()) {
             if !sibling.link_is_up() {

@@ -63,7 +63,11 @@ fn group_text(group: &GroupStatus, verbose: bool, clock: &Clock) -> String {
     } else {
         format!("{} (configured {})", Nanos(group.fdt_ns), Nanos(group.fdt_configured_ns))
     };
-    let mut text = format!("{}: {}, failure detection time {fdt}\n", group.name, word(&group.state));
+    let mut text = if group.name.is_empty() {
+        "interfaces in no group:\n".to_owned()
+    } else {
+        format!("{}: {}, failure detection time {fdt}\n", group.name, word(&group.state))
+    };
     if let (true, Some(detection), Some(repair)) = (verbose, group.detection_worst_ns, group.repair_worst_ns)
     {
         let (detection, repair) = (Nanos(detection), Nanos(repair));

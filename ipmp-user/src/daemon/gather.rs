@@ -127,13 +127,20 @@ impl Daemon {
     fn lose_interface(&mut self, now: Timestamp, position: usize, ifindex: u32) {
         let Some(member) = self.members.get_mut(position) else { return };
         let event = member.gone();
-        self.kernel.detach(ifindex);
+        if !member.ungrouped {
+            self.kernel.detach(ifindex);
+        }
         self.engine.handle(now, event);
     }
 
     fn take_interface(&mut self, now: Timestamp, position: usize, ifindex: u32) {
         let Some(member) = self.members.get_mut(position) else { return };
         let Some(link) = self.inventory.link(ifindex) else { return };
+        if member.ungrouped {
+            let event = member.present(link, None, Vec::new());
+            self.engine.handle(now, event);
+            return;
+        }
         // Before its test address appears: without arp_ignore any member would answer for it.
         match self.sysctl.prepare(&link.name) {
             Ok(Some(warning)) => tracing::warn!("{warning}"),
@@ -150,7 +157,7 @@ impl Daemon {
             "member attached"
         );
         let adopted = adoptable(&self.inventory, &self.base, &member.config, ifindex);
-        let event = member.present(link, rungs, adopted);
+        let event = member.present(link, Some(rungs), adopted);
         self.engine.handle(now, event);
         self.sync_hardware(now, ifindex);
         self.sync_sources(now);

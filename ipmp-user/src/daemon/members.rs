@@ -20,6 +20,8 @@ use crate::{
 pub(super) struct MemberIo {
     pub(super) id: MemberId,
     pub(super) group: GroupId,
+    /// In no group: it gets no programs and no settings, and netlink tells its carrier.
+    pub(super) ungrouped: bool,
     pub(super) config: InterfaceConfig,
     pub(super) ifindex: Option<u32>,
     pub(super) rungs: Option<Rungs>,
@@ -32,11 +34,14 @@ pub(super) struct MemberIo {
 pub(super) fn from_config(config: &Config) -> Vec<MemberIo> {
     let groups = (0u32..).map(GroupId).zip(&config.groups);
     groups
-        .flat_map(|(group, config)| config.interfaces.iter().map(move |interface| (group, interface)))
+        .flat_map(|(group, config)| {
+            config.interfaces.iter().map(move |interface| (group, config.is_anonymous(), interface))
+        })
         .zip(0u32..)
-        .map(|((group, interface), number)| MemberIo {
+        .map(|((group, ungrouped, interface), number)| MemberIo {
             id: MemberId(number),
             group,
+            ungrouped,
             config: interface.clone(),
             ifindex: None,
             rungs: None,
@@ -89,10 +94,10 @@ impl MemberIo {
         Event::InterfaceGone { member: self.id }
     }
 
-    /// The interface is there, and its programs are attached.
-    pub(super) fn present(&mut self, link: &Link, rungs: Rungs, adopted: Vec<ipnet::IpNet>) -> Event {
+    /// The interface is there, and its programs are attached if it has any.
+    pub(super) fn present(&mut self, link: &Link, rungs: Option<Rungs>, adopted: Vec<ipnet::IpNet>) -> Event {
         self.ifindex = Some(link.ifindex);
-        self.rungs = Some(rungs);
+        self.rungs = rungs;
         self.link = link_up(link);
         self.carrier_downs = link.carrier_down_count;
         Event::InterfacePresent(Presence {

@@ -14,7 +14,7 @@ use super::{
     actions::Reassert,
     clock::{self, Alarm},
     draw::{self, Draw},
-    members,
+    members, ungrouped,
 };
 use crate::{
     announce::Announcer,
@@ -49,6 +49,9 @@ impl Daemon {
         let applier = apply::spawn(&options.runtime_dir, move || tell_priority("applier", priority))
             .context("addresses and routes cannot be managed")?;
         let (monitor, inventory) = Monitor::open().context("the kernel's tables cannot be read")?;
+        if !options.config.daemon.track_interfaces_only_with_groups {
+            config.groups.extend(ungrouped::group(&inventory, &config));
+        }
         let mut daemon = Self {
             members: members::from_config(&config),
             names: Names::of(&config),
