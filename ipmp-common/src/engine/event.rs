@@ -113,6 +113,8 @@ pub struct Presence {
     pub link_up: Option<bool>,
     /// Static data addresses found on it whose home it is; used for `DataAddresses::Adopt`.
     pub adopted: Vec<IpNet>,
+    /// Whether another member whose link is not down serves some of its data addresses: an earlier run has moved them.
+    pub displaced: bool,
 }
 
 /// The rung of the carrier ladder that gave the evidence.

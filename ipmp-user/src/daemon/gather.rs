@@ -3,7 +3,7 @@
 use ipmp_common::{
     abi::{EVENT_CARRIER_DOWN, EVENT_CARRIER_UP},
     engine::{
-        config::InterfaceConfig,
+        config::{DataAddresses, InterfaceConfig},
         event::{CarrierSource, Event, NotSent},
         ids::{Family, GroupId, SessionId},
         time::Timestamp,
@@ -12,7 +12,7 @@ use ipmp_common::{
 
 use ipnet::IpNet;
 
-use super::{Daemon, clock, serve::source};
+use super::{Daemon, clock, members::MemberIo, serve::source};
 use crate::{
     kernel::DepartureRung,
     net::{base::Base, inventory::Inventory, monitor::Change},
@@ -120,6 +120,9 @@ impl Daemon {
     }
 
     fn take_interface(&mut self, now: Timestamp, position: usize, ifindex: u32) {
+        let Some(member) = self.members.get(position) else { return };
+        let adopted = adoptable(&self.inventory, &self.base, &member.config, ifindex);
+        let displaced = self.displaced(member, ifindex, &adopted);
         let Some(member) = self.members.get_mut(position) else { return };
         let Some(link) = self.inventory.link(ifindex) else { return };
         // Before its test address appears: without arp_ignore any member would answer for it.
@@ -137,11 +140,29 @@ impl Daemon {
             carrier = %rungs.carrier,
             "member attached"
         );
-        let adopted = adoptable(&self.inventory, &self.base, &member.config, ifindex);
-        let event = member.present(link, rungs, adopted);
+        let event = member.present(link, rungs, (adopted, displaced));
         self.engine.handle(now, event);
         self.sync_sources(now);
         self.targets_stale = true;
+    }
+
+    /// Whether data addresses of a member stand on another of its group instead, whose link is not down. On a standby
+    /// that is no news: its addresses rest elsewhere while it rests.
+    fn displaced(&self, member: &MemberIo, ifindex: u32, adopted: &[IpNet]) -> bool {
+        let homes = match &member.config.data {
+            DataAddresses::Listed(listed) => listed.as_slice(),
+            DataAddresses::Adopt => adopted,
+        };
+        let stands =
+            |ifindex, home: &IpNet| self.inventory.addresses(ifindex).iter().any(|at| at.ip() == home.addr());
+        let elsewhere = |home: &IpNet| {
+            self.members
+                .iter()
+                .filter(|other| other.group == member.group && other.id != member.id)
+                .filter_map(|other| self.inventory.link_by_name(&other.config.name))
+                .any(|link| link.up() != Some(false) && stands(link.ifindex, home))
+        };
+        !member.config.standby && homes.iter().any(|home| !stands(ifindex, home) && elsewhere(home))
     }
 
     pub(super) fn sync_sources(&mut self, now: Timestamp) {

@@ -79,7 +79,12 @@ impl MemberIo {
     }
 
     /// The interface is there, and its programs are attached.
-    pub(super) fn present(&mut self, link: &Link, rungs: Rungs, adopted: Vec<ipnet::IpNet>) -> Event {
+    pub(super) fn present(
+        &mut self,
+        link: &Link,
+        rungs: Rungs,
+        (adopted, displaced): (Vec<ipnet::IpNet>, bool),
+    ) -> Event {
         self.ifindex = Some(link.ifindex);
         self.rungs = Some(rungs);
         self.link = link_up(link);
@@ -89,6 +94,7 @@ impl MemberIo {
             ifindex: link.ifindex,
             link_up: self.link,
             adopted,
+            displaced,
         })
     }
 

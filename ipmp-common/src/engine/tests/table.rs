@@ -71,7 +71,13 @@ fn events(lab: &Lab) -> Vec<(&'static str, Event)> {
     });
     let (session, seq) = newest.unwrap_or((SessionId(0), 1));
     let presence = |ifindex, link_up| {
-        Event::InterfacePresent(Presence { member, ifindex, link_up: Some(link_up), adopted: vec![] })
+        Event::InterfacePresent(Presence {
+            member,
+            ifindex,
+            link_up: Some(link_up),
+            adopted: vec![],
+            displaced: false,
+        })
     };
     let carrier = |up, downs| Event::Carrier { member, up, at, source: CarrierSource::Fentry, downs };
     let not_sent = |cause| Event::ProbeNotSent { session, seq, cause };
