@@ -130,6 +130,8 @@ pub struct Presence {
     pub link_up: Option<bool>,
     /// Static data addresses found on it whose home it is; used for `DataAddresses::Adopt`.
     pub adopted: Vec<IpNet>,
+    /// Whether another member whose link is not down serves some of its data addresses: an earlier run has moved them.
+    pub displaced: bool,
 }
 
 /// What the members of a group should have in common, and what they must not.

@@ -38,7 +38,7 @@ pub(super) fn listed(member: MemberId, config: &InterfaceConfig) -> Vec<PlacedAd
 
 impl Engine {
     pub(super) fn interface_present(&mut self, now: Timestamp, presence: Presence) {
-        let Presence { member: id, ifindex, link_up, adopted } = presence;
+        let Presence { member: id, ifindex, link_up, adopted, displaced } = presence;
         let Some(member) = self.member_mut(id) else { return };
         let adopts = member.config.data == DataAddresses::Adopt;
         let appeared = member.ifindex != Some(ifindex);
@@ -54,7 +54,10 @@ impl Engine {
             }
         }
         let group_id = member.group;
-        if was_told_absent && self.siblings(id).any(Member::functioning) {
+        let returns = was_told_absent && self.siblings(id).any(Member::functioning);
+        // At start: what an earlier run found dead may be so still, and a restart must not move addresses onto it.
+        let left = displaced && appeared && !was_told_absent;
+        if returns || left {
             self.put_to_the_proof(now, id);
         }
         if let Some(group) = self.group_mut(group_id) {

@@ -88,7 +88,12 @@ fn status_orders_and_events_reach_the_client() {
     assert_eq!(seen, (100..300).collect::<Vec<_>>());
     if nix::unistd::geteuid().is_root() {
         let order = Command::Offline { interface: "eth0".to_owned(), force: true };
+        client.status().unwrap();
+        let asked = fake.asked.load(Ordering::SeqCst);
         assert_eq!(client.order(order).unwrap(), "eth0 true");
+        client.status().unwrap();
+        let both = fake.asked.load(Ordering::SeqCst) - asked;
+        assert_eq!(both, 2, "the status from before an order is not shown after it");
         let order = Command::Online { interface: "eth0".to_owned() };
         let Err(ClientError::Refused(refusal)) = client.order(order) else { panic!("not refused") };
         assert_eq!((refusal.code, refusal.text.as_str()), (RefusalCode::NotSupported, "online: eth0: wait"));

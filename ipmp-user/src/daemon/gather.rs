@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipmp_common::{
     abi::{EVENT_CARRIER_DOWN, EVENT_CARRIER_UP},
     engine::{
-        config::InterfaceConfig,
+        config::{DataAddresses, InterfaceConfig},
         event::{CarrierSource, Event, NotSent},
         ids::{Family, GroupId, SessionId},
         time::Timestamp,
@@ -14,7 +14,7 @@ use ipmp_common::{
 
 use ipnet::IpNet;
 
-use super::{Daemon, clock, serve::source};
+use super::{Daemon, clock, members::MemberIo, serve::source};
 use crate::{
     kernel::DepartureRung,
     net::{base::Base, inventory::Inventory, monitor::Change},
@@ -134,10 +134,13 @@ impl Daemon {
     }
 
     fn take_interface(&mut self, now: Timestamp, position: usize, ifindex: u32) {
+        let Some(member) = self.members.get(position) else { return };
+        let adopted = adoptable(&self.inventory, &self.base, &member.config, ifindex);
+        let displaced = self.displaced(member, ifindex, &adopted);
         let Some(member) = self.members.get_mut(position) else { return };
         let Some(link) = self.inventory.link(ifindex) else { return };
         if member.ungrouped {
-            let event = member.present(link, None, Vec::new());
+            let event = member.present(link, None, (Vec::new(), false));
             self.engine.handle(now, event);
             return;
         }
@@ -156,8 +159,7 @@ impl Daemon {
             carrier = %rungs.carrier,
             "member attached"
         );
-        let adopted = adoptable(&self.inventory, &self.base, &member.config, ifindex);
-        let event = member.present(link, Some(rungs), adopted);
+        let event = member.present(link, Some(rungs), (adopted, displaced));
         self.engine.handle(now, event);
         self.sync_hardware(now, ifindex);
         self.sync_sources(now);
@@ -171,6 +173,25 @@ impl Daemon {
         if let Some(event) = member.map(|member| member.hardware(link)) {
             self.engine.handle(now, event);
         }
+    }
+
+    /// Whether data addresses of a member stand on another of its group instead, whose link is not down. On a standby
+    /// that is no news: its addresses rest elsewhere while it rests.
+    fn displaced(&self, member: &MemberIo, ifindex: u32, adopted: &[IpNet]) -> bool {
+        let homes = match &member.config.data {
+            DataAddresses::Listed(listed) => listed.as_slice(),
+            DataAddresses::Adopt => adopted,
+        };
+        let stands =
+            |ifindex, home: &IpNet| self.inventory.addresses(ifindex).iter().any(|at| at.ip() == home.addr());
+        let elsewhere = |home: &IpNet| {
+            self.members
+                .iter()
+                .filter(|other| other.group == member.group && other.id != member.id)
+                .filter_map(|other| self.inventory.link_by_name(&other.config.name))
+                .any(|link| link.up() != Some(false) && stands(link.ifindex, home))
+        };
+        !member.config.standby && homes.iter().any(|home| !stands(ifindex, home) && elsewhere(home))
     }
 
     pub(super) fn sync_sources(&mut self, now: Timestamp) {

@@ -95,7 +95,12 @@ impl MemberIo {
     }
 
     /// The interface is there, and its programs are attached if it has any.
-    pub(super) fn present(&mut self, link: &Link, rungs: Option<Rungs>, adopted: Vec<ipnet::IpNet>) -> Event {
+    pub(super) fn present(
+        &mut self,
+        link: &Link,
+        rungs: Option<Rungs>,
+        (adopted, displaced): (Vec<ipnet::IpNet>, bool),
+    ) -> Event {
         self.ifindex = Some(link.ifindex);
         self.rungs = rungs;
         self.link = link_up(link);
@@ -105,6 +110,7 @@ impl MemberIo {
             ifindex: link.ifindex,
             link_up: self.link,
             adopted,
+            displaced,
         })
     }
 

@@ -71,7 +71,13 @@ fn events(lab: &Lab) -> Vec<(&'static str, Event)> {
     });
     let (session, seq) = newest.unwrap_or((SessionId(0), 1));
     let presence = |ifindex, link_up| {
-        Event::InterfacePresent(Presence { member, ifindex, link_up: Some(link_up), adopted: vec![] })
+        Event::InterfacePresent(Presence {
+            member,
+            ifindex,
+            link_up: Some(link_up),
+            adopted: vec![],
+            displaced: false,
+        })
     };
     let hardware =
         Hardware { mac: Some([2, 0, 0, 0, 0, 1]), mtu: 1500, link_type: 1, ipv4: true, ipv6: true };
