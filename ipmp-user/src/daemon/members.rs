@@ -53,7 +53,7 @@ pub(super) fn from_config(config: &Config) -> Vec<MemberIo> {
 }
 
 /// Whether frames can pass. The flag is as new as the message and alone suffices for "no"; "yes" also needs the
-/// operational state, because linkwatch starts the transmit queue only when it sets that (net/core/link_watch.c),
+/// operational state, because linkwatch starts the transmit queue only when it sets that (`net/core/link_watch.c`),
 /// up to a second after the carrier is back: until then frames vanish. `None` where the driver reports no carrier
 /// at all (RFC 2863 "unknown").
 fn link_up(link: &Link) -> Option<bool> {
