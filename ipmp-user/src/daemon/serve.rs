@@ -12,14 +12,15 @@ use ipmp_common::{
     },
 };
 
-use super::Daemon;
+use super::{Daemon, members::MemberIo};
 use crate::{
     control::{
         Request, RequestKind, Response,
         protocol::{Refusal, RefusalCode},
-        status::{Counters, EvidenceInfo, ReplyEvidence},
+        status::{Counters, DeviceInfo, EvidenceInfo, ReplyEvidence},
     },
     kernel::{CarrierRung, Kernel, Refused, ReplyRung, Rungs},
+    net::inventory::Link,
 };
 
 impl Daemon {
@@ -62,7 +63,9 @@ impl Daemon {
 
     fn evidence(&self) -> BTreeMap<MemberId, EvidenceInfo> {
         let present = self.members.iter().filter_map(|member| {
-            Some((member.id, info(&self.kernel, member.ifindex?, member.rungs.as_ref()?)))
+            let mut info = info(&self.kernel, member.ifindex?, member.rungs.as_ref()?);
+            info.device = self.inventory.link(member.ifindex?).map(|link| device(link, member));
+            Some((member.id, info))
         });
         present.collect()
     }
@@ -106,6 +109,17 @@ fn info(kernel: &Kernel, ifindex: u32, rungs: &Rungs) -> EvidenceInfo {
             .flat_map(|(what, list)| list.iter().map(move |refused| note(what, refused)))
             .collect(),
         counters: kernel.counters(ifindex).map(counters),
+        device: None,
+    }
+}
+
+fn device(link: &Link, member: &MemberIo) -> DeviceInfo {
+    let byte = |byte: &u8| format!("{byte:02x}");
+    DeviceInfo {
+        up: link.admin_up(),
+        mac: link.mac.map(|mac| mac.iter().map(byte).collect::<Vec<_>>().join(":")),
+        mtu: link.mtu,
+        test: member.probe_sources(),
     }
 }
 
