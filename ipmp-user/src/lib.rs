@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod import;
 pub mod journal;
 pub mod kernel;
 pub mod net;
