@@ -3,6 +3,7 @@
 mod contract;
 mod failover;
 mod group;
+mod solaris;
 mod stall;
 
 use std::time::Duration;
