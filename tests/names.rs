@@ -79,7 +79,7 @@ fn status(state: &str, probe: &str, acked: u64) -> serde_json::Value {
         json!({"name": name, "ifindex": 4, "state": state, "active": state == "ok", "standby": false, "link": "up",
             "probe": probe, "reason": "start", "why": {"why": "start"}, "since_ns": 0, "reply_evidence": "xdp-native",
             "carrier_evidence": "netlink", "notes": [], "counters": null,
-            "targets": [{"address": "192.168.10.1", "source": "192.168.10.110", "rtt_kernel_ns": 41_000,
+            "targets": [{"address": "192.168.10.1", "source": "192.168.10.110", "state": "active", "rtt_kernel_ns": 41_000,
                 "rtt_daemon_ns": 97_000, "sent": acked, "acked": acked, "lost": 0, "unsent": 0}]})
     };
     let status = json!({"version": 1, "at_ns": acked * 1_000_000_000, "stalls": 0, "groups": [{

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
+mod frames;
 pub mod import;
 pub mod journal;
 pub mod kernel;

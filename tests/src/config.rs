@@ -25,8 +25,12 @@ pub struct Member {
 pub struct Config {
     /// The failure detection time in milliseconds.
     pub fdt_ms: u64,
+    /// Further keys of the group: name and value, as they are written in the file.
+    pub keys: Vec<(String, String)>,
     /// Probe targets; empty = discovered.
     pub targets: Vec<String>,
+    /// Whether the addresses are withdrawn when all members fail.
+    pub withdraw: bool,
     /// The members.
     pub members: Vec<Member>,
 }
@@ -58,7 +62,9 @@ impl Config {
         };
         Self {
             fdt_ms,
+            keys: Vec::new(),
             targets: vec![peer4(0).to_string(), peer_link_local(0).to_string()],
+            withdraw: false,
             members: (0..members).map(member).collect(),
         }
     }
@@ -70,6 +76,20 @@ impl Config {
         for member in &mut self.members {
             member.test.clear();
         }
+        self
+    }
+
+    /// The same without targets: they are discovered.
+    #[must_use]
+    pub fn discovering(mut self) -> Self {
+        self.targets.clear();
+        self
+    }
+
+    /// The same with another key of the group; its value as it is written in the file.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.keys.push((key.to_owned(), value.to_owned()));
         self
     }
 
@@ -93,8 +113,14 @@ impl fmt::Display for Config {
             values.iter().map(|value| format!("\"{value}\"")).collect::<Vec<_>>().join(", ")
         };
         let mut text = format!("[group.{GROUP}]\nfailure-detection-time = \"{}ms\"\n", self.fdt_ms);
+        for (key, value) in &self.keys {
+            writeln!(text, "{key} = {value}")?;
+        }
         if !self.targets.is_empty() {
             writeln!(text, "targets = [{}]", quoted(&self.targets))?;
+        }
+        if self.withdraw {
+            writeln!(text, "on-group-failure = \"fail\"")?;
         }
         for member in &self.members {
             writeln!(text, "\n[group.{GROUP}.interface.{}]", member.name)?;

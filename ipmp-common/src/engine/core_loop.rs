@@ -40,6 +40,8 @@ pub enum Refusal {
     AlreadyOffline,
     /// It is not offline.
     NotOffline,
+    /// in.mpathd's EHWADDRDUP: its hardware address is that of another member in use.
+    DuplicateHardwareAddress,
     /// in.mpathd's EMINRED: no other functioning member is left in the group.
     LastFunctioning,
 }
@@ -78,6 +80,7 @@ impl Engine {
         match event {
             Event::Judge => self.judge(now),
             Event::InterfacePresent(presence) => self.interface_present(now, presence),
+            Event::Hardware { member, hardware } => self.hardware_news(now, member, hardware),
             Event::InterfaceGone { member } => self.interface_gone(now, member),
             Event::Carrier { member, up, at, source, downs } => {
                 self.carrier(now, member, super::facts::CarrierFact { up, at, source, downs });
@@ -86,6 +89,7 @@ impl Engine {
                 self.test_address(now, member, family, address);
             }
             Event::Targets { group, family, targets } => self.discovered(now, group, family, targets),
+            Event::Hosts { group, family, hosts } => self.hosts_seen(now, group, family, &hosts),
             Event::ProbeSent { session, seq, at } => self.probe_sent(session, seq, at),
             Event::ProbeNotSent { session, seq, cause } => self.probe_not_sent(now, session, seq, cause),
             Event::Reply { session, seq, received_at } => self.reply(now, session, seq, received_at),
@@ -110,7 +114,7 @@ impl Engine {
 
     /// Probes whose stamps the daemon shall read before each `Event::Judge`.
     pub fn unanswered(&self) -> impl Iterator<Item = (SessionId, u64)> + '_ {
-        self.members.iter().flat_map(Member::judged).flat_map(super::detector::Detector::unanswered)
+        self.members.iter().flat_map(Member::detectors).flat_map(super::detector::Detector::unanswered)
     }
 
     /// Whether a command would be refused. `handle` ignores a refused command.
@@ -126,7 +130,13 @@ impl Engine {
             }
             Command::Online { member } => {
                 let known = self.member(*member).ok_or(Refusal::NoSuchMember)?;
-                if known.offline { Ok(()) } else { Err(Refusal::NotOffline) }
+                if !known.offline {
+                    return Err(Refusal::NotOffline);
+                }
+                match self.owner_of_mac(known) {
+                    Some(_) => Err(Refusal::DuplicateHardwareAddress),
+                    None => Ok(()),
+                }
             }
         }
     }
@@ -166,7 +176,7 @@ impl Engine {
     }
 
     pub(super) fn fdt_of(&self, group: GroupId) -> Nanos {
-        self.group(group).map_or(Nanos(0), |group| group.config.failure_detection_time)
+        self.group(group).map_or(Nanos(0), |group| group.fdt)
     }
 
     pub(super) fn publish(

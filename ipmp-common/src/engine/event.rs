@@ -21,6 +21,13 @@ pub enum Event {
     Judge,
     /// A member's interface is there (at start, or after `InterfaceGone`).
     InterfacePresent(Presence),
+    /// What a member's interface is, at first sight and whenever it changes.
+    Hardware {
+        /// The member.
+        member: MemberId,
+        /// What it is now.
+        hardware: Hardware,
+    },
     /// A member's interface disappeared.
     InterfaceGone {
         /// The member.
@@ -57,6 +64,16 @@ pub enum Event {
         family: Family,
         /// In order of preference; own addresses are filtered out by the engine too.
         targets: Vec<IpAddr>,
+    },
+    /// Hosts on the link of a group that has no router to probe (`Engine::probes_hosts`): valid neighbours of any
+    /// of its members.
+    Hosts {
+        /// The group.
+        group: GroupId,
+        /// The family.
+        family: Family,
+        /// All of them.
+        hosts: Vec<IpAddr>,
     },
     /// A probe passed the egress program (or, without one, the send call returned).
     ProbeSent {
@@ -113,6 +130,31 @@ pub struct Presence {
     pub link_up: Option<bool>,
     /// Static data addresses found on it whose home it is; used for `DataAddresses::Adopt`.
     pub adopted: Vec<IpNet>,
+}
+
+/// What the members of a group should have in common, and what they must not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hardware {
+    /// Its hardware address; `None` if it is not Ethernet-like.
+    pub mac: Option<[u8; 6]>,
+    /// Largest packet in bytes.
+    pub mtu: u32,
+    /// `ARPHRD_*` (linux/if_arp.h).
+    pub link_type: u16,
+    /// Whether it can carry IPv4.
+    pub ipv4: bool,
+    /// Whether it can carry IPv6.
+    pub ipv6: bool,
+}
+
+impl Hardware {
+    /// Whether it can carry a family.
+    pub const fn carries(&self, family: Family) -> bool {
+        match family {
+            Family::V4 => self.ipv4,
+            Family::V6 => self.ipv6,
+        }
+    }
 }
 
 /// The rung of the carrier ladder that gave the evidence.

@@ -92,10 +92,24 @@ pub enum Kind {
     Stalled,
     /// Probing of a member was turned on or off.
     Probing,
+    /// Hosts to probe were found, or a target died or answers again.
+    Target,
+    /// The group's data addresses were withdrawn, or put back.
+    Withdrawn,
     /// Something asked for could not be done.
     ActionFailed,
     /// A repair is deferred because the link flaps.
     Flapping,
+    /// A failure, a repair or a failback is deferred by configuration.
+    Deferred,
+    /// The failure detection time of a group was raised or lowered.
+    DetectionTime,
+    /// A target is set aside because it answers too slowly.
+    TargetSlow,
+    /// A member does not fit the others.
+    Inconsistent,
+    /// It does again.
+    Consistent,
 }
 
 /// Why, with numbers.
@@ -147,6 +161,71 @@ pub enum Reason {
         /// When repair is tried again.
         retry_in: Nanos,
     },
+    /// `link-down-delay`: the carrier is lost, which counts only if it lasts.
+    LinkDownDelayed {
+        /// The configured delay.
+        delay: Nanos,
+        /// When it counts.
+        until: Timestamp,
+    },
+    /// `link-up-delay`: all else speaks for a repair, but the link came up only just now.
+    LinkUpDelayed {
+        /// The configured delay.
+        delay: Nanos,
+        /// When repair is tried again.
+        until: Timestamp,
+    },
+    /// `failback-delay`: the repaired member rests before it gets its addresses back.
+    FailbackDelayed {
+        /// The configured delay.
+        delay: Nanos,
+        /// When it serves again.
+        until: Timestamp,
+    },
+    /// `hold-down`: the member failed again soon after a repair, and must be free of trouble for a while.
+    HeldDown {
+        /// Failures that came soon after a repair.
+        flaps: u32,
+        /// For how long it must be free of trouble.
+        hold: Nanos,
+        /// When repair is tried again, if there is none until then.
+        until: Timestamp,
+    },
+    /// A target answers too slowly for the failure detection time.
+    SlowRoundTrip {
+        /// The family of the target.
+        family: Family,
+        /// The target.
+        target: IpAddr,
+        /// Its round trip with four deviations.
+        bound: Nanos,
+        /// The failure detection time that is configured.
+        configured: Nanos,
+        /// The one in force now.
+        fdt: Nanos,
+    },
+    /// All targets answer quickly again.
+    QuickRoundTrip {
+        /// The family of the target heard last.
+        family: Family,
+        /// That target.
+        target: IpAddr,
+        /// Its round trip with four deviations.
+        bound: Nanos,
+        /// The failure detection time that is configured.
+        configured: Nanos,
+        /// The one in force now.
+        fdt: Nanos,
+    },
+    /// One target answers slowly, all others quickly: it is not probed for a while.
+    OneSlowTarget {
+        /// The target.
+        target: IpAddr,
+        /// Its round trip with four deviations.
+        bound: Nanos,
+        /// For how long.
+        retry_in: Nanos,
+    },
     /// No member of the group has any evidence of a working path.
     GroupFailure {
         /// Members of the group.
@@ -187,6 +266,51 @@ pub enum Reason {
     Administrator,
     /// The interface does not exist.
     NoInterface,
+    /// The interface was there and is no longer.
+    InterfaceRemoved,
+    /// Another member in use has the same hardware address: neighbours and switches would mix them up.
+    DuplicateMac {
+        /// The address.
+        mac: alloc::string::String,
+        /// The other member.
+        other: MemberId,
+    },
+    /// No other member in use has its hardware address.
+    UniqueMac {
+        /// The address.
+        mac: alloc::string::String,
+    },
+    /// Another member of the group has the same test address.
+    DuplicateTestAddress {
+        /// The address.
+        address: IpAddr,
+    },
+    /// No other member of the group has its test address any longer.
+    UniqueTestAddress {
+        /// The address.
+        address: IpAddr,
+    },
+    /// The member cannot carry a family that the group uses.
+    FamilyMissing {
+        /// Which.
+        family: Family,
+    },
+    /// It is of another link type than the first member.
+    LinkTypeDiffers {
+        /// Its `ARPHRD_*`.
+        link_type: u16,
+        /// The first member's.
+        expected: u16,
+    },
+    /// It takes packets of another size than the first member.
+    MtuDiffers {
+        /// Its MTU in bytes.
+        mtu: u32,
+        /// The first member's.
+        expected: u32,
+    },
+    /// Family, link type and MTU fit those of the group.
+    FitsGroup,
     /// The interface exists.
     InterfaceFound {
         /// Its ifindex.
@@ -200,6 +324,42 @@ pub enum Reason {
     TargetsKnown {
         /// How many targets of both families.
         targets: u32,
+    },
+    /// A target lost probes of its own while others proved the path: its fault, not the interface's.
+    TargetDead {
+        /// The target.
+        target: IpAddr,
+        /// Its consecutive losses.
+        losses: u32,
+    },
+    /// A dead target answers again.
+    TargetAnswers {
+        /// The target.
+        target: IpAddr,
+    },
+    /// Hosts appeared in the neighbour table; each is probed for good once it has answered.
+    HostsFound {
+        /// Their family.
+        family: Family,
+        /// The new ones.
+        hosts: alloc::vec::Vec<IpAddr>,
+    },
+    /// Routes name other routers than before.
+    RoutersFound {
+        /// Their family.
+        family: Family,
+        /// All of them now.
+        routers: alloc::vec::Vec<IpAddr>,
+    },
+    /// The whole group failed, and its data addresses shall then be withdrawn.
+    Withdrawn {
+        /// How many.
+        addresses: u32,
+    },
+    /// The group works again, and its data addresses are back.
+    Returned {
+        /// How many.
+        addresses: u32,
     },
     /// Addresses were announced to the neighbours.
     Announcement {

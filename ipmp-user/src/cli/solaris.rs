@@ -58,17 +58,20 @@ fn family(group: &GroupStatus, interface: &InterfaceStatus, ipv6: bool, text: &m
     let data = || group.addresses.iter().filter(|data| of_family(data.address.addr()));
     let here = |home: bool| {
         data()
-            .filter(move |data| data.on == interface.name && (data.home == interface.name) == home)
+            .filter(move |data| {
+                data.on.as_ref() == Some(&interface.name) && (data.home == interface.name) == home
+            })
             .map(|data| Holds::Data(data.address))
     };
-    let probing = interface.device.iter().flat_map(|device| &device.test).filter(|ip| of_family(**ip));
+    let probing =
+        interface.device.iter().flat_map(|device| &device.test).filter(|test| of_family(test.address));
     let has_home = data().any(|data| data.home == interface.name);
     let mut logicals: Vec<Holds> = here(true).collect();
     // The first logical interface is kept for a data address that is away.
     if logicals.is_empty() && has_home {
         logicals.push(Holds::Nothing);
     }
-    logicals.extend(probing.map(|ip| Holds::Test(*ip)));
+    logicals.extend(probing.map(|test| Holds::Test(test.address)));
     logicals.extend(here(false));
     if logicals.is_empty() && !ipv6 {
         logicals.push(Holds::Nothing);

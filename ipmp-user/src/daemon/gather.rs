@@ -1,5 +1,7 @@
 //! Facts, gathered before anything is judged.
 
+use std::net::IpAddr;
+
 use ipmp_common::{
     abi::{EVENT_CARRIER_DOWN, EVENT_CARRIER_UP},
     engine::{
@@ -67,9 +69,13 @@ impl Daemon {
 
     fn take_change(&mut self, now: Timestamp, change: &Change) {
         match change {
-            Change::Link { .. } => self.sync_links(now),
+            Change::Link { ifindex, .. } => {
+                self.sync_links(now);
+                self.sync_hardware(now, *ifindex);
+            }
             Change::Address { ifindex } => {
                 self.sync_sources(now);
+                self.sync_hardware(now, *ifindex);
                 self.targets_stale = true;
                 self.note_foreign_change(now, Some(*ifindex));
             }
@@ -77,11 +83,17 @@ impl Daemon {
                 self.targets_stale = true;
                 self.note_foreign_change(now, None);
             }
-            Change::Neighbour { .. } => {}
+            Change::Neighbour { ifindex, ip } => {
+                self.targets_stale = self.targets_stale || self.is_possible_target(*ifindex, *ip);
+            }
             Change::Resync => {
                 tracing::warn!("kernel notifications were lost; everything was read anew");
                 self.sync_links(now);
                 self.sync_sources(now);
+                let present: Vec<u32> = self.members.iter().filter_map(|member| member.ifindex).collect();
+                for ifindex in present {
+                    self.sync_hardware(now, ifindex);
+                }
                 self.targets_stale = true;
                 self.note_foreign_change(now, None);
             }
@@ -140,8 +152,18 @@ impl Daemon {
         let adopted = adoptable(&self.inventory, &self.base, &member.config, ifindex);
         let event = member.present(link, rungs, adopted);
         self.engine.handle(now, event);
+        self.sync_hardware(now, ifindex);
         self.sync_sources(now);
         self.targets_stale = true;
+    }
+
+    /// Hands over what an interface is, if it is a member's. The engine takes no notice of what it knows.
+    fn sync_hardware(&mut self, now: Timestamp, ifindex: u32) {
+        let Some(link) = self.inventory.link(ifindex) else { return };
+        let member = self.members.iter().find(|member| member.ifindex == Some(ifindex));
+        if let Some(event) = member.map(|member| member.hardware(link)) {
+            self.engine.handle(now, event);
+        }
     }
 
     pub(super) fn sync_sources(&mut self, now: Timestamp) {
@@ -152,7 +174,8 @@ impl Daemon {
         }
     }
 
-    /// Routers and host routes through any member are targets of all members of its group.
+    /// Routers and host routes through any member are targets of all members of its group; without any, the hosts
+    /// that any of them has as a neighbour.
     fn discover_targets(&mut self, now: Timestamp) {
         let groups: std::collections::BTreeSet<GroupId> =
             self.members.iter().map(|member| member.group).collect();
@@ -169,7 +192,19 @@ impl Daemon {
             for (family, targets) in [(Family::V4, v4), (Family::V6, v6)] {
                 self.engine.handle(now, Event::Targets { group, family, targets });
             }
+            for family in Family::ALL {
+                if self.engine.probes_hosts(group, family) {
+                    let hosts = self.inventory.neighbouring_hosts(&ifindexes, family);
+                    self.engine.handle(now, Event::Hosts { group, family, hosts });
+                }
+            }
         }
+    }
+
+    /// Whether a neighbour matters: where routers are known, or targets are configured, none does.
+    fn is_possible_target(&self, ifindex: u32, ip: IpAddr) -> bool {
+        let member = self.members.iter().find(|member| member.ifindex == Some(ifindex));
+        member.is_some_and(|member| self.engine.probes_hosts(member.group, Family::of(ip)))
     }
 
     fn gather_ring(&mut self, now: Timestamp) {

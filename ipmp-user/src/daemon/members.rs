@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipmp_common::engine::{
     config::{Config, InterfaceConfig},
-    event::{CarrierSource, Event, Presence},
+    event::{CarrierSource, Event, Hardware, Presence},
     ids::{Family, GroupId, MemberId},
     time::Timestamp,
 };
@@ -60,6 +60,17 @@ fn link_up(link: &Link) -> Option<bool> {
     }
 }
 
+/// Below this the kernel takes IPv4 off an interface (`inetdev_valid_mtu` in include/linux/inetdevice.h).
+const MIN_MTU_IPV4: u32 = 68;
+/// Below this the kernel takes IPv6 off an interface (RFC 8200, section 5).
+const MIN_MTU_IPV6: u32 = 1280;
+
+/// No file: the kernel has no IPv6, or none on this interface.
+fn ipv6_enabled(interface: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"))
+        .is_ok_and(|value| value.trim() == "0")
+}
+
 impl MemberIo {
     /// The interface by this member's name, if it is another than before or has gone: what to detach, and
     /// what to attach.
@@ -90,6 +101,18 @@ impl MemberIo {
             link_up: self.link,
             adopted,
         })
+    }
+
+    /// What the interface is.
+    pub(super) fn hardware(&self, link: &Link) -> Event {
+        let hardware = Hardware {
+            mac: link.mac,
+            mtu: link.mtu,
+            link_type: link.link_type,
+            ipv4: link.mtu >= MIN_MTU_IPV4,
+            ipv6: link.mtu >= MIN_MTU_IPV6 && ipv6_enabled(&link.name),
+        };
+        Event::Hardware { member: self.id, hardware }
     }
 
     /// News from `RTM_NEWLINK`. The kernel's count of carrier losses shows flaps that were over before the

@@ -7,7 +7,7 @@ use ipmp_common::{
     engine::{
         self,
         event::{CarrierSource, Command, Event},
-        ids::MemberId,
+        ids::{Family, MemberId},
         time::Timestamp,
     },
 };
@@ -17,7 +17,7 @@ use crate::{
     control::{
         Request, RequestKind, Response,
         protocol::{Refusal, RefusalCode},
-        status::{Counters, DeviceInfo, EvidenceInfo, ReplyEvidence},
+        status::{Counters, DeviceInfo, EvidenceInfo, ReplyEvidence, TargetOrigin, TestInfo},
     },
     kernel::{CarrierRung, Kernel, Refused, ReplyRung, Rungs},
     net::inventory::Link,
@@ -64,10 +64,28 @@ impl Daemon {
     fn evidence(&self) -> BTreeMap<MemberId, EvidenceInfo> {
         let present = self.members.iter().filter_map(|member| {
             let mut info = info(&self.kernel, member.ifindex?, member.rungs.as_ref()?);
-            info.device = self.inventory.link(member.ifindex?).map(|link| device(link, member));
+            info.device = self.inventory.link(member.ifindex?).map(|link| self.device(link, member));
             Some((member.id, info))
         });
         present.collect()
+    }
+
+    fn device(&self, link: &Link, member: &MemberIo) -> DeviceInfo {
+        let byte = |byte: &u8| format!("{byte:02x}");
+        let test = |address| TestInfo {
+            address,
+            targets: if self.engine.probes_hosts(member.group, Family::of(address)) {
+                TargetOrigin::Neighbours
+            } else {
+                TargetOrigin::Routes
+            },
+        };
+        DeviceInfo {
+            up: link.admin_up(),
+            mac: link.mac.map(|mac| mac.iter().map(byte).collect::<Vec<_>>().join(":")),
+            mtu: link.mtu,
+            test: member.probe_sources().into_iter().map(test).collect(),
+        }
     }
 }
 
@@ -81,6 +99,10 @@ fn refused(interface: &str, refusal: engine::Refusal) -> Refusal {
             (RefusalCode::Refused, "is already offline: `ipmp online` undoes it")
         }
         engine::Refusal::NotOffline => (RefusalCode::Refused, "is not offline: nothing to do"),
+        engine::Refusal::DuplicateHardwareAddress => (
+            RefusalCode::Refused,
+            "its hardware address is not unique in its IPMP group: give it another one, or take the other offline",
+        ),
         engine::Refusal::LastFunctioning => (
             RefusalCode::Refused,
             "no other functioning interfaces are in its IPMP group: repair one first, or use --force",
@@ -110,16 +132,6 @@ fn info(kernel: &Kernel, ifindex: u32, rungs: &Rungs) -> EvidenceInfo {
             .collect(),
         counters: kernel.counters(ifindex).map(counters),
         device: None,
-    }
-}
-
-fn device(link: &Link, member: &MemberIo) -> DeviceInfo {
-    let byte = |byte: &u8| format!("{byte:02x}");
-    DeviceInfo {
-        up: link.admin_up(),
-        mac: link.mac.map(|mac| mac.iter().map(byte).collect::<Vec<_>>().join(":")),
-        mtu: link.mtu,
-        test: member.probe_sources(),
     }
 }
 

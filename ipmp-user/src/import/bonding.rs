@@ -88,7 +88,7 @@ fn bond(name: &str, source: &files::Source, draft: &mut Draft) {
     }
 }
 
-/// Targets and times of the ARP monitor; delays, which have no counterpart.
+/// Targets and times of the ARP monitor; delays.
 fn monitoring<'t>(
     find: &impl Fn(&str) -> Option<(usize, &'t str)>,
     place: &impl Fn(usize) -> Place,
@@ -115,9 +115,10 @@ fn monitoring<'t>(
             remark: format!("ARP interval {interval} ms, {missed} missed"),
         });
     }
-    for key in ["Up Delay (ms)", "Down Delay (ms)"] {
-        if let Some((line, delay)) = number(key).filter(|(_, delay)| *delay > 0) {
-            notes.push(Note { place: Some(place(line)), text: format!("{key} {delay} is not carried over") });
+    for (theirs, key) in [("Up Delay (ms)", "link-up-delay"), ("Down Delay (ms)", "link-down-delay")] {
+        if let Some((line, delay)) = number(theirs).filter(|(_, delay)| *delay > 0) {
+            let value = quoted(&format!("{delay}ms"));
+            settings.push(Setting { key, value, place: place(line), remark: String::new() });
         }
     }
 }

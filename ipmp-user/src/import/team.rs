@@ -98,7 +98,7 @@ fn watches(config: &Value) -> Vec<&Value> {
         .collect()
 }
 
-/// Target and times of `arp_ping` and `nsna_ping`, once; delays, which have no counterpart.
+/// Target and times of `arp_ping` and `nsna_ping`, and delays, each once.
 fn monitoring(
     watch: &Value,
     place: &impl Fn(&str) -> Place,
@@ -106,9 +106,11 @@ fn monitoring(
     notes: &mut Vec<Note>,
 ) {
     let number = |key: &str| watch.get(key).and_then(Value::as_u64);
-    for key in ["delay_up", "delay_down"] {
-        if let Some(delay) = number(key).filter(|delay| *delay > 0) {
-            notes.push(Note { place: Some(place(key)), text: format!("{key} {delay} is not carried over") });
+    for (theirs, key) in [("delay_up", "link-up-delay"), ("delay_down", "link-down-delay")] {
+        let known = settings.iter().any(|setting| setting.key == key);
+        if let Some(delay) = number(theirs).filter(|delay| *delay > 0 && !known) {
+            let value = quoted(&format!("{delay}ms"));
+            settings.push(Setting { key, value, place: place(theirs), remark: String::new() });
         }
     }
     let Some(target) = watch.get("target_host").and_then(Value::as_str) else { return };

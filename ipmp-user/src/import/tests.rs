@@ -162,6 +162,7 @@ fn bonding_becomes_a_proposal() {
     let wanted = [
         "eth0: data those found on it; test none, standby",
         "eth1: data those found on it; test none",
+        "damping: link up delayed for 200 ms",
         "eth2: data those found on it; test none",
         "eth3: data those found on it; test none",
     ];
@@ -169,7 +170,8 @@ fn bonding_becomes_a_proposal() {
     let bond0 = "group bond0: failure detection time 1.00 s, failback yes, on group failure keep, quiet period 40.0 s, targets 192.168.10.1, 192.168.10.2\n";
     assert!(summary.starts_with(bond0), "{summary}");
     let notes = notes(&propose("bonding", From::Bonding)).join("\n");
-    assert!(notes.contains("bond1:7: Up Delay (ms) 200 is not carried over"), "{notes}");
+    let toml = propose("bonding", From::Bonding).toml;
+    assert!(toml.contains("link-up-delay = \"200ms\"  # proc/net/bonding/bond1:7\n"), "{toml}");
     assert!(notes.contains("undo the aggregation on the switch"), "{notes}");
 }
 
@@ -177,6 +179,7 @@ fn bonding_becomes_a_proposal() {
 fn a_team_becomes_a_proposal() {
     let summary = golden("team", From::Team);
     let wanted = [
+        "damping: link up delayed for 50.0 ms",
         "eth0: data those found on it; test none, standby",
         "eth1: data those found on it; test none",
         "eth2: data those found on it; test none",

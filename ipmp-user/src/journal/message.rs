@@ -1,7 +1,13 @@
 //! Log lines. Where in.mpathd has a text for the case, it is that text, so that existing log watchers go on
 //! working; the reason with its numbers follows.
 
-use ipmp_common::engine::reason::{Kind, Reason, Record};
+use tracing::Level;
+
+use ipmp_common::engine::{
+    ids::Family,
+    reason::{Kind, Reason, Record},
+    time::Nanos,
+};
 
 use super::{Names, event::reason_text};
 
@@ -20,6 +26,22 @@ pub(super) fn usable_members(record: &Record) -> Option<u32> {
         | Reason::ProbesAnswered { .. }
         | Reason::LinkRestored
         | Reason::LinkFlaps { .. }
+        | Reason::LinkDownDelayed { .. }
+        | Reason::LinkUpDelayed { .. }
+        | Reason::FailbackDelayed { .. }
+        | Reason::HeldDown { .. }
+        | Reason::DuplicateMac { .. }
+        | Reason::InterfaceRemoved
+        | Reason::UniqueMac { .. }
+        | Reason::DuplicateTestAddress { .. }
+        | Reason::UniqueTestAddress { .. }
+        | Reason::FamilyMissing { .. }
+        | Reason::LinkTypeDiffers { .. }
+        | Reason::MtuDiffers { .. }
+        | Reason::FitsGroup
+        | Reason::SlowRoundTrip { .. }
+        | Reason::QuickRoundTrip { .. }
+        | Reason::OneSlowTarget { .. }
         | Reason::Failover { .. }
         | Reason::Failback { .. }
         | Reason::Activated { .. }
@@ -30,6 +52,12 @@ pub(super) fn usable_members(record: &Record) -> Option<u32> {
         | Reason::NoTestAddress
         | Reason::NoTargets
         | Reason::TargetsKnown { .. }
+        | Reason::TargetDead { .. }
+        | Reason::TargetAnswers { .. }
+        | Reason::HostsFound { .. }
+        | Reason::RoutersFound { .. }
+        | Reason::Withdrawn { .. }
+        | Reason::Returned { .. }
         | Reason::Announcement { .. }
         | Reason::LateWakeup { .. }
         | Reason::Errno { .. } => None,
@@ -39,20 +67,48 @@ pub(super) fn usable_members(record: &Record) -> Option<u32> {
 /// Writes the log line of a record. `was_failed`: the group's failure was logged before.
 pub(super) fn log(record: &Record, names: &Names, was_failed: bool) {
     let text = text(record, names, was_failed);
+    match level(record, was_failed) {
+        Level::ERROR => tracing::error!("{text}"),
+        Level::WARN => tracing::warn!("{text}"),
+        Level::DEBUG | Level::TRACE => tracing::debug!("{text}"),
+        Level::INFO => tracing::info!("{text}"),
+    }
+}
+
+/// in.mpathd's levels for its own lines: everything that concerns reachability is an error, its end as well, so
+/// that whoever is woken by the one learns of the other.
+pub(super) fn level(record: &Record, was_failed: bool) -> Level {
+    let hardware = matches!(record.reason, Reason::DuplicateMac { .. } | Reason::UniqueMac { .. });
+    let test_address =
+        matches!(record.reason, Reason::DuplicateTestAddress { .. } | Reason::UniqueTestAddress { .. });
     match record.kind {
-        Kind::Failed | Kind::ActionFailed => tracing::error!("{text}"),
-        Kind::GroupState if usable_members(record) == Some(0) => tracing::error!("{text}"),
-        Kind::LinkDown | Kind::Absent | Kind::Flapping | Kind::Stalled => tracing::warn!("{text}"),
-        Kind::LinkUp
+        Kind::Failed
         | Kind::Repaired
+        | Kind::LinkDown
+        | Kind::LinkUp
+        | Kind::Flapping
+        | Kind::Inconsistent
+        | Kind::Consistent
+        | Kind::ActionFailed => Level::ERROR,
+        Kind::GroupState if was_failed || usable_members(record) == Some(0) => Level::ERROR,
+        Kind::Offline | Kind::Online if hardware => Level::ERROR,
+        Kind::Probing if test_address => Level::ERROR,
+        Kind::Absent if record.reason != Reason::InterfaceRemoved => Level::WARN,
+        Kind::Withdrawn => Level::WARN,
+        Kind::Absent
         | Kind::Activity
         | Kind::Moved
         | Kind::GroupState
         | Kind::Offline
         | Kind::Online
         | Kind::Present
-        | Kind::Probing => tracing::info!("{text}"),
-        Kind::Announced => tracing::debug!("{text}"),
+        | Kind::Probing
+        | Kind::Stalled
+        | Kind::Deferred
+        | Kind::DetectionTime
+        | Kind::Target
+        | Kind::TargetSlow => Level::INFO,
+        Kind::Announced => Level::DEBUG,
     }
 }
 
@@ -62,6 +118,9 @@ pub(super) fn text(record: &Record, names: &Names, was_failed: bool) -> String {
     let group = record.group.map_or_else(String::new, |group| names.group(group));
     let of_group = if group.is_empty() { String::new() } else { format!(" of group {group}") };
     let address = record.address.map_or_else(String::new, |address| address.to_string());
+    if let Some(line) = whole_line(record, &interface, &group) {
+        return line;
+    }
     let what = match record.kind {
         Kind::LinkDown => format!("The link has gone down on {interface}"),
         Kind::LinkUp => format!("The link has come up on {interface}"),
@@ -72,15 +131,24 @@ pub(super) fn text(record: &Record, names: &Names, was_failed: bool) -> String {
         Kind::Announced if address.is_empty() => format!("Data addresses{of_group} announced on {interface}"),
         Kind::Announced => format!("Data address {address}{of_group} announced on {interface}"),
         Kind::GroupState => group_state(record, &interface, &group, was_failed),
+        Kind::Consistent | Kind::Inconsistent => {
+            format!("IP interface {interface} does not fit group {group}")
+        }
         Kind::Offline => format!("IP interface {interface}{of_group} is now offline"),
         Kind::Online => format!("IP interface {interface}{of_group} is now online"),
         Kind::Absent => format!("IP interface {interface}{of_group} is not in the kernel"),
         Kind::Present => format!("IP interface {interface}{of_group} is in the kernel"),
         Kind::Stalled => "The daemon ran late; nothing was judged by that time".to_owned(),
         Kind::Probing => return probing(record, names, &interface),
+        Kind::Target if interface.is_empty() => format!("Probe targets{of_group}"),
+        Kind::Target => format!("Probe target of interface {interface}{of_group}"),
+        Kind::Withdrawn => format!("Data addresses{of_group}"),
         Kind::ActionFailed if interface.is_empty() => format!("An action failed{of_group}"),
         Kind::ActionFailed => format!("An action failed on {interface}{of_group}"),
         Kind::Flapping => flapping(&record.reason, &interface),
+        Kind::DetectionTime => return detection_time(record, &interface, &group),
+        Kind::TargetSlow => format!("A probe target of {interface} is slow"),
+        Kind::Deferred => format!("IP interface {interface}{of_group} waits"),
     };
     format!("{what}: {}", reason_text(&record.reason, names))
 }
@@ -110,11 +178,53 @@ fn group_state(record: &Record, interface: &str, group: &str, was_failed: bool) 
     }
 }
 
+/// in.mpathd's lines that say all there is to say.
+fn whole_line(record: &Record, interface: &str, group: &str) -> Option<String> {
+    if matches!(record.reason, Reason::DuplicateMac { .. }) {
+        return Some(format!(
+            "IP interface {interface} has a hardware address which is not unique in group {group}; offlining"
+        ));
+    }
+    if matches!(record.reason, Reason::UniqueMac { .. }) {
+        return Some(format!(
+            "IP interface {interface} now has a unique hardware address in group {group}; onlining"
+        ));
+    }
+    if record.reason == Reason::InterfaceRemoved {
+        return Some(format!("IP interface {interface} has been removed from kernel"));
+    }
+    if let Reason::FamilyMissing { family } = record.reason {
+        return Some(format!(
+            "IP interface {interface} in group {group} is not plumbed for {family}, affecting {family} connectivity"
+        ));
+    }
+    if record.reason == Reason::FitsGroup {
+        // Two blanks, as ever.
+        return Some(format!(
+            "IP interface {interface} is now consistent with group {group}  and connectivity is restored"
+        ));
+    }
+    if let Reason::LateWakeup { late_by, skipped_slots } = record.reason {
+        return Some(format!("missed sending {skipped_slots} probes: the daemon woke {late_by} late"));
+    }
+    None
+}
+
 /// in.mpathd's lines about probing name their reason themselves.
 fn probing(record: &Record, names: &Names, interface: &str) -> String {
     if record.reason == Reason::NoTestAddress {
         return format!(
             "No test address configured on interface {interface}; disabling probe-based failure detection on it"
+        );
+    }
+    if let Reason::DuplicateTestAddress { address } = record.reason {
+        return format!(
+            "Test address {address} is not unique in group; disabling probe-based failure detection on {interface}"
+        );
+    }
+    if matches!(record.reason, Reason::UniqueTestAddress { .. }) {
+        return format!(
+            "Test address now configured on interface {interface}; enabling probe-based failure detection on it"
         );
     }
     if record.reason == Reason::NoTargets {
@@ -129,6 +239,31 @@ fn probing(record: &Record, names: &Names, interface: &str) -> String {
     }
     let why = reason_text(&record.reason, names);
     format!("Probe-based failure detection has changed on interface {interface}: {why}")
+}
+
+/// in.mpathd's texts, whole milliseconds and all; the numbers behind them are in the event.
+fn detection_time(record: &Record, interface: &str, group: &str) -> String {
+    let ms = |span: Nanos| span.0.div_ceil(1_000_000);
+    let af = |family: Family| match family {
+        Family::V4 => "inet",
+        Family::V6 => "inet6",
+    };
+    if let Reason::SlowRoundTrip { family, configured, fdt, .. } = record.reason {
+        return format!(
+            "Cannot meet requested failure detection time of {} ms on ({} {interface}) new failure detection time for group \"{group}\" is {} ms",
+            ms(configured),
+            af(family),
+            ms(fdt)
+        );
+    }
+    if let Reason::QuickRoundTrip { family, fdt, .. } = record.reason {
+        return format!(
+            "Improved failure detection time {} ms on ({} {interface}) for group \"{group}\"",
+            ms(fdt),
+            af(family)
+        );
+    }
+    format!("The failure detection time of group {group} has changed")
 }
 
 fn flapping(reason: &Reason, interface: &str) -> String {

@@ -126,6 +126,7 @@ impl Monitor {
                 let entry = fresh.neighbours.entry(*key).or_insert(super::inventory::Neighbour {
                     mac: None,
                     state: rtnetlink::packet_route::neighbour::NeighbourState::None,
+                    ..*old
                 });
                 entry.mac = entry.mac.or(old.mac);
             }

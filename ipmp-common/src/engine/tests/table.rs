@@ -9,7 +9,7 @@ use core::fmt::Write as _;
 use super::harness::{GROUP, Lab, Setup, V4_TARGET, a, c, ms, secs};
 use crate::engine::{
     action::Action,
-    event::{Applied, CarrierSource, Command, Event, NotSent, Presence},
+    event::{Applied, CarrierSource, Command, Event, Hardware, NotSent, Presence},
     ids::{Family, MemberId, SessionId},
     snapshot::ShownState,
 };
@@ -64,7 +64,7 @@ fn quiet(mut lab: Lab) -> Lab {
 /// Every kind of event, about the subject where it concerns a member.
 fn events(lab: &Lab) -> Vec<(&'static str, Event)> {
     let (member, family, at) = (a(), Family::V4, lab.now);
-    let own: Vec<SessionId> = lab.member(a()).targets.iter().map(|target| target.session).collect();
+    let own: Vec<SessionId> = lab.member(a()).targets.iter().filter_map(|target| target.session).collect();
     let newest = lab.actions.iter().rev().find_map(|(_, action)| {
         if let Action::SendProbe { session, seq } = action { Some((*session, *seq)) } else { None }
             .filter(|(session, _)| own.contains(session))
@@ -73,6 +73,8 @@ fn events(lab: &Lab) -> Vec<(&'static str, Event)> {
     let presence = |ifindex, link_up| {
         Event::InterfacePresent(Presence { member, ifindex, link_up: Some(link_up), adopted: vec![] })
     };
+    let hardware =
+        Hardware { mac: Some([2, 0, 0, 0, 0, 1]), mtu: 1500, link_type: 1, ipv4: true, ipv6: true };
     let carrier = |up, downs| Event::Carrier { member, up, at, source: CarrierSource::Fentry, downs };
     let not_sent = |cause| Event::ProbeNotSent { session, seq, cause };
     vec![
@@ -80,6 +82,7 @@ fn events(lab: &Lab) -> Vec<(&'static str, Event)> {
         ("interface-present same", presence(lab.member(a()).ifindex.max(1), true)),
         ("interface-present new", presence(99, true)),
         ("interface-present new, no carrier", presence(99, false)),
+        ("hardware", Event::Hardware { member, hardware }),
         ("interface-gone", Event::InterfaceGone { member }),
         ("carrier down", carrier(false, 1)),
         ("carrier up", carrier(true, 0)),
@@ -88,6 +91,7 @@ fn events(lab: &Lab) -> Vec<(&'static str, Event)> {
         ("test-address new", Event::TestAddress { member, family, address: "192.0.2.99".parse().ok() }),
         ("targets none", Event::Targets { group: GROUP, family, targets: vec![] }),
         ("targets known", Event::Targets { group: GROUP, family, targets: vec![V4_TARGET] }),
+        ("hosts known", Event::Hosts { group: GROUP, family, hosts: vec![V4_TARGET] }),
         ("probe-sent", Event::ProbeSent { session, seq, at }),
         ("probe-not-sent unresolved", not_sent(NotSent::Unresolved)),
         ("probe-not-sent local", not_sent(NotSent::Local { errno: 1 })),
@@ -134,6 +138,7 @@ fn words(action: &Action) -> String {
             let unusable: Vec<&str> = placement.unusable.iter().copied().map(name).collect();
             format!("place (unusable {})", unusable.join(""))
         }
+        Action::Discover { member, .. } => format!("search on {}", name(*member)),
         Action::Announce { member, .. } => format!("announce on {}", name(*member)),
         Action::Publish(record) => {
             let member = record.member.map_or("group", name);

@@ -1,9 +1,9 @@
-use std::net::IpAddr;
-
 use ipmp_common::engine::snapshot::{GroupState, ProbeState, ShownState};
 
 use super::text;
-use crate::control::status::{AddressStatus, DeviceInfo, GroupStatus, InterfaceStatus, Link, Status};
+use crate::control::status::{
+    AddressStatus, DeviceInfo, GroupStatus, InterfaceStatus, Link, Status, TargetOrigin, TestInfo,
+};
 
 fn interface(name: &str, ifindex: u32, mac: &str, test: &[&str]) -> InterfaceStatus {
     InterfaceStatus {
@@ -17,6 +17,7 @@ fn interface(name: &str, ifindex: u32, mac: &str, test: &[&str]) -> InterfaceSta
         reason: String::new(),
         why: serde_json::Value::Null,
         since_ns: 0,
+        deferred: None,
         reply_evidence: None,
         carrier_evidence: None,
         notes: Vec::new(),
@@ -25,14 +26,17 @@ fn interface(name: &str, ifindex: u32, mac: &str, test: &[&str]) -> InterfaceSta
             up: true,
             mac: Some(mac.to_owned()),
             mtu: 1500,
-            test: test.iter().map(|ip| ip.parse::<IpAddr>().unwrap()).collect(),
+            test: test
+                .iter()
+                .map(|ip| TestInfo { address: ip.parse().unwrap(), targets: TargetOrigin::Routes })
+                .collect(),
         }),
         targets: Vec::new(),
     }
 }
 
 fn address(text: &str, home: &str, on: &str) -> AddressStatus {
-    AddressStatus { address: text.parse().unwrap(), home: home.to_owned(), on: on.to_owned() }
+    AddressStatus { address: text.parse().unwrap(), home: home.to_owned(), on: Some(on.to_owned()) }
 }
 
 fn status(name: &str, interfaces: Vec<InterfaceStatus>, addresses: Vec<AddressStatus>) -> Status {
@@ -41,6 +45,8 @@ fn status(name: &str, interfaces: Vec<InterfaceStatus>, addresses: Vec<AddressSt
         state: GroupState::Ok,
         fdt_ns: 10_000_000_000,
         fdt_configured_ns: 10_000_000_000,
+        detection_worst_ns: None,
+        repair_worst_ns: None,
         interfaces,
         addresses,
     };

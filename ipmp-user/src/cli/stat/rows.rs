@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use ipmp_common::engine::snapshot::{ProbeState, ShownState};
+use ipmp_common::engine::snapshot::{ProbeState, ShownState, TargetState};
 
 use super::fields::Cell;
 use crate::{
     cli::output::word,
-    control::status::{GroupStatus, InterfaceStatus, Status},
+    control::status::{GroupStatus, InterfaceStatus, Status, TargetOrigin, TargetStatus},
     import::Hosts,
 };
 
@@ -50,21 +50,20 @@ fn names(group: &GroupStatus, wanted: Use) -> String {
 pub(super) fn addresses(status: &Status, show: &Addresses) -> Vec<Vec<Cell>> {
     let mut rows = Vec::new();
     for group in &status.groups {
-        let using = |name: &str| group.interfaces.iter().find(|known| known.name == name).map(usage);
         let carrying: Vec<&str> = group
             .interfaces
             .iter()
             .filter(|known| {
-                usage(known) == Use::Active && group.addresses.iter().any(|data| data.on == known.name)
+                usage(known) == Use::Active
+                    && group.addresses.iter().any(|data| data.on.as_ref() == Some(&known.name))
             })
             .map(|known| known.name.as_str())
             .collect();
         for data in &group.addresses {
-            let present = group
-                .interfaces
-                .iter()
-                .any(|known| known.name == data.on && known.state != ShownState::Absent);
-            let inbound = if using(&data.on) == Some(Use::Active) { data.on.as_str() } else { "" };
+            let on = data.on.as_deref().and_then(|on| group.interfaces.iter().find(|known| known.name == on));
+            let present = on.is_some_and(|on| on.state != ShownState::Absent);
+            let inbound =
+                on.filter(|on| usage(on) == Use::Active).map(|on| on.name.as_str()).unwrap_or_default();
             let outbound = if inbound.is_empty() { String::new() } else { carrying.join(" ") };
             rows.push(vec![
                 Cell::value(show.show(data.address.addr())),
@@ -134,7 +133,7 @@ fn flags(group: &GroupStatus, interface: &InterfaceStatus) -> String {
     let down = interface.state == ShownState::Absent
         || interface.device.as_ref().is_some_and(|device| !device.up)
         || (interface.state == ShownState::Offline
-            && !group.addresses.iter().any(|data| data.on == interface.name));
+            && !group.addresses.iter().any(|data| data.on.as_ref() == Some(&interface.name)));
     let flag = |set: bool, letter: char| if set { letter } else { '-' };
     let flags = [flag(inactive, 'i'), flag(interface.standby, 's'), '-', '-', '-', flag(down, 'd'), '-'];
     flags.iter().collect()
@@ -144,27 +143,34 @@ fn flags(group: &GroupStatus, interface: &InterfaceStatus) -> String {
 pub(super) fn targets(status: &Status, show: &Addresses) -> Vec<Vec<Cell>> {
     let mut rows = Vec::new();
     for interface in status.groups.iter().flat_map(|group| &group.interfaces) {
+        let name = || Cell::value(&interface.name);
+        let sources = interface.device.iter().flat_map(|device| &device.test);
         let before = rows.len();
-        for ipv6 in [false, true] {
-            let sources = interface.device.iter().flat_map(|device| &device.test);
-            let probed = interface.targets.iter().filter(|target| target.source.is_ipv6() == ipv6);
-            let source =
-                probed.clone().map(|target| &target.source).chain(sources).find(|ip| ip.is_ipv6() == ipv6);
-            let Some(source) = source.filter(|_| interface.probe != ProbeState::Disabled) else { continue };
+        for test in sources.filter(|_| interface.probe != ProbeState::Disabled) {
+            let probed =
+                interface.targets.iter().filter(|target| target.source == test.address && is_probed(target));
             let targets: Vec<String> = probed.map(|target| show.show(target.address)).collect();
-            rows.push(vec![
-                Cell::value(&interface.name),
-                // Without any, in.mpathd would ask the link's multicast address.
-                Cell::value(if targets.is_empty() { "multicast" } else { "routes" }),
-                Cell::value(show.show(*source)),
-                Cell::value(targets.join(" ")),
-            ]);
+            let mode = match test.targets {
+                TargetOrigin::Routes => "routes",
+                // Ours finds them without multicast, but it is the same mode.
+                TargetOrigin::Neighbours => "multicast",
+            };
+            let address = show.show(test.address);
+            rows.push(vec![name(), Cell::value(mode), Cell::value(address), Cell::value(targets.join(" "))]);
         }
         if rows.len() == before {
-            let mode =
-                if interface.probe == ProbeState::Disabled { Cell::value("disabled") } else { Cell::Unknown };
-            rows.push(vec![Cell::value(&interface.name), mode, Cell::value(""), Cell::value("")]);
+            let probed = interface.device.is_some() && interface.probe != ProbeState::Disabled;
+            let mode = if probed { Cell::Unknown } else { Cell::value("disabled") };
+            rows.push(vec![name(), mode, Cell::value(""), Cell::value("")]);
         }
     }
     rows
+}
+
+/// Spares, and targets set aside, are not listed.
+const fn is_probed(target: &TargetStatus) -> bool {
+    match target.state {
+        TargetState::Active | TargetState::Trial => true,
+        TargetState::Unused | TargetState::Slow | TargetState::Dead => false,
+    }
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use clap::Parser as _;
-use ipmp_common::engine::snapshot::{GroupState, ProbeState, ShownState};
+use ipmp_common::engine::snapshot::{GroupState, ProbeState, ShownState, TargetState};
 use proptest::prelude::*;
 
 use super::{
@@ -15,7 +15,7 @@ use crate::{
     cli::args::IpmpstatArgs,
     control::{
         fixture::{evidence, snapshot},
-        status::{InterfaceStatus, Status, build},
+        status::{InterfaceStatus, Status, TargetOrigin, TestInfo, build},
     },
 };
 
@@ -45,7 +45,7 @@ fn field2() -> Status {
         interface("fops3", ShownState::Ok, true),
     ];
     group.addresses[0].home = "fops0".to_owned();
-    group.addresses[0].on = "fops0".to_owned();
+    group.addresses[0].on = Some("fops0".to_owned());
     status
 }
 
@@ -108,19 +108,28 @@ ADDRESS                   STATE  GROUP       INBOUND     OUTBOUND
 
 #[test]
 fn targets_by_interface_and_family() {
+    let mut status = document();
+    let mut device = status.groups[0].interfaces[0].device.clone().unwrap();
+    device.test[0] =
+        TestInfo { address: "192.168.10.111".parse().unwrap(), targets: TargetOrigin::Neighbours };
+    device.test.push(TestInfo { address: "fe80::1".parse().unwrap(), targets: TargetOrigin::Neighbours });
+    status.groups[0].interfaces[1].device = Some(device);
+    let mut spare = status.groups[0].interfaces[0].targets[0].clone();
+    spare.state = TargetState::Unused;
+    status.groups[0].interfaces[0].targets.push(spare);
     let wanted = "\
 INTERFACE   MODE      TESTADDR            TARGETS
 eth0        routes    192.168.10.110      192.168.10.1
-eth1        routes    192.168.10.111      192.168.10.1
+eth1        multicast 192.168.10.111      192.168.10.1
+eth1        multicast fe80::1             --
 ";
-    assert_eq!(page(Mode::Targets, &rows::targets(&document(), &Addresses::default())), wanted);
-    let mut status = document();
-    status.groups[0].interfaces[0].targets.clear();
-    status.groups[0].interfaces[1].targets.clear();
+    assert_eq!(page(Mode::Targets, &rows::targets(&status, &Addresses::default())), wanted);
+    status.groups[0].interfaces[0].state = ShownState::Absent;
+    status.groups[0].interfaces[0].device = None;
     status.groups[0].interfaces[1].probe = ProbeState::Disabled;
     let rows = rows::targets(&status, &Addresses::default());
     let fields = "interface,mode,testaddr,targets";
-    assert_eq!(parsable(Mode::Targets, fields, &rows[0]), "eth0:multicast:192.168.10.110:\n");
+    assert_eq!(parsable(Mode::Targets, fields, &rows[0]), "eth0:disabled::\n");
     assert_eq!(parsable(Mode::Targets, fields, &rows[1]), "eth1:disabled::\n");
 }
 
