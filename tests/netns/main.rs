@@ -4,6 +4,7 @@ mod contract;
 mod damping;
 mod failover;
 mod group;
+mod solaris;
 mod stall;
 mod targets;
 

@@ -8,6 +8,7 @@ use super::{
     args::StatusArgs,
     exit::{self, Failure},
     output::{Clock, Table, print, print_json, span, word},
+    solaris,
 };
 use crate::control::{
     client::Client,
@@ -18,6 +19,8 @@ pub(super) fn run(client: &mut Client, wanted: &StatusArgs, json: bool) -> Resul
     let status = only(client.status()?, wanted.group.as_deref())?;
     if json {
         print_json(&status)?;
+    } else if wanted.solaris {
+        print(&solaris::text(&status))?;
     } else {
         print(&text(&status, wanted.verbose, &Clock::read()))?;
     }

@@ -157,6 +157,11 @@ impl MemberIo {
         Some(Event::Carrier { member: self.id, up, at, source, downs })
     }
 
+    /// The addresses it probes from, IPv4 first.
+    pub(super) fn probe_sources(&self) -> Vec<IpAddr> {
+        self.sources.iter().flatten().copied().collect()
+    }
+
     /// The addresses it may probe from, as far as they changed.
     pub(super) fn source_news(&mut self, inventory: &Inventory) -> Vec<Event> {
         let Some(ifindex) = self.ifindex else { return Vec::new() };
