@@ -11,6 +11,9 @@ use crate::{
     import::Hosts,
 };
 
+/// The tag of `Reason::DuplicateMac`.
+const DUPLICATE_MAC: &str = "duplicate-mac";
+
 /// How addresses are shown.
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
@@ -135,7 +138,17 @@ fn flags(group: &GroupStatus, interface: &InterfaceStatus) -> String {
         || (interface.state == ShownState::Offline
             && !group.addresses.iter().any(|data| data.on.as_ref() == Some(&interface.name)));
     let flag = |set: bool, letter: char| if set { letter } else { '-' };
-    let flags = [flag(inactive, 'i'), flag(interface.standby, 's'), '-', '-', '-', flag(down, 'd'), '-'];
+    let duplicate = interface.state == ShownState::Offline
+        && interface.why.get("why").is_some_and(|why| why == DUPLICATE_MAC);
+    let flags = [
+        flag(inactive, 'i'),
+        flag(interface.standby, 's'),
+        '-',
+        '-',
+        '-',
+        flag(down, 'd'),
+        flag(duplicate, 'h'),
+    ];
     flags.iter().collect()
 }
 

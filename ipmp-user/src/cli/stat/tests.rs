@@ -1,7 +1,11 @@
 use std::time::Duration;
 
 use clap::Parser as _;
-use ipmp_common::engine::snapshot::{GroupState, ProbeState, ShownState, TargetState};
+use ipmp_common::engine::{
+    ids::MemberId,
+    reason::Reason,
+    snapshot::{GroupState, ProbeState, ShownState, TargetState},
+};
 use proptest::prelude::*;
 
 use super::{
@@ -88,6 +92,11 @@ fops3       yes     field2      -------   up        ok        ok
     let rows = rows::interfaces(&status);
     assert_eq!(parsable(Mode::Interfaces, "interface,flags,state", &rows[3]), "fops3:-----d-:offline\n");
     assert_eq!(parsable(Mode::Interfaces, "interface,flags,state", &rows[2]), "fops2:-s---d-:failed\n");
+    // The tag is the engine's own.
+    let reason = Reason::DuplicateMac { mac: "00:03:ba:93:90:fc".to_owned(), other: MemberId(0) };
+    status.groups[0].interfaces[3].why = serde_json::to_value(reason).unwrap();
+    let row = &rows::interfaces(&status)[3];
+    assert_eq!(parsable(Mode::Interfaces, "flags", row), "-----dh\n");
 }
 
 #[test]
