@@ -135,6 +135,10 @@ impl Engine {
         for _ in 0..ups.min(3) {
             member.remember_link_up(at);
         }
+        if up && member.failed && !member.config.test.is_empty() && member.sources == [None; 2] {
+            // It appeared without carrier: the link alone must not repair what its probes are to judge.
+            member.test_address_until = Some(now + TEST_ADDRESS_GRACE);
+        }
         let group = member.group;
         if hidden_flap || !up {
             self.publish_link(now, group, id, Kind::LinkDown, at, Reason::LinkDown { source, downs });
