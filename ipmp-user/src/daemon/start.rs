@@ -88,7 +88,7 @@ impl Daemon {
             tracing::warn!("{complaint}");
         }
         let now = clock::now();
-        self.sync_links(now);
+        self.sync_links(now, None);
         self.sync_sources(now);
         self.gather(now);
         self.engine.handle(now, Event::Judge);
