@@ -10,6 +10,8 @@ mod identity;
 mod monitoring;
 #[path = "net/moving.rs"]
 mod moving;
+#[path = "net/neighbours.rs"]
+mod neighbours;
 #[path = "net/obstacles.rs"]
 mod obstacles;
 #[path = "net/property.rs"]

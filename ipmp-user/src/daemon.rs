@@ -31,6 +31,7 @@ use ipmp_common::engine::{
     ids::{GroupId, SessionId},
     time::Timestamp,
 };
+use sd_notify::NotifyState;
 use tokio::{io::unix::AsyncFd, signal::unix::Signal};
 
 use self::{actions::Reassert, clock::Alarm, draw::Draw, members::MemberIo};
@@ -126,6 +127,8 @@ impl Daemon {
     async fn run(&mut self) -> Result<()> {
         let mut sources = self.sources()?;
         tracing::info!("ipmpd is ready");
+        // Without systemd there is nobody to tell, which is no error (sd_notify(3)).
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
         loop {
             let now = clock::now();
             self.gather(now);
@@ -139,9 +142,12 @@ impl Daemon {
                 Wake::Outcome(outcome) => self.take_outcome(clock::now(), outcome),
                 Wake::Request(request) => self.serve(clock::now(), request),
                 Wake::Reload => {
-                    tracing::warn!("SIGHUP: reloading is not possible yet; restart ipmpd instead")
+                    tracing::warn!("SIGHUP: reloading is not possible yet; restart ipmpd instead");
                 }
-                Wake::Stop => return Ok(()),
+                Wake::Stop => {
+                    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+                    return Ok(());
+                }
             }
         }
     }

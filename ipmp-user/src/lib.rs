@@ -5,6 +5,8 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
+mod frames;
+pub mod import;
 pub mod journal;
 pub mod kernel;
 pub mod net;

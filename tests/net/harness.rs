@@ -13,7 +13,9 @@ use ipmp_common::engine::{
 };
 use ipmp_user::net::{
     apply::{Applier, Job, Outcome},
+    inventory::Inventory,
     plan::{MemberLink, Wanted},
+    socket::Socket,
 };
 use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
@@ -85,13 +87,14 @@ pub(crate) fn settled() {
     });
 }
 
-/// Addresses in kernel order and routes in kernel order. The local table and the link-local routes are the kernel's
-/// own: their content is compared; their order, which depends on which interface came up last, is not.
+/// Addresses in kernel order and routes in kernel order. The local table, broadcast entries apart, and the link-local
+/// routes are the kernel's own: their content is compared; their order, which depends on which interface came up last, is
+/// not.
 pub(crate) fn snapshot() -> Vec<Value> {
     let mut all = ip_json("addr show");
     for family in ["-4", "-6"] {
         let routes = ip_json(&format!("{family} -d route show table all"));
-        let own = |r: &Value| r["table"] == "local" || r["dst"] == "fe80::/64";
+        let own = |r: &Value| (r["table"] == "local" && r["type"] != "broadcast") || r["dst"] == "fe80::/64";
         let (mut local, rest): (Vec<Value>, Vec<Value>) = routes.into_iter().partition(own);
         local.sort_by_key(ToString::to_string);
         all.extend(rest);
@@ -169,6 +172,7 @@ impl Group {
             on: if failed.contains(&self.names[*home].as_str()) { member(on) } else { id(*home) },
         };
         Wanted {
+            withdrawn: Vec::new(),
             members: links.collect(),
             data: self.data.iter().map(place).collect(),
             test: self
@@ -182,7 +186,11 @@ impl Group {
 
     pub(crate) fn apply(&mut self, wanted: Wanted) -> Outcome {
         self.epoch += 1;
-        self.applier.apply(&Job { group: GroupId(0), epoch: self.epoch, wanted, announce: Vec::new() })
+        let mut socket = Socket::open().expect("a socket");
+        let inventory = Inventory::dump(&mut socket).expect("the kernel can be read");
+        let neighbours = wanted.members.iter().flat_map(|m| inventory.neighbours_on(m.ifindex)).collect();
+        let job = Job { group: GroupId(0), epoch: self.epoch, wanted, announce: Vec::new(), neighbours };
+        self.applier.apply(&job)
     }
 
     /// Everything at home; nothing may fail.

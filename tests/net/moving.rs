@@ -191,6 +191,7 @@ fn placements_are_carried_out_by_a_thread_of_their_own() {
                 epoch,
                 wanted,
                 announce: Vec::new(),
+                neighbours: std::collections::BTreeMap::new(),
             };
             handle.submit(Box::new(job)).expect("there is room");
         }

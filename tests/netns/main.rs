@@ -4,7 +4,9 @@ mod contract;
 mod damping;
 mod failover;
 mod group;
+mod solaris;
 mod stall;
+mod targets;
 
 use std::time::Duration;
 

@@ -29,6 +29,8 @@ pub struct Config {
     pub keys: Vec<(String, String)>,
     /// Probe targets; empty = discovered.
     pub targets: Vec<String>,
+    /// Whether the addresses are withdrawn when all members fail.
+    pub withdraw: bool,
     /// The members.
     pub members: Vec<Member>,
 }
@@ -62,6 +64,7 @@ impl Config {
             fdt_ms,
             keys: Vec::new(),
             targets: vec![peer4(0).to_string(), peer_link_local(0).to_string()],
+            withdraw: false,
             members: (0..members).map(member).collect(),
         }
     }
@@ -73,6 +76,13 @@ impl Config {
         for member in &mut self.members {
             member.test.clear();
         }
+        self
+    }
+
+    /// The same without targets: they are discovered.
+    #[must_use]
+    pub fn discovering(mut self) -> Self {
+        self.targets.clear();
         self
     }
 
@@ -108,6 +118,9 @@ impl fmt::Display for Config {
         }
         if !self.targets.is_empty() {
             writeln!(text, "targets = [{}]", quoted(&self.targets))?;
+        }
+        if self.withdraw {
+            writeln!(text, "on-group-failure = \"fail\"")?;
         }
         for member in &self.members {
             writeln!(text, "\n[group.{GROUP}.interface.{}]", member.name)?;

@@ -12,6 +12,7 @@ mod shell;
 mod stage;
 mod test;
 mod timeline;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,8 @@ enum Command {
     Demo(demo::Options),
     /// Leave the demo's lab standing and print commands to try
     Lab(lab::Options),
+    /// Run a command, or the network tests, under another kernel in a virtual machine
+    Vm(vm::Options),
     /// Measure
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -60,6 +63,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Test(options) => test::run(options),
         Command::Demo(options) => demo::run(options),
         Command::Lab(options) => lab::run(options),
+        Command::Vm(options) => vm::run(options),
         Command::Bench(bench) => bench::run(bench),
     }
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask setup`: makes a fresh machine able to build, and to run labs.
 
-mod packages;
+pub(crate) mod packages;
 mod toolchain;
 
 use std::time::Instant;

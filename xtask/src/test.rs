@@ -28,20 +28,20 @@ pub(crate) struct Options {
 
 /// A test binary that cargo built.
 #[derive(Debug, PartialEq, Eq)]
-struct Binary {
+pub(crate) struct Binary {
     /// The package's directory name.
     package: String,
     /// The target's name within the package.
-    name: String,
+    pub(crate) name: String,
     /// Whether it is an integration test (the others are unit tests inside a library or program).
     integration: bool,
     /// Its package's directory, where cargo runs it.
-    dir: PathBuf,
-    executable: PathBuf,
+    pub(crate) dir: PathBuf,
+    pub(crate) executable: PathBuf,
 }
 
 impl Binary {
-    fn needs_root(&self) -> bool {
+    pub(crate) fn needs_root(&self) -> bool {
         self.integration && self.package == ROOT_PACKAGE
     }
 
@@ -55,7 +55,7 @@ impl Binary {
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::run(setup::For::Running)?;
     let bin_dir = build::binaries("debug")?;
-    let binaries = compile()?;
+    let binaries = compile(&[])?;
     let (root, unit): (Vec<_>, Vec<_>) = binaries.iter().partition(|binary| binary.needs_root());
     let mut tally = Tally::default();
     for binary in unit {
@@ -84,11 +84,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Builds all test binaries without running them.
-fn compile() -> Result<Vec<Binary>> {
+/// Builds test binaries without running them: all, or what cargo's `selection` says.
+pub(crate) fn compile(selection: &[&str]) -> Result<Vec<Binary>> {
     shell::say("building the tests");
     let output = shell::cargo()
         .args(["test", "--no-run", "--message-format=json-render-diagnostics"])
+        .args(selection)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()

@@ -51,13 +51,13 @@ impl Target {
 
 impl Detector {
     fn active_targets(&self, now: Timestamp) -> impl Iterator<Item = &Target> + '_ {
-        self.targets.iter().filter(move |target| target.in_rotation(now))
+        self.targets.iter().filter(move |target| target.is_active() && target.in_rotation(now))
     }
 
     /// Whether one slow target can be spared: enough others, and all of them quick.
     fn can_spare(&self, now: Timestamp, slow: SessionId) -> bool {
         let limit = self.interval.divided(EXCEPTION_FACTOR);
-        let others = || self.active_targets(now).filter(|target| target.session != slow);
+        let others = || self.active_targets(now).filter(|target| target.session != Some(slow));
         others().count() + 1 >= TARGETS_TO_SPARE_ONE && others().all(|target| target.within(limit))
     }
 }

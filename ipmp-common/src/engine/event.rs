@@ -65,6 +65,16 @@ pub enum Event {
         /// In order of preference; own addresses are filtered out by the engine too.
         targets: Vec<IpAddr>,
     },
+    /// Hosts on the link of a group that has no router to probe (`Engine::probes_hosts`): valid neighbours of any
+    /// of its members.
+    Hosts {
+        /// The group.
+        group: GroupId,
+        /// The family.
+        family: Family,
+        /// All of them.
+        hosts: Vec<IpAddr>,
+    },
     /// A probe passed the egress program (or, without one, the send call returned).
     ProbeSent {
         /// The session.
@@ -120,6 +130,8 @@ pub struct Presence {
     pub link_up: Option<bool>,
     /// Static data addresses found on it whose home it is; used for `DataAddresses::Adopt`.
     pub adopted: Vec<IpNet>,
+    /// Whether another member whose link is not down serves some of its data addresses: an earlier run has moved them.
+    pub displaced: bool,
 }
 
 /// What the members of a group should have in common, and what they must not.

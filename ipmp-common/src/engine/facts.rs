@@ -38,7 +38,7 @@ pub(super) fn listed(member: MemberId, config: &InterfaceConfig) -> Vec<PlacedAd
 
 impl Engine {
     pub(super) fn interface_present(&mut self, now: Timestamp, presence: Presence) {
-        let Presence { member: id, ifindex, link_up, adopted } = presence;
+        let Presence { member: id, ifindex, link_up, adopted, displaced } = presence;
         let Some(member) = self.member_mut(id) else { return };
         let adopts = member.config.data == DataAddresses::Adopt;
         let appeared = member.ifindex != Some(ifindex);
@@ -54,7 +54,10 @@ impl Engine {
             }
         }
         let group_id = member.group;
-        if was_told_absent && self.siblings(id).any(Member::functioning) {
+        let returns = was_told_absent && self.siblings(id).any(Member::functioning);
+        // At start: what an earlier run found dead may be so still, and a restart must not move addresses onto it.
+        let left = displaced && appeared && !was_told_absent;
+        if returns || left {
             self.put_to_the_proof(now, id);
         }
         if let Some(group) = self.group_mut(group_id) {
@@ -173,6 +176,8 @@ impl Engine {
             given_up[slot(family)] = core::mem::replace(&mut member.sources[slot(family)], address);
             self.note_shared_source(now, id, family);
             self.rebuild_sessions(now, id);
+            self.restart_discovery(now, id);
+            self.disown(now, address);
             self.sources_given_up(now, id, given_up);
         }
     }
@@ -183,8 +188,27 @@ impl Engine {
         if group.discovered[slot(family)] == targets || (targets.is_empty() && group.all_failed) {
             return;
         }
-        group.discovered[slot(family)] = targets;
-        for member in group.members.clone() {
+        group.discovered[slot(family)].clone_from(&targets);
+        let news =
+            group.config.targets.is_empty() && group.config.interfaces.iter().any(|i| !i.test.is_empty());
+        let members = group.members.clone();
+        if news {
+            let reason = Reason::RoutersFound { family, routers: targets };
+            self.publish(now, Kind::Target, Some(id), None, reason);
+        }
+        for member in members {
+            self.rebuild_sessions(now, member);
+        }
+    }
+
+    /// An address that turned out to be our own is no target any more, on no member of any group.
+    fn disown(&mut self, now: Timestamp, address: Option<IpAddr>) {
+        let probes = |member: &&Member| {
+            let mut targets = member.detectors().flat_map(|detector| &detector.targets);
+            targets.any(|target| Some(target.address) == address)
+        };
+        let concerned: Vec<MemberId> = self.members.iter().filter(probes).map(|member| member.id).collect();
+        for member in concerned {
             self.rebuild_sessions(now, member);
         }
     }

@@ -6,6 +6,7 @@ use core::net::IpAddr;
 use super::{
     action::{PlacedAddress, Placement},
     config::GroupConfig,
+    discovery::Discovery,
     ids::{GroupId, MemberId},
     reason::Reason,
     snapshot::GroupState,
@@ -21,6 +22,10 @@ pub(super) struct Group {
     pub(super) members: Vec<MemberId>,
     /// Targets found by the daemon, by family.
     pub(super) discovered: [Vec<IpAddr>; 2],
+    /// Hosts on the link, by family: probed where there is no router.
+    pub(super) hosts: [Vec<IpAddr>; 2],
+    /// The search for such hosts.
+    pub(super) discovery: Option<Discovery>,
     /// Every data address, its home and its place.
     pub(super) addresses: Vec<PlacedAddress>,
     /// `None` until first told.
@@ -34,6 +39,8 @@ pub(super) struct Group {
     /// The last placement sent, without its epoch, and the interfaces it was sent for.
     pub(super) sent: Option<SentPlacement>,
     pub(super) epoch: u64,
+    /// The placement by which withdrawn addresses come back.
+    pub(super) returned: Option<u64>,
     pub(super) moves: Vec<Move>,
     pub(super) announcing: Vec<Announcing>,
     /// Facts arrived that may change a decision.
@@ -75,6 +82,8 @@ impl Group {
             config,
             members: Vec::new(),
             discovered: [Vec::new(), Vec::new()],
+            hosts: [Vec::new(), Vec::new()],
+            discovery: None,
             addresses: Vec::new(),
             state: None,
             fdt,
@@ -82,6 +91,7 @@ impl Group {
             all_failed: false,
             sent: None,
             epoch: 0,
+            returned: None,
             moves: Vec::new(),
             announcing: Vec::new(),
             dirty: true,

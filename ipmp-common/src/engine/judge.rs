@@ -39,9 +39,9 @@ impl Engine {
         let (mut late_by, mut skipped_slots) = (Nanos(0), 0);
         for (due, key) in self.timers.take_due(now) {
             match key {
-                TimerKey::Verdict(member, family) => self.verdict(now, member, family),
+                TimerKey::Verdict(member, family) => self.verdict(now, now.since(due), member, family),
                 TimerKey::Slot(member, family) => {
-                    let skipped = self.probe_slot(now, member, family);
+                    let skipped = self.probe_slot(now, now.since(due), member, family);
                     skipped_slots = skipped.saturating_add(skipped_slots);
                     if now.since(due) >= self.stall_of(member) {
                         late_by = late_by.max(now.since(due));
@@ -49,6 +49,7 @@ impl Engine {
                 }
                 TimerKey::LinkDown(member) => self.link_down_counts(member),
                 TimerKey::LinkRepair(member) | TimerKey::Failback(member) => self.mark_dirty(member),
+                TimerKey::Discover(group) => self.search(now, group),
                 TimerKey::Announce(group) => self.announce_again(now, group),
             }
         }
@@ -65,13 +66,13 @@ impl Engine {
         self.member(member).map_or(Nanos(0), |member| self.fdt_of(member.group).divided(2)).max(Nanos(1))
     }
 
-    fn verdict(&mut self, now: Timestamp, id: MemberId, family: Family) {
+    fn verdict(&mut self, now: Timestamp, late: Nanos, id: MemberId, family: Family) {
         let Some(member) = self.member_mut(id) else { return };
         let failed = member.failed;
         let Some(detector) = member.detector_mut(family) else {
             return;
         };
-        let lost = detector.judge(now);
+        let lost = detector.judge(now, late);
         let news = lost && (failed || detector.says_failed());
         self.arm_verdict(id, family);
         if news {
@@ -80,8 +81,9 @@ impl Engine {
     }
 
     /// Sends the probe of a slot; returns how many slots were skipped.
-    fn probe_slot(&mut self, now: Timestamp, id: MemberId, family: Family) -> u64 {
-        self.verdict(now, id, family);
+    fn probe_slot(&mut self, now: Timestamp, late: Nanos, id: MemberId, family: Family) -> u64 {
+        self.verdict(now, late, id, family);
+        self.tend_targets(now, id, family);
         let Some(member) = self.members.get_mut(id.0 as usize) else {
             return 0;
         };
@@ -93,7 +95,8 @@ impl Engine {
         };
         let (probe, skipped, next) = detector.take_slot(now, rng);
         self.timers.set(TimerKey::Slot(id, family), next);
-        if let Some((session, seq)) = probe {
+        let trial = detector.trial_probe(now);
+        for (session, seq) in probe.into_iter().chain(trial) {
             self.actions.push_back(super::action::Action::SendProbe { session, seq });
         }
         skipped

@@ -115,8 +115,13 @@ impl Member {
         self.functioning() && !self.inactive
     }
 
-    /// Families that can be judged: a source and at least one target.
+    /// Families that can be judged: a source and at least one target that counts.
     pub(super) fn judged(&self) -> impl Iterator<Item = &Detector> {
+        self.detectors().filter(|detector| detector.is_judged())
+    }
+
+    /// Families that are probed, be it on trial.
+    pub(super) fn detectors(&self) -> impl Iterator<Item = &Detector> {
         self.detectors.iter().flatten()
     }
 
@@ -174,6 +179,7 @@ impl Member {
         Family::ALL
             .into_iter()
             .filter_map(|family| Some((family, self.detectors[slot(family)].as_ref()?)))
+            .filter(|(_, detector)| detector.is_judged())
             .max_by_key(|(_, detector)| (detector.replies, detector.losses))
     }
 

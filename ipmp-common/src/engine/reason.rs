@@ -92,6 +92,10 @@ pub enum Kind {
     Stalled,
     /// Probing of a member was turned on or off.
     Probing,
+    /// Hosts to probe were found, or a target died or answers again.
+    Target,
+    /// The group's data addresses were withdrawn, or put back.
+    Withdrawn,
     /// Something asked for could not be done.
     ActionFailed,
     /// A repair is deferred because the link flaps.
@@ -320,6 +324,42 @@ pub enum Reason {
     TargetsKnown {
         /// How many targets of both families.
         targets: u32,
+    },
+    /// A target lost probes of its own while others proved the path: its fault, not the interface's.
+    TargetDead {
+        /// The target.
+        target: IpAddr,
+        /// Its consecutive losses.
+        losses: u32,
+    },
+    /// A dead target answers again.
+    TargetAnswers {
+        /// The target.
+        target: IpAddr,
+    },
+    /// Hosts appeared in the neighbour table; each is probed for good once it has answered.
+    HostsFound {
+        /// Their family.
+        family: Family,
+        /// The new ones.
+        hosts: alloc::vec::Vec<IpAddr>,
+    },
+    /// Routes name other routers than before.
+    RoutersFound {
+        /// Their family.
+        family: Family,
+        /// All of them now.
+        routers: alloc::vec::Vec<IpAddr>,
+    },
+    /// The whole group failed, and its data addresses shall then be withdrawn.
+    Withdrawn {
+        /// How many.
+        addresses: u32,
+    },
+    /// The group works again, and its data addresses are back.
+    Returned {
+        /// How many.
+        addresses: u32,
     },
     /// Addresses were announced to the neighbours.
     Announcement {

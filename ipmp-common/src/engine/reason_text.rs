@@ -26,6 +26,14 @@ impl fmt::Display for Reason {
             | Self::LinkUpDelayed { .. }
             | Self::FailbackDelayed { .. }
             | Self::HeldDown { .. } => self.of_damping(f),
+            Self::TargetDead { .. }
+            | Self::TargetAnswers { .. }
+            | Self::HostsFound { .. }
+            | Self::RoutersFound { .. } => self.of_targets(f),
+            Self::Withdrawn { addresses } => {
+                write!(f, "the whole group failed: {addresses} addresses withdrawn")
+            }
+            Self::Returned { addresses } => write!(f, "the group works again: {addresses} addresses back"),
             Self::DuplicateMac { .. }
             | Self::UniqueMac { .. }
             | Self::DuplicateTestAddress { .. }
@@ -108,6 +116,28 @@ impl Reason {
             }
             Self::FailbackDelayed { delay, .. } => {
                 write!(f, "repaired; its addresses come back after {delay}")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's list names what comes here")]
+    fn of_targets(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TargetDead { target, losses } => {
+                write!(f, "{target} lost {losses} probes in a row while others answer")
+            }
+            Self::TargetAnswers { target } => write!(f, "{target} answers again"),
+            Self::HostsFound { family, hosts } => {
+                write!(f, "{family} hosts on the link:")?;
+                hosts.iter().try_for_each(|host| write!(f, " {host}"))
+            }
+            Self::RoutersFound { family, routers } if routers.is_empty() => {
+                write!(f, "no {family} routers any more")
+            }
+            Self::RoutersFound { family, routers } => {
+                write!(f, "{family} routers:")?;
+                routers.iter().try_for_each(|router| write!(f, " {router}"))
             }
             _ => Ok(()),
         }

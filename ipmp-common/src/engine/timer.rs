@@ -23,6 +23,8 @@ pub(super) enum TimerKey {
     LinkRepair(MemberId),
     /// A repaired member may serve again.
     Failback(MemberId),
+    /// A group looks for hosts to probe.
+    Discover(GroupId),
     /// Announcements of a group are due for repetition.
     Announce(GroupId),
 }

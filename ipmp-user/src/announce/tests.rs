@@ -1,23 +1,23 @@
 use super::*;
 
-const MAC: [u8; 6] = [2, 0, 0, 0, 0, 7];
+const MAC: Mac = [2, 0, 0, 0, 0, 7];
 
-#[test]
-fn arp_announcement_names_the_address_as_sender_and_target() {
-    let frame = gratuitous_arp(MAC, Ipv4Addr::new(10, 0, 0, 10));
-    assert_eq!(frame[..14], [255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 7, 8, 6]);
-    assert_eq!(frame[20..22], [0, 1], "a request");
-    assert_eq!(frame[22..32], [2, 0, 0, 0, 0, 7, 10, 0, 0, 10]);
-    assert_eq!(frame[32..42], [0, 0, 0, 0, 0, 0, 10, 0, 0, 10]);
+fn frame(ip: &str, is_router: bool) -> Vec<u8> {
+    let announcement = Announcement { ifindex: 2, mac: MAC, ip: ip.parse().expect("an address") };
+    Ready::new(&announcement, || is_router).bytes().to_vec()
 }
 
 #[test]
-fn advertisement_overrides_and_its_checksum_is_right() {
-    let ip: Ipv6Addr = "2001:db8::10".parse().expect("an address");
-    let frame = unsolicited_advertisement(MAC, ip);
-    assert_eq!((frame[54], frame[55], frame[58]), (136, 0, 0x20));
-    assert_eq!(frame[62..78], ip.octets());
-    // With the checksum in place the sum over everything is all ones (RFC 1071).
-    assert_eq!(checksum(&frame[22..54], &frame[54..86], 58), 0);
-    assert_ne!(frame[56..58], [0, 0]);
+fn each_family_has_its_announcement() {
+    let arp = frame("10.0.0.10", false);
+    assert_eq!(arp[..14], [255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 7, 8, 6]);
+    assert_eq!(arp[28..32], arp[38..42], "sender and target are the announced address");
+    let advertisement = frame("2001:db8::10", false);
+    assert_eq!((advertisement.len(), advertisement[54]), (86, 136));
+}
+
+#[test]
+fn advertisement_of_a_router_says_so() {
+    assert_eq!(frame("2001:db8::10", false)[58], 0x20);
+    assert_eq!(frame("2001:db8::10", true)[58], 0xa0);
 }

@@ -8,6 +8,7 @@ use super::{
     args::StatusArgs,
     exit::{self, Failure},
     output::{Clock, Table, print, print_json, span, word},
+    solaris,
 };
 use crate::control::{
     client::Client,
@@ -18,6 +19,8 @@ pub(super) fn run(client: &mut Client, wanted: &StatusArgs, json: bool) -> Resul
     let status = only(client.status()?, wanted.group.as_deref())?;
     if json {
         print_json(&status)?;
+    } else if wanted.solaris {
+        print(&solaris::text(&status))?;
     } else {
         print(&text(&status, wanted.verbose, &Clock::read()))?;
     }
@@ -68,6 +71,12 @@ fn group_text(group: &GroupStatus, verbose: bool, clock: &Clock) -> String {
     } else {
         format!("{}: {}, failure detection time {fdt}\n", group.name, word(&group.state))
     };
+    if let (true, Some(detection), Some(repair)) = (verbose, group.detection_worst_ns, group.repair_worst_ns)
+    {
+        let (detection, repair) = (Nanos(detection), Nanos(repair));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  at worst {detection} to detect a failure, {repair} to detect a repair");
+    }
     let mut table = Table::new(&["INTERFACE", "STATE", "ROLE", "LINK", "PROBE", "EVIDENCE", "FOR", "REASON"]);
     for interface in &group.interfaces {
         table.row([
@@ -89,8 +98,12 @@ fn group_text(group: &GroupStatus, verbose: bool, clock: &Clock) -> String {
     if !group.addresses.is_empty() {
         let mut table = Table::new(&["ADDRESS", "HOME", "ON"]);
         for data in &group.addresses {
-            let away = if data.home == data.on { "" } else { " (away)" };
-            table.row([data.address.to_string(), data.home.clone(), format!("{}{away}", data.on)]);
+            let on = match &data.on {
+                Some(on) if *on == data.home => on.clone(),
+                Some(on) => format!("{on} (away)"),
+                None => "nowhere (withdrawn)".to_owned(),
+            };
+            table.row([data.address.to_string(), data.home.clone(), on]);
         }
         text.push_str(&table.text(2));
     }
@@ -113,14 +126,25 @@ fn evidence(interface: &InterfaceStatus) -> String {
 
 /// Every target through every one of the interfaces.
 pub(super) fn targets_text(interfaces: &[InterfaceStatus]) -> String {
-    let mut table =
-        Table::new(&["TARGET", "VIA", "FROM", "RTT", "RTT (DAEMON)", "SENT", "ACKED", "LOST", "NEVER LEFT"]);
+    let mut table = Table::new(&[
+        "TARGET",
+        "STATE",
+        "VIA",
+        "FROM",
+        "RTT",
+        "RTT (DAEMON)",
+        "SENT",
+        "ACKED",
+        "LOST",
+        "NEVER LEFT",
+    ]);
     let mut any = false;
     for interface in interfaces {
         for target in &interface.targets {
             any = true;
             table.row([
                 target.address.to_string(),
+                word(&target.state),
                 interface.name.clone(),
                 target.source.to_string(),
                 span(target.rtt_kernel_ns),

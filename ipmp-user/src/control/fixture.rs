@@ -16,8 +16,8 @@ use ipmp_common::engine::{
     ids::{GroupId, MemberId, SessionId},
     reason::{Kind, Reason, Record},
     snapshot::{
-        AddressSnapshot, GroupSnapshot, GroupState, MemberSnapshot, ProbeState, ShownState, Snapshot,
-        TargetSnapshot,
+        AddressSnapshot, Bounds, GroupSnapshot, GroupState, MemberSnapshot, ProbeState, ShownState, Snapshot,
+        TargetSnapshot, TargetState,
     },
     time::{Nanos, Timestamp},
 };
@@ -30,7 +30,7 @@ use super::{
     protocol::{Refusal, RefusalCode},
     socket::SOCKET,
     spawn,
-    status::{Counters, EvidenceInfo, ReplyEvidence},
+    status::{Counters, DeviceInfo, EvidenceInfo, ReplyEvidence, TargetOrigin, TestInfo},
 };
 use crate::journal::{Journal, Names};
 
@@ -51,7 +51,8 @@ pub(crate) fn snapshot() -> Snapshot {
         since: Timestamp(1_000_000_000),
         deferred: None,
         targets: vec![TargetSnapshot {
-            session: SessionId(id),
+            session: Some(SessionId(id)),
+            state: TargetState::Active,
             address: "192.168.10.1".parse().unwrap(),
             source: format!("192.168.10.11{id}").parse().unwrap(),
             rtt_kernel: Some(Nanos(41_000)),
@@ -72,6 +73,8 @@ pub(crate) fn snapshot() -> Snapshot {
             state: GroupState::Degraded,
             fdt: Nanos::from_millis(100),
             fdt_configured: Nanos::from_millis(100),
+            bounds: Some(Bounds { detection: Nanos::from_millis(90), repair: Nanos::from_millis(160) }),
+            withdrawn: false,
             members: vec![
                 member(0, "eth0", ShownState::Failed, down),
                 member(1, "eth1", ShownState::Ok, Reason::Failover { from: MemberId(0) }),
@@ -91,6 +94,15 @@ pub(crate) fn evidence() -> BTreeMap<MemberId, EvidenceInfo> {
         carrier_evidence: CarrierSource::Poll,
         notes: vec!["fentry: refused by this kernel (EPERM)".to_owned()],
         counters: Some(Counters { seen: 5000, ours: 899, ..Counters::default() }),
+        device: Some(DeviceInfo {
+            up: true,
+            mac: Some("00:03:ba:93:90:fc".to_owned()),
+            mtu: 1500,
+            test: vec![TestInfo {
+                address: "192.168.10.110".parse().unwrap(),
+                targets: TargetOrigin::Routes,
+            }],
+        }),
     };
     BTreeMap::from([(MemberId(0), info)])
 }

@@ -7,7 +7,7 @@ use ipmp_common::engine::{
     ids::MemberId,
     snapshot::{
         AddressSnapshot, GroupSnapshot, GroupState, MemberSnapshot, ProbeState, ShownState, Snapshot,
-        TargetSnapshot,
+        TargetSnapshot, TargetState,
     },
 };
 use ipnet::IpNet;
@@ -30,6 +30,40 @@ pub struct EvidenceInfo {
     pub notes: Vec<String>,
     /// What the programs counted on this interface, if they can.
     pub counters: Option<Counters>,
+    /// What the kernel says of it.
+    pub device: Option<DeviceInfo>,
+}
+
+/// An interface as the kernel sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceInfo {
+    /// Administratively up (`IFF_UP`).
+    pub up: bool,
+    /// Its hardware address, as `ip link` writes it.
+    pub mac: Option<String>,
+    /// Largest packet in bytes.
+    pub mtu: u32,
+    /// The addresses that probes leave from, IPv4 first; at most one of each family.
+    pub test: Vec<TestInfo>,
+}
+
+/// An address that probes leave from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestInfo {
+    /// The address.
+    pub address: IpAddr,
+    /// Where its targets come from.
+    pub targets: TargetOrigin,
+}
+
+/// Where targets come from (section 8 of the IPMP behaviour).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetOrigin {
+    /// The configuration or the routing table.
+    Routes,
+    /// Hosts on the link, for want of the former.
+    Neighbours,
 }
 
 /// The rungs of the reply ladder, best first.
@@ -91,6 +125,11 @@ pub struct GroupStatus {
     pub fdt_ns: u64,
     /// Failure detection time configured.
     pub fdt_configured_ns: u64,
+    /// Longest time from a path's failure to the verdict by the probe schedule, if the daemon is not late; null if
+    /// nothing is probed.
+    pub detection_worst_ns: Option<u64>,
+    /// Longest time from a path's recovery to the verdict, if all active targets answer.
+    pub repair_worst_ns: Option<u64>,
     /// In the order of the configuration.
     pub interfaces: Vec<InterfaceStatus>,
     /// In the order of the configuration.
@@ -131,6 +170,8 @@ pub struct InterfaceStatus {
     pub notes: Vec<String>,
     /// What the programs counted.
     pub counters: Option<Counters>,
+    /// What the kernel says of it; null while it is absent.
+    pub device: Option<DeviceInfo>,
     /// Probed through it.
     pub targets: Vec<TargetStatus>,
 }
@@ -154,6 +195,8 @@ pub struct TargetStatus {
     pub address: IpAddr,
     /// The test address.
     pub source: IpAddr,
+    /// Its part in probing.
+    pub state: TargetState,
     /// Newest round trip by kernel stamps; null before the first.
     pub rtt_kernel_ns: Option<u64>,
     /// Newest round trip as the daemon saw it.
@@ -175,8 +218,8 @@ pub struct AddressStatus {
     pub address: IpNet,
     /// The interface it belongs to.
     pub home: String,
-    /// The interface it is on.
-    pub on: String,
+    /// The interface it is on; null while it is withdrawn (`on-group-failure = "fail"`).
+    pub on: Option<String>,
 }
 
 /// Makes the document. Pure.
@@ -187,12 +230,14 @@ pub fn build(snapshot: &Snapshot, evidence: &BTreeMap<MemberId, EvidenceInfo>) -
         state: group.state,
         fdt_ns: group.fdt.0,
         fdt_configured_ns: group.fdt_configured.0,
+        detection_worst_ns: group.bounds.map(|bounds| bounds.detection.0),
+        repair_worst_ns: group.bounds.map(|bounds| bounds.repair.0),
         interfaces: group
             .members
             .iter()
             .map(|member| interface(member, evidence.get(&member.member), &names))
             .collect(),
-        addresses: group.addresses.iter().map(|data| address(data, &names)).collect(),
+        addresses: group.addresses.iter().map(|data| address(data, group.withdrawn, &names)).collect(),
     };
     Status {
         version: VERSION,
@@ -223,6 +268,7 @@ fn interface(member: &MemberSnapshot, evidence: Option<&EvidenceInfo>, names: &N
         carrier_evidence: evidence.map(|evidence| evidence.carrier_evidence),
         notes: evidence.map(|evidence| evidence.notes.clone()).unwrap_or_default(),
         counters: evidence.and_then(|evidence| evidence.counters),
+        device: evidence.and_then(|evidence| evidence.device.clone()),
         targets: member.targets.iter().map(target).collect(),
     }
 }
@@ -231,6 +277,7 @@ fn target(target: &TargetSnapshot) -> TargetStatus {
     TargetStatus {
         address: target.address,
         source: target.source,
+        state: target.state,
         rtt_kernel_ns: target.rtt_kernel.map(|rtt| rtt.0),
         rtt_daemon_ns: target.rtt_daemon.map(|rtt| rtt.0),
         sent: target.sent,
@@ -240,6 +287,10 @@ fn target(target: &TargetSnapshot) -> TargetStatus {
     }
 }
 
-fn address(data: &AddressSnapshot, names: &Names) -> AddressStatus {
-    AddressStatus { address: data.address, home: names.member(data.home), on: names.member(data.on) }
+fn address(data: &AddressSnapshot, withdrawn: bool, names: &Names) -> AddressStatus {
+    AddressStatus {
+        address: data.address,
+        home: names.member(data.home),
+        on: (!withdrawn).then(|| names.member(data.on)),
+    }
 }

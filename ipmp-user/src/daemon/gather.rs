@@ -1,9 +1,11 @@
 //! Facts, gathered before anything is judged.
 
+use std::net::IpAddr;
+
 use ipmp_common::{
     abi::{EVENT_CARRIER_DOWN, EVENT_CARRIER_UP},
     engine::{
-        config::InterfaceConfig,
+        config::{DataAddresses, InterfaceConfig},
         event::{CarrierSource, Event, NotSent},
         ids::{Family, GroupId, SessionId},
         time::Timestamp,
@@ -12,7 +14,7 @@ use ipmp_common::{
 
 use ipnet::IpNet;
 
-use super::{Daemon, clock, serve::source};
+use super::{Daemon, clock, members::MemberIo, serve::source};
 use crate::{
     kernel::DepartureRung,
     net::{base::Base, inventory::Inventory, monitor::Change},
@@ -81,7 +83,9 @@ impl Daemon {
                 self.targets_stale = true;
                 self.note_foreign_change(now, None);
             }
-            Change::Neighbour { .. } => {}
+            Change::Neighbour { ifindex, ip } => {
+                self.targets_stale = self.targets_stale || self.is_possible_target(*ifindex, *ip);
+            }
             Change::Resync => {
                 tracing::warn!("kernel notifications were lost; everything was read anew");
                 self.sync_links(now, None);
@@ -136,10 +140,13 @@ impl Daemon {
     }
 
     fn take_interface(&mut self, now: Timestamp, position: usize, ifindex: u32) {
+        let Some(member) = self.members.get(position) else { return };
+        let adopted = adoptable(&self.inventory, &self.base, &member.config, ifindex);
+        let displaced = self.displaced(member, ifindex, &adopted);
         let Some(member) = self.members.get_mut(position) else { return };
         let Some(link) = self.inventory.link(ifindex) else { return };
         if member.ungrouped {
-            let event = member.present(link, None, Vec::new());
+            let event = member.present(link, None, (Vec::new(), false));
             self.engine.handle(now, event);
             return;
         }
@@ -158,8 +165,7 @@ impl Daemon {
             carrier = %rungs.carrier,
             "member attached"
         );
-        let adopted = adoptable(&self.inventory, &self.base, &member.config, ifindex);
-        let event = member.present(link, Some(rungs), adopted);
+        let event = member.present(link, Some(rungs), (adopted, displaced));
         self.engine.handle(now, event);
         self.sync_hardware(now, ifindex);
         self.sync_sources(now);
@@ -175,6 +181,25 @@ impl Daemon {
         }
     }
 
+    /// Whether data addresses of a member stand on another of its group instead, whose link is not down. On a standby
+    /// that is no news: its addresses rest elsewhere while it rests.
+    fn displaced(&self, member: &MemberIo, ifindex: u32, adopted: &[IpNet]) -> bool {
+        let homes = match &member.config.data {
+            DataAddresses::Listed(listed) => listed.as_slice(),
+            DataAddresses::Adopt => adopted,
+        };
+        let stands =
+            |ifindex, home: &IpNet| self.inventory.addresses(ifindex).iter().any(|at| at.ip() == home.addr());
+        let elsewhere = |home: &IpNet| {
+            self.members
+                .iter()
+                .filter(|other| other.group == member.group && other.id != member.id)
+                .filter_map(|other| self.inventory.link_by_name(&other.config.name))
+                .any(|link| link.up() != Some(false) && stands(link.ifindex, home))
+        };
+        !member.config.standby && homes.iter().any(|home| !stands(ifindex, home) && elsewhere(home))
+    }
+
     pub(super) fn sync_sources(&mut self, now: Timestamp) {
         for member in &mut self.members {
             for event in member.source_news(&self.inventory) {
@@ -183,7 +208,8 @@ impl Daemon {
         }
     }
 
-    /// Routers and host routes through any member are targets of all members of its group.
+    /// Routers and host routes through any member are targets of all members of its group; without any, the hosts
+    /// that any of them has as a neighbour.
     fn discover_targets(&mut self, now: Timestamp) {
         let groups: std::collections::BTreeSet<GroupId> =
             self.members.iter().map(|member| member.group).collect();
@@ -200,7 +226,19 @@ impl Daemon {
             for (family, targets) in [(Family::V4, v4), (Family::V6, v6)] {
                 self.engine.handle(now, Event::Targets { group, family, targets });
             }
+            for family in Family::ALL {
+                if self.engine.probes_hosts(group, family) {
+                    let hosts = self.inventory.neighbouring_hosts(&ifindexes, family);
+                    self.engine.handle(now, Event::Hosts { group, family, hosts });
+                }
+            }
         }
+    }
+
+    /// Whether a neighbour matters: where routers are known, or targets are configured, none does.
+    fn is_possible_target(&self, ifindex: u32, ip: IpAddr) -> bool {
+        let member = self.members.iter().find(|member| member.ifindex == Some(ifindex));
+        member.is_some_and(|member| self.engine.probes_hosts(member.group, Family::of(ip)))
     }
 
     fn gather_ring(&mut self, now: Timestamp) {

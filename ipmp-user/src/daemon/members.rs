@@ -53,7 +53,7 @@ pub(super) fn from_config(config: &Config) -> Vec<MemberIo> {
 }
 
 /// Whether frames can pass. The flag is as new as the message and alone suffices for "no"; "yes" also needs the
-/// operational state, because linkwatch starts the transmit queue only when it sets that (net/core/link_watch.c),
+/// operational state, because linkwatch starts the transmit queue only when it sets that (`net/core/link_watch.c`),
 /// up to a second after the carrier is back: until then frames vanish. `None` where the driver reports no carrier
 /// at all (RFC 2863 "unknown").
 fn link_up(link: &Link) -> Option<bool> {
@@ -95,7 +95,12 @@ impl MemberIo {
     }
 
     /// The interface is there, and its programs are attached if it has any.
-    pub(super) fn present(&mut self, link: &Link, rungs: Option<Rungs>, adopted: Vec<ipnet::IpNet>) -> Event {
+    pub(super) fn present(
+        &mut self,
+        link: &Link,
+        rungs: Option<Rungs>,
+        (adopted, displaced): (Vec<ipnet::IpNet>, bool),
+    ) -> Event {
         self.ifindex = Some(link.ifindex);
         self.rungs = rungs;
         self.link = link_up(link);
@@ -105,6 +110,7 @@ impl MemberIo {
             ifindex: link.ifindex,
             link_up: self.link,
             adopted,
+            displaced,
         })
     }
 
@@ -149,6 +155,11 @@ impl MemberIo {
         self.link = Some(up);
         let downs = if up { u64::from(hidden_flap) * downs } else { downs.max(1) };
         Some(Event::Carrier { member: self.id, up, at, source, downs })
+    }
+
+    /// The addresses it probes from, IPv4 first.
+    pub(super) fn probe_sources(&self) -> Vec<IpAddr> {
+        self.sources.iter().flatten().copied().collect()
     }
 
     /// The addresses it may probe from, as far as they changed.

@@ -100,6 +100,12 @@ fn member_of(reason: &Reason) -> Option<(&'static str, MemberId)> {
         | Reason::NoTestAddress
         | Reason::NoTargets
         | Reason::TargetsKnown { .. }
+        | Reason::TargetDead { .. }
+        | Reason::TargetAnswers { .. }
+        | Reason::HostsFound { .. }
+        | Reason::RoutersFound { .. }
+        | Reason::Withdrawn { .. }
+        | Reason::Returned { .. }
         | Reason::Announcement { .. }
         | Reason::LateWakeup { .. }
         | Reason::Errno { .. } => None,

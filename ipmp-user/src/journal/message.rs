@@ -52,6 +52,12 @@ pub(super) fn usable_members(record: &Record) -> Option<u32> {
         | Reason::NoTestAddress
         | Reason::NoTargets
         | Reason::TargetsKnown { .. }
+        | Reason::TargetDead { .. }
+        | Reason::TargetAnswers { .. }
+        | Reason::HostsFound { .. }
+        | Reason::RoutersFound { .. }
+        | Reason::Withdrawn { .. }
+        | Reason::Returned { .. }
         | Reason::Announcement { .. }
         | Reason::LateWakeup { .. }
         | Reason::Errno { .. } => None,
@@ -88,6 +94,7 @@ pub(super) fn level(record: &Record, was_failed: bool) -> Level {
         Kind::Offline | Kind::Online if hardware => Level::ERROR,
         Kind::Probing if test_address => Level::ERROR,
         Kind::Absent if record.reason != Reason::InterfaceRemoved => Level::WARN,
+        Kind::Withdrawn => Level::WARN,
         Kind::Absent
         | Kind::Activity
         | Kind::Moved
@@ -99,6 +106,7 @@ pub(super) fn level(record: &Record, was_failed: bool) -> Level {
         | Kind::Stalled
         | Kind::Deferred
         | Kind::DetectionTime
+        | Kind::Target
         | Kind::TargetSlow => Level::INFO,
         Kind::Announced => Level::DEBUG,
     }
@@ -132,6 +140,9 @@ pub(super) fn text(record: &Record, names: &Names, was_failed: bool) -> String {
         Kind::Present => format!("IP interface {interface}{of_group} is in the kernel"),
         Kind::Stalled => "The daemon ran late; nothing was judged by that time".to_owned(),
         Kind::Probing => return probing(record, names, &interface),
+        Kind::Target if interface.is_empty() => format!("Probe targets{of_group}"),
+        Kind::Target => format!("Probe target of interface {interface}{of_group}"),
+        Kind::Withdrawn => format!("Data addresses{of_group}"),
         Kind::ActionFailed if interface.is_empty() => format!("An action failed{of_group}"),
         Kind::ActionFailed => format!("An action failed on {interface}{of_group}"),
         Kind::Flapping => flapping(&record.reason, &interface),

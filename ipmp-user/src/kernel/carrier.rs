@@ -35,9 +35,11 @@ struct Schedule {
 }
 
 impl Schedule {
+    /// Links fail in company (a switch, a dual-port card), so the others are looked at in the same turn, before
+    /// anything is moved to one of them.
     fn link_event(&mut self, now_ns: u64) {
         self.fast_until_ns = now_ns.saturating_add(FAST_FOR_NS);
-        self.next_ns = self.next_ns.min(now_ns.saturating_add(FAST_INTERVAL_NS));
+        self.next_ns = self.next_ns.min(now_ns);
     }
 
     const fn due(&self, now_ns: u64) -> bool {

@@ -17,7 +17,11 @@ use super::{
     NetError,
     base::Base,
     inventory::Inventory,
-    plan::{self, AddressPlan, Op, Wanted, placement::Placement},
+    plan::{
+        self, AddressPlan, Op, Wanted,
+        neighbours::{Moving, Neighbours},
+        placement::Placement,
+    },
     socket::{Request, Socket},
     state::StateFile,
 };
@@ -34,6 +38,8 @@ pub struct Job {
     pub wanted: Wanted,
     /// Addresses to announce although they do not move, each with its interface. Those that move are always announced.
     pub announce: Vec<(u32, IpAddr)>,
+    /// What the members know of their neighbours now: moves along with the traffic.
+    pub neighbours: Neighbours,
 }
 
 /// A request that failed.
@@ -180,15 +186,17 @@ impl Applier {
         let blocked = addresses.blocked.drain(..).map(|what| Failure { what, errno: libc::ENETDOWN });
         outcome.errors.extend(blocked);
         let confirmation = Confirmation::expect(&addresses.add).filter(|_| !addresses.remove.is_empty());
-        let failed = self.add_and_route(&mut inventory, &wanted, &addresses, outcome);
+        let failed = self.add_and_route(&mut inventory, &wanted, &addresses, &job.neighbours, outcome);
         outcome.applied_at = monotonic();
-        let standing = |(ifindex, ip): &(u32, IpAddr)| !failed.contains(&(*ifindex, *ip));
-        outcome.moved = addresses.moved.iter().copied().filter(standing).collect();
+        let moved = addresses.moved.iter().map(|(_, on, net)| (*on, net.addr()));
+        outcome.moved = moved.filter(|place| !failed.contains(place)).collect();
         self.announce(&inventory, job, outcome);
         if let Some(confirmation) = confirmation {
             confirmation.wait(&failed);
         }
         self.remove(&wanted, &addresses, &failed, outcome);
+        let moving = Moving { wanted: &wanted, known: &job.neighbours, moved: &addresses.moved, routes: &[] };
+        self.execute(&moving.deletions(), outcome);
         if addresses.orphans {
             self.restore_orphans(&wanted, outcome);
         }
@@ -202,7 +210,7 @@ impl Applier {
         match Inventory::dump_without_neighbours(&mut self.socket) {
             Ok(mut inventory) => {
                 let addresses = plan::addresses(&inventory, &self.base, wanted);
-                self.add_and_route(&mut inventory, wanted, &addresses, outcome);
+                self.add_and_route(&mut inventory, wanted, &addresses, &Neighbours::new(), outcome);
             }
             Err(error) => outcome.errors.push(Failure {
                 what: format!("reading the kernel's addresses after the move: {error}"),
@@ -218,6 +226,7 @@ impl Applier {
         inventory: &mut Inventory,
         wanted: &Wanted,
         addresses: &AddressPlan,
+        neighbours: &Neighbours,
         outcome: &mut Outcome,
     ) -> BTreeSet<(u32, IpAddr)> {
         let mut ops = addresses.add.clone();
@@ -235,6 +244,8 @@ impl Applier {
         }
         let mut routes = plan::routes::routes(inventory, &self.base, wanted);
         outcome.left_alone.append(&mut routes.left_alone);
+        let moving = Moving { wanted, known: neighbours, moved: &addresses.moved, routes: &routes.ops };
+        ops.append(&mut moving.copies());
         ops.append(&mut routes.ops);
         let placement = Placement::new(&self.base, wanted);
         let ours = inventory.routes.values().flatten().filter(|route| placement.moves(route));
@@ -267,7 +278,9 @@ impl Applier {
                     | Op::SetAddressFlags(_)
                     | Op::DelAddress(_)
                     | Op::AddRoute(_)
-                    | Op::DelRoute(_),
+                    | Op::DelRoute(_)
+                    | Op::AddNeighbour(_)
+                    | Op::DelNeighbour(_),
                     _,
                 ) => {}
             }
@@ -299,7 +312,8 @@ impl Applier {
         }
     }
 
-    /// Takes addresses off their old interfaces, except where the new one did not accept them.
+    /// Takes addresses off their old interfaces, except where the new one did not accept them, and those that shall be
+    /// nowhere off whatever they are on.
     fn remove(
         &mut self,
         wanted: &Wanted,
@@ -307,18 +321,26 @@ impl Applier {
         failed: &BTreeSet<(u32, IpAddr)>,
         outcome: &mut Outcome,
     ) {
-        let stands = |ip: IpAddr| {
-            let place =
-                wanted.data.iter().find(|p| p.address.addr() == ip).and_then(|p| wanted.ifindex(p.on));
-            place.is_some_and(|on| !failed.contains(&(on, ip)))
-        };
+        let places: BTreeMap<IpAddr, u32> = wanted
+            .data
+            .iter()
+            .filter_map(|placed| Some((placed.address.addr(), wanted.ifindex(placed.on)?)))
+            .collect();
+        let stands = |ip: IpAddr| places.get(&ip).is_some_and(|on| !failed.contains(&(*on, ip)));
         let ops: Vec<Op> = addresses
             .remove
             .iter()
-            .filter(|op| matches!(op, Op::DelAddress(address) if stands(address.ip())))
+            .filter(|op| {
+                matches!(op, Op::DelAddress(address)
+                    if wanted.withdraws(address.ip()) || stands(address.ip()))
+            })
             .cloned()
             .collect();
         self.execute(&ops, outcome);
+        if !wanted.withdrawn.is_empty() {
+            // The routes that the kernel takes along with an address were not removed by an administrator.
+            self.present.clear();
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use ipmp_common::engine::{action::PlacedAddress, ids::MemberId};
 
 use super::{
     address::Address,
+    broadcast,
     inventory::Inventory,
     plan::{MemberLink, Wanted, placement::Placement, up_link},
     route::{Route, RouteKey},
@@ -39,6 +40,8 @@ pub struct Base {
     pub(crate) order: BTreeMap<String, Vec<IpAddr>>,
     /// Every list in which a member appears, complete.
     pub(crate) routes: BTreeMap<RouteKey, Vec<Route>>,
+    /// The order of broadcast entries for each subnet in which a member has one.
+    pub(crate) broadcasts: BTreeMap<RouteKey, Vec<Route>>,
     /// Where each data address was put last.
     pub(crate) placement: BTreeMap<IpAddr, String>,
     /// Members that were unusable then.
@@ -59,10 +62,12 @@ impl Base {
         order.filter_map(|ip| Some(self.addresses.get(ip)?.address.net())).collect()
     }
 
-    /// Its position on its home interface.
-    pub fn position(&self, ip: IpAddr) -> Option<usize> {
-        let order = self.order.get(&self.addresses.get(&ip)?.home)?;
-        order.iter().position(|other| *other == ip)
+    /// Each data address's position on its home interface.
+    pub fn positions(&self) -> BTreeMap<IpAddr, usize> {
+        let at_home = |ip: &IpAddr, home: &String| self.addresses.get(ip).is_some_and(|o| o.home == *home);
+        let lists =
+            self.order.iter().flat_map(|(home, order)| order.iter().enumerate().map(move |at| (home, at)));
+        lists.filter(|(home, (_, ip))| at_home(ip, home)).map(|(_, (at, ip))| (*ip, at)).collect()
     }
 
     /// The original list of a key.
@@ -91,6 +96,7 @@ impl Base {
         self.rebind(inventory, wanted);
         let before = self.previous(inventory, wanted);
         self.learn_addresses(inventory, &before);
+        broadcast::learn(&mut self.broadcasts, inventory, &before);
         let stable = self.stable(inventory, &before);
         let placement = Placement::new(self, &before);
         let mut learned = std::mem::take(&mut self.routes);
@@ -135,12 +141,11 @@ impl Base {
     fn previous(&self, inventory: &Inventory, wanted: &Wanted) -> Wanted {
         let member_of = |ifindex: u32| wanted.members.iter().find(|m| m.ifindex == ifindex).map(|m| m.member);
         let by_name = |name: &String| inventory.link_by_name(name).and_then(|l| member_of(l.ifindex));
+        let hosts = inventory.hosts();
         let found = |placed: &PlacedAddress| {
             let ip = placed.address.addr();
             let noted = self.placement.get(&ip).and_then(by_name);
-            let hosts = |m: &MemberId| {
-                wanted.ifindex(*m).is_some_and(|i| inventory.addresses(i).iter().any(|a| a.ip() == ip))
-            };
+            let hosts = |m: &MemberId| wanted.ifindex(*m).is_some_and(|i| hosts.contains(&(ip, i)));
             let anywhere = || wanted.members.iter().map(|m| m.member).find(hosts);
             noted.filter(hosts).or_else(anywhere).or(noted).unwrap_or(placed.home)
         };
@@ -157,12 +162,14 @@ impl Base {
             let Some(link) = inventory.link(*ifindex) else {
                 continue;
             };
+            let there: BTreeMap<IpAddr, &Address> =
+                inventory.addresses(*ifindex).iter().map(|address| (address.ip(), address)).collect();
             let homed = || before.data.iter().filter(|p| p.home == *member);
             let mut complete = true;
             for placed in homed() {
                 let ip = placed.address.addr();
-                let there = inventory.addresses(*ifindex).iter().find(|a| a.ip() == ip && a.is_permanent());
-                match there.filter(|_| placed.on == *member) {
+                let there = there.get(&ip).filter(|a| a.is_permanent() && placed.on == *member);
+                match there.copied() {
                     Some(address) => {
                         let original = Original { home: link.name.clone(), address: address.clone() };
                         self.addresses.insert(ip, original);
@@ -207,7 +214,7 @@ impl Base {
             };
             if let Some(old) = self.ifindex_of(&link.name).filter(|old| old != ifindex) {
                 self.names.remove(&old);
-                for list in self.routes.values_mut() {
+                for list in self.routes.values_mut().chain(self.broadcasts.values_mut()) {
                     for route in list {
                         *route = route.rerouted(|hop| if hop.oif == old { *ifindex } else { hop.oif });
                     }

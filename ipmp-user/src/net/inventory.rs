@@ -1,7 +1,7 @@
 //! What the kernel has: links, addresses, routes, neighbours.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -10,7 +10,10 @@ use ipnet::IpNet;
 use rtnetlink::packet_route::{
     RouteNetlinkMessage,
     link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State},
-    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
+    neighbour::{
+        NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
+        NeighbourState,
+    },
     route::RouteMessage,
 };
 
@@ -107,6 +110,10 @@ pub struct Neighbour {
     pub mac: Option<[u8; 6]>,
     /// Its state now (`NUD_*`); `None` = the kernel has no entry.
     pub state: NeighbourState,
+    /// Whether it told us that it is a router (`NTF_ROUTER`, IPv6).
+    pub router: bool,
+    /// Whether somebody keeps the entry up: a managed or externally learned one (`NTF_EXT_MANAGED`, `NTF_EXT_LEARNED`).
+    pub kept: bool,
 }
 
 impl Neighbour {
@@ -130,6 +137,8 @@ pub struct Inventory {
     pub(crate) links: BTreeMap<u32, Link>,
     pub(crate) addresses: BTreeMap<u32, Vec<Address>>,
     pub(crate) routes: BTreeMap<RouteKey, Vec<Route>>,
+    /// Broadcast entries of the local table, apart from the routes: nobody but the kernel makes or moves them.
+    pub(crate) broadcasts: BTreeMap<RouteKey, Vec<Route>>,
     pub(crate) neighbours: BTreeMap<(u32, IpAddr), Neighbour>,
 }
 
@@ -148,7 +157,7 @@ impl Inventory {
         let mut fresh = Self::default();
         for table in [Table::Links, Table::Addresses] {
             for message in socket.dump(table)? {
-                fresh.update(message);
+                fresh.take_dumped(message);
             }
         }
         fresh.reload_routes(socket)?;
@@ -160,10 +169,22 @@ impl Inventory {
         let mut messages = socket.dump(Table::Routes(Family::V4))?;
         messages.extend(socket.dump(Table::Routes(Family::V6))?);
         self.routes.clear();
+        self.broadcasts.clear();
         for message in messages {
             self.update(message);
         }
         Ok(())
+    }
+
+    /// Takes in one message of a dump into an empty inventory: no address comes twice, so none is looked for.
+    fn take_dumped(&mut self, message: RouteNetlinkMessage) {
+        if let RouteNetlinkMessage::NewAddress(message) = message {
+            if let Some(address) = Address::from_message(message) {
+                self.addresses.entry(address.ifindex()).or_default().push(address);
+            }
+        } else {
+            self.update(message);
+        }
     }
 
     /// Takes in one message of a dump or a notification.
@@ -219,22 +240,25 @@ impl Inventory {
 
     /// The kernel does not announce each route that goes with an interface, or when it is set down (IPv4).
     fn drop_routes_of(&mut self, ifindex: u32) {
-        self.routes.retain(|_, list| {
-            list.retain(|route| !route.uses(ifindex));
-            !list.is_empty()
-        });
+        for routes in [&mut self.routes, &mut self.broadcasts] {
+            routes.retain(|_, list| {
+                list.retain(|route| !route.uses(ifindex));
+                !list.is_empty()
+            });
+        }
     }
 
     fn new_route(&mut self, message: RouteMessage) -> Option<Change> {
         let mut changed = false;
         for route in Route::from_message(message) {
-            if route.key().table == TABLE_LOCAL {
+            let broadcast = route.is_broadcast();
+            if route.key().table == TABLE_LOCAL && !broadcast {
                 continue;
             }
-            let list = self.routes.entry(route.key()).or_default();
+            let list = self.routes_like(&route).entry(route.key()).or_default();
             if !list.contains(&route) {
                 list.push(route);
-                changed = true;
+                changed |= !broadcast;
             }
         }
         changed.then_some(Change::Route)
@@ -243,16 +267,22 @@ impl Inventory {
     fn del_route(&mut self, message: RouteMessage) -> Option<Change> {
         let mut changed = false;
         for route in Route::from_message(message) {
-            if let Some(list) = self.routes.get_mut(&route.key()) {
+            let routes = self.routes_like(&route);
+            if let Some(list) = routes.get_mut(&route.key()) {
                 let before = list.len();
                 list.retain(|r| *r != route);
-                changed |= list.len() != before;
+                let removed = list.len() != before;
                 if list.is_empty() {
-                    self.routes.remove(&route.key());
+                    routes.remove(&route.key());
                 }
+                changed |= removed && !route.is_broadcast();
             }
         }
         changed.then_some(Change::Route)
+    }
+
+    fn routes_like(&mut self, route: &Route) -> &mut BTreeMap<RouteKey, Vec<Route>> {
+        if route.is_broadcast() { &mut self.broadcasts } else { &mut self.routes }
     }
 
     fn neighbour_message(&mut self, message: &NeighbourMessage, deleted: bool) -> Option<Change> {
@@ -269,7 +299,12 @@ impl Inventory {
         let state = if deleted { NeighbourState::None } else { message.header.state };
         // An entry that failed or is being resolved anew carries no address, or a stale one of zeros.
         let mac = named.filter(|mac| *mac != [0; 6]).or_else(|| known.and_then(|k| k.mac));
-        let neighbour = Neighbour { mac, state };
+        let router = message.header.flags.contains(NeighbourFlags::Router);
+        let managed = message.attributes.iter().any(
+            |a| matches!(a, NeighbourAttribute::ExtFlags(flags) if flags.contains(NeighbourExtFlags::Managed)),
+        );
+        let kept = managed || message.header.flags.contains(NeighbourFlags::ExtLearned);
+        let neighbour = Neighbour { mac, state, router, kept };
         self.neighbours.insert((ifindex, ip), neighbour);
         (known != Some(neighbour)).then_some(Change::Neighbour { ifindex, ip })
     }
@@ -299,6 +334,11 @@ impl Inventory {
     /// Addresses of an interface. Their order is the kernel's after a dump, that of arrival after a notification.
     pub fn addresses(&self, ifindex: u32) -> &[Address] {
         self.addresses.get(&ifindex).map_or(&[], Vec::as_slice)
+    }
+
+    /// Which interfaces each address is on.
+    pub fn hosts(&self) -> BTreeSet<(IpAddr, u32)> {
+        self.addresses.values().flatten().map(|address| (address.ip(), address.ifindex())).collect()
     }
 
     /// Every address of this host.
@@ -344,6 +384,39 @@ impl Inventory {
         (v4, v6)
     }
 
+    /// Neighbours of any of these interfaces whose hardware address is good, own addresses left out. IPv6 ones by their
+    /// link-local addresses, as in.mpathd does: those are on the link whatever its prefixes are.
+    pub fn neighbouring_hosts(&self, ifindexes: &[u32], family: Family) -> Vec<IpAddr> {
+        let own: BTreeSet<IpAddr> = self.own_addresses().collect();
+        let mut hosts = Vec::new();
+        for ((ifindex, ip), neighbour) in &self.neighbours {
+            let fits = match ip {
+                IpAddr::V4(ip) => !ip.is_multicast() && !ip.is_broadcast(),
+                IpAddr::V6(ip) => ip.is_unicast_link_local(),
+            };
+            // Entries that need no resolution (NOARP) are made by the kernel itself.
+            let resolved = neighbour.is_valid() && neighbour.state != NeighbourState::Noarp;
+            if fits
+                && resolved
+                && neighbour.mac.is_some()
+                && Family::of(*ip) == family
+                && ifindexes.contains(ifindex)
+                && !own.contains(ip)
+                && !hosts.contains(ip)
+            {
+                hosts.push(*ip);
+            }
+        }
+        hosts
+    }
+
+    /// What is known of the neighbours on an interface.
+    pub fn neighbours_on(&self, ifindex: u32) -> impl Iterator<Item = ((u32, IpAddr), Neighbour)> + '_ {
+        let first = (ifindex, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let last = (ifindex, IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)));
+        self.neighbours.range(first..=last).map(|(place, neighbour)| (*place, *neighbour))
+    }
+
     /// What is known of a neighbour.
     pub fn neighbour(&self, ifindex: u32, ip: IpAddr) -> Option<&Neighbour> {
         self.neighbours.get(&(ifindex, ip))
@@ -361,3 +434,6 @@ impl Inventory {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 //! * [`monitor`]: the non-blocking multicast socket that keeps an inventory current.
 //! * [`resolve`]: asks the kernel for a neighbour's hardware address without needing a route.
 //! * [`base`]: the home state of every member, learned from the kernel.
+//! * `broadcast`: by which member directed broadcasts leave stays as it was.
 //! * [`plan`]: pure; inventory, base and what is wanted give an ordered list of operations.
 //! * [`apply`]: carries the plan out, make before break, in its own thread.
 //! * [`state`]: the base on disk, so that a restart while failed over knows homes and originals.
@@ -14,6 +15,7 @@
 pub mod address;
 pub mod apply;
 pub mod base;
+mod broadcast;
 #[cfg(test)]
 mod fixtures;
 pub mod inventory;

@@ -19,7 +19,7 @@ mod message;
 
 use self::message::{address, gateway, is_dynamic, key, multipath, set_hops};
 
-/// `RT_TABLE_LOCAL`: kept by the kernel itself, never touched.
+/// `RT_TABLE_LOCAL`: kept by the kernel itself. Of its content only the order of broadcast entries is restored.
 pub const TABLE_LOCAL: u32 = 255;
 
 /// What makes routes rivals: the kernel keeps those with the same key in a list and uses the first that works.
@@ -180,6 +180,12 @@ impl Route {
         })
         .into_iter()
         .collect()
+    }
+
+    /// Whether it is an entry that the kernel made for the broadcast address of a subnet (`fib_add_ifaddr` in
+    /// `net/ipv4/fib_frontend.c`).
+    pub fn is_broadcast(&self) -> bool {
+        self.key.table == TABLE_LOCAL && matches!(self.message.header.kind, RouteType::Broadcast)
     }
 
     /// Whether a hop leaves by this interface.

@@ -45,7 +45,7 @@ pub enum Table {
     Links,
     /// Addresses of both families.
     Addresses,
-    /// Routes of one family; the local table is skipped.
+    /// Routes of one family; of the local table only broadcast entries.
     Routes(Family),
     /// Neighbours of both families.
     Neighbours,
@@ -111,7 +111,7 @@ impl Socket {
                 match frame.kind {
                     NLMSG_DONE => return Ok(consistent.then_some(messages)),
                     NLMSG_ERROR => return Err(frame.refusal().map_or(NetError::Interrupted, |e| e)),
-                    _ if is_local_route(&frame) => {}
+                    _ if is_kernels_own(&frame) => {}
                     _ => messages.extend(frame.decode()),
                 }
             }
@@ -237,13 +237,16 @@ fn dump_request(table: Table) -> RouteNetlinkMessage {
     }
 }
 
-/// `rtm_table` of a route message, looked at before it is decoded: there are three local routes for each address.
-fn is_local_route(frame: &Frame<'_>) -> bool {
+/// Routes of the local table that are no broadcast entries, recognised before they are decoded: there is one or more for
+/// each address.
+fn is_kernels_own(frame: &Frame<'_>) -> bool {
     /// `RTM_NEWROUTE`.
     const NEW_ROUTE: u16 = 24;
-    /// Offset of `rtm_table` in `struct rtmsg`.
+    /// Offsets in `struct rtmsg`.
     const TABLE: usize = 4;
-    frame.kind == NEW_ROUTE && frame.payload.get(TABLE).is_some_and(|t| u32::from(*t) == TABLE_LOCAL)
+    const TYPE: usize = 7;
+    let is = |at: usize, value: u8| frame.payload.get(at).is_some_and(|byte| *byte == value);
+    frame.kind == NEW_ROUTE && is(TABLE, TABLE_LOCAL as u8) && !is(TYPE, libc::RTN_BROADCAST)
 }
 
 /// One netlink message in a datagram.

@@ -136,7 +136,13 @@ fn encode(base: &Base) -> serde_json::Result<Vec<u8>> {
         interfaces: base.names.clone(),
         addresses: base.addresses.values().map(address).collect(),
         order: base.order.clone(),
-        routes: base.routes.values().flatten().map(|route| to_hex(&route.to_bytes())).collect(),
+        routes: base
+            .routes
+            .values()
+            .chain(base.broadcasts.values())
+            .flatten()
+            .map(|route| to_hex(&route.to_bytes()))
+            .collect(),
         placement: base.placement.clone(),
         unusable: base.unusable.iter().cloned().collect(),
     };
@@ -168,7 +174,8 @@ fn decode(bytes: &[u8]) -> Result<Option<Base>, String> {
     for hex in document.routes {
         let bytes = from_hex(&hex).ok_or("a route is not hexadecimal")?;
         let route = Route::from_bytes(&bytes).ok_or("a route message is no route")?;
-        base.routes.entry(route.key()).or_default().push(route);
+        let lists = if route.is_broadcast() { &mut base.broadcasts } else { &mut base.routes };
+        lists.entry(route.key()).or_default().push(route);
     }
     Ok(Some(base))
 }

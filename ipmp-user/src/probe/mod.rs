@@ -4,7 +4,6 @@
 //! and the neighbour table's state out of the judgement: on a member whose route is gone, or whose neighbour
 //! entry has just failed, the probe still leaves and a missing reply still means the path.
 
-mod batch;
 mod sender;
 
 pub use sender::{SendResult, Sender};

@@ -62,7 +62,7 @@ fn of_interfaces() -> impl Strategy<Value = Event> {
     let link = prop_oneof![Just(None), any::<bool>().prop_map(Some)];
     prop_oneof![
         (member(), 0..3u32, link).prop_map(|(member, ifindex, link_up)| {
-            Event::InterfacePresent(Presence { member, ifindex, link_up, adopted: vec![] })
+            Event::InterfacePresent(Presence { member, ifindex, link_up, adopted: vec![], displaced: false })
         }),
         member().prop_map(|member| Event::InterfaceGone { member }),
         (member(), any_mac(), 0..3u32, any::<bool>()).prop_map(|(member, mac, mtu, ipv6)| Event::Hardware {

@@ -45,7 +45,9 @@ impl Confirmation {
             | Op::SetAddressFlags(_)
             | Op::DelAddress(_)
             | Op::AddRoute(_)
-            | Op::DelRoute(_) => None,
+            | Op::DelRoute(_)
+            | Op::AddNeighbour(_)
+            | Op::DelNeighbour(_) => None,
         });
         let expected: BTreeSet<(u32, IpAddr)> = v6.collect();
         if expected.is_empty() {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Op, Wanted, placement::Placement, up_link};
 use crate::net::{
     base::Base,
+    broadcast,
     inventory::Inventory,
     route::{Route, RouteKey},
 };
@@ -47,6 +48,7 @@ pub fn routes(inventory: &Inventory, base: &Base, wanted: &Wanted) -> RoutePlan 
     plan.ops = append;
     plan.ops.append(&mut delete);
     plan.ops.append(&mut rotate);
+    plan.ops.append(&mut broadcast::restore_order(inventory, base));
     plan.left_alone = inventory.routes.values().flatten().filter_map(|r| left_alone(r, &placement)).collect();
     plan
 }
@@ -65,7 +67,11 @@ fn lists<'a>(
 fn needs_gateway(op: &Op) -> bool {
     match op {
         Op::AddRoute(route) | Op::DelRoute(route) => route.hops().iter().any(|hop| hop.gateway.is_some()),
-        Op::AddAddress(_) | Op::SetAddressFlags(_) | Op::DelAddress(_) => false,
+        Op::AddAddress(_)
+        | Op::SetAddressFlags(_)
+        | Op::DelAddress(_)
+        | Op::AddNeighbour(_)
+        | Op::DelNeighbour(_) => false,
     }
 }
 
@@ -77,6 +83,7 @@ fn desired(inventory: &Inventory, placement: &Placement<'_>, base: &[Route], ker
         let placed = placement.place(route);
         // Nothing is added by an interface that is down, and nothing of others is restored.
         let possible = placement.moves(route)
+            && !placement.suspends(route)
             && placed.hops().iter().all(|hop| up_link(inventory, Some(hop.oif)).is_some());
         let wanted = possible || kernel.contains(&placed);
         if wanted && !list.iter().any(|other| other.clashes(&placed)) {
@@ -110,19 +117,29 @@ pub fn converge(kernel: &[Route], desired: &[Route]) -> Convergence {
         ops.append.push(Op::AddRoute(route.clone()));
         list.push(route);
     }
-    // The longest beginning of the desired list that stands in order stays; the rest is appended anew. The beginning is
-    // never empty, so neither is the list.
+    let displaced = displaced(list, desired).iter().filter(|route| !route.is_left_alone());
+    ops.rotate = displaced.flat_map(appended_anew).collect();
+    ops
+}
+
+/// The longest beginning of the desired list that stands in order stays; the rest is to be appended anew. The beginning
+/// is never empty, so neither is the list meanwhile.
+pub(crate) fn displaced<'a, 'b>(
+    list: impl IntoIterator<Item = &'a Route>,
+    desired: &'b [Route],
+) -> &'b [Route] {
     let mut kept = 0;
     for route in list {
         if desired.get(kept) == Some(route) {
             kept += 1;
         }
     }
-    for route in desired.iter().skip(kept).filter(|route| !route.is_left_alone()) {
-        ops.rotate.push(Op::DelRoute(route.clone()));
-        ops.rotate.push(Op::AddRoute(route.clone()));
-    }
-    ops
+    desired.get(kept..).unwrap_or_default()
+}
+
+/// Puts a route at the end of its list.
+pub(crate) fn appended_anew(route: &Route) -> [Op; 2] {
+    [Op::DelRoute(route.clone()), Op::AddRoute(route.clone())]
 }
 
 fn left_alone(route: &Route, placement: &Placement<'_>) -> Option<String> {

@@ -20,9 +20,11 @@ fn run(list: &mut Vec<Route>, ops: &[Op], never_empty: bool) {
                     .expect("the kernel refuses to delete what is not there");
                 list.remove(at);
             }
-            Op::AddAddress(_) | Op::SetAddressFlags(_) | Op::DelAddress(_) => {
-                panic!("an address among routes")
-            }
+            Op::AddAddress(_)
+            | Op::SetAddressFlags(_)
+            | Op::DelAddress(_)
+            | Op::AddNeighbour(_)
+            | Op::DelNeighbour(_) => panic!("no route"),
         }
         assert!(!never_empty || !list.is_empty(), "the list of a key was emptied");
     }

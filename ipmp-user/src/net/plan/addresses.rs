@@ -1,0 +1,193 @@
+//! The address half of a plan.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipmp_common::engine::{action::PlacedAddress, ids::Family};
+use ipnet::IpNet;
+use rtnetlink::packet_route::address::AddressFlags;
+
+use super::{MemberLink, Op, Wanted, up_link};
+use crate::net::{address::Address, base::Base, inventory::Inventory};
+
+/// The address half of a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AddressPlan {
+    /// To be done before the routes.
+    pub add: Vec<Op>,
+    /// To be done after the announcement; each only if the address stands on its new interface.
+    pub remove: Vec<Op>,
+    /// Addresses that change their interface: the old one if they are on one, the new one, the address. To be announced.
+    pub moved: Vec<(Option<u32>, u32, IpNet)>,
+    /// An added address brings a connected route of the kernel's making: read the routes again before planning them.
+    pub brings_routes: bool,
+    /// A removed IPv4 address is the primary one of a subnet of which others stay. Unless `promote_secondaries` is set the
+    /// kernel deletes those too (`__inet_del_ifa`): look again afterwards.
+    pub orphans: bool,
+    /// What was found but must not be touched, as text for people.
+    pub left_alone: Vec<String>,
+    /// Addresses whose wanted interface cannot take them now, with the reason; they stay where they are.
+    pub blocked: Vec<String>,
+}
+
+/// Plans the addresses.
+pub fn addresses(inventory: &Inventory, base: &Base, wanted: &Wanted) -> AddressPlan {
+    let mut plan = AddressPlan::default();
+    let hosts = inventory.hosts();
+    for (member, ip) in &wanted.test {
+        let Some(ifindex) = up_link(inventory, wanted.ifindex(*member)) else {
+            continue;
+        };
+        let address = Address::test(ifindex, *ip);
+        if !hosts.contains(&(*ip, ifindex)) && !address.is_link_local_v6() {
+            plan.add.push(Op::AddAddress(address));
+        }
+    }
+    let placed = in_adding_order(base, &wanted.data).into_iter();
+    for placed in placed.filter(|placed| !wanted.withdrawn.contains(&placed.home)) {
+        let ip = placed.address.addr();
+        let ifindex = wanted.ifindex(placed.on);
+        if ifindex.is_some_and(|ifindex| hosts.contains(&(ip, ifindex))) {
+            continue;
+        }
+        match up_link(inventory, ifindex) {
+            Some(on) => {
+                let from = hosts.range((ip, 0)..=(ip, u32::MAX)).map(|(_, ifindex)| *ifindex).next();
+                plan.moved.push((from, on, placed.address));
+                add_data(inventory, base, wanted, placed, on, &mut plan);
+            }
+            None => plan.blocked.push(blocked(inventory, placed, ifindex)),
+        }
+    }
+    plan_removals(inventory, wanted, &mut plan);
+    plan
+}
+
+fn blocked(inventory: &Inventory, placed: &PlacedAddress, ifindex: Option<u32>) -> String {
+    let address = placed.address;
+    match ifindex.and_then(|ifindex| inventory.link(ifindex)) {
+        Some(link) => format!(
+            "{address} stays where it is: {} is administratively down; `ip link set {} up` lets it move",
+            link.name, link.name
+        ),
+        None => format!("{address} stays where it is: the interface it shall move to is not present"),
+    }
+}
+
+fn add_data(
+    inventory: &Inventory,
+    base: &Base,
+    wanted: &Wanted,
+    placed: &PlacedAddress,
+    on: u32,
+    plan: &mut AddressPlan,
+) {
+    let ip = placed.address.addr();
+    let original = base.original(ip);
+    let at_home = placed.on == placed.home;
+    if at_home {
+        let address = original.map_or_else(
+            || Address::new(on, placed.address),
+            |original| original.address.clone().rebound(on),
+        );
+        plan.brings_routes |= address.has_prefix_route();
+        plan.add.push(Op::AddAddress(address.without_dad()));
+        // Both: the address must serve at once, and `nodad` must not stay where it was not.
+        if address.family() == Family::V6 && !address.has_nodad() {
+            plan.add.push(Op::SetAddressFlags(address));
+        }
+        return;
+    }
+    let name = |ifindex| inventory.link(ifindex).map(|link| link.name.clone());
+    let home_name = original
+        .map(|original| original.home.clone())
+        .or_else(|| wanted.ifindex(placed.home).and_then(name))
+        .unwrap_or_default();
+    let address =
+        original.map_or_else(|| Address::new(on, placed.address), |original| original.address.clone());
+    let on_name = name(on).unwrap_or_default();
+    plan.add.push(Op::AddAddress(address.fostered(on, &home_name, &on_name)));
+}
+
+/// Kernel order of the home interface: IPv4 lists addresses as they were added (the first of a subnet is its
+/// primary), IPv6 the newest first, so those are added last to first. Those that come home go before guests, which must not
+/// become the primary address of the subnet.
+fn in_adding_order<'a>(base: &Base, data: &'a [PlacedAddress]) -> Vec<&'a PlacedAddress> {
+    let positions = base.positions();
+    let mut ordered: Vec<((bool, Family, usize), &PlacedAddress)> = data
+        .iter()
+        .enumerate()
+        .map(|(index, placed)| {
+            let ip = placed.address.addr();
+            let position = positions.get(&ip).copied().unwrap_or(usize::MAX / 2 + index);
+            let family = Family::of(ip);
+            let turn = match family {
+                Family::V4 => position,
+                Family::V6 => usize::MAX - position,
+            };
+            ((placed.on != placed.home, family, turn), placed)
+        })
+        .collect();
+    ordered.sort_by_key(|(turn, _)| *turn);
+    ordered.into_iter().map(|(_, placed)| placed).collect()
+}
+
+/// Last to first: secondary addresses go before the primary one of their subnet, whose deletion would take them along
+/// (or promote one of them, see `promote_secondaries` in ip-sysctl.rst).
+fn plan_removals(inventory: &Inventory, wanted: &Wanted, plan: &mut AddressPlan) {
+    let withdrawn = |placed: &PlacedAddress| wanted.withdrawn.contains(&placed.home);
+    let nowhere: BTreeSet<IpAddr> =
+        wanted.data.iter().filter(|placed| withdrawn(placed)).map(|placed| placed.address.addr()).collect();
+    let place = |placed: &PlacedAddress| wanted.ifindex(placed.on).filter(|_| !withdrawn(placed));
+    let places: BTreeMap<IpAddr, Option<u32>> =
+        wanted.data.iter().map(|placed| (placed.address.addr(), place(placed))).collect();
+    let mut removed = Vec::new();
+    for MemberLink { ifindex, .. } in &wanted.members {
+        for address in inventory.addresses(*ifindex).iter().rev() {
+            let Some(on) = places.get(&address.ip()) else {
+                continue;
+            };
+            let elsewhere = on.filter(|on| on != ifindex);
+            if up_link(inventory, elsewhere).is_none() && !nowhere.contains(&address.ip()) {
+                continue;
+            }
+            if address.is_permanent() {
+                plan.remove.push(Op::DelAddress(address.clone()));
+                removed.push(address);
+            } else {
+                plan.left_alone.push(format!(
+                    "{} on ifindex {ifindex} has a lifetime, so somebody else renews it",
+                    address.net()
+                ));
+            }
+        }
+    }
+    let is_primary = |address: &Address| {
+        address.family() == Family::V4 && !address.flags().contains(AddressFlags::Secondary)
+    };
+    let left: BTreeSet<(u32, IpNet)> = removed
+        .into_iter()
+        .filter(|address| is_primary(address))
+        .map(|address| (address.ifindex(), address.net().trunc()))
+        .collect();
+    plan.orphans = !left.is_empty() && leaves_orphans(inventory, wanted, &places, &left);
+}
+
+/// Whether others stay on, or come to, one of the subnets on interfaces that their IPv4 primary address leaves. Data
+/// addresses that leave as well have gone before it; those that come are not in the inventory yet.
+fn leaves_orphans(
+    inventory: &Inventory,
+    wanted: &Wanted,
+    places: &BTreeMap<IpAddr, Option<u32>>,
+    left: &BTreeSet<(u32, IpNet)>,
+) -> bool {
+    let stays =
+        |address: &&Address| places.get(&address.ip()).is_none_or(|on| *on == Some(address.ifindex()));
+    let members = wanted.members.iter().flat_map(|member| inventory.addresses(member.ifindex));
+    let staying = members.filter(stays).map(|address| (address.ifindex(), address.net().trunc()));
+    let place = |placed: &PlacedAddress| places.get(&placed.address.addr()).copied().flatten();
+    let coming = wanted.data.iter().filter_map(|p| Some((place(p)?, p.address.trunc())));
+    staying.chain(coming).any(|place| left.contains(&place))
+}
