@@ -26,8 +26,7 @@ fn a10_link_down_delay_rides_out_a_flap_and_not_a_loss() -> Result<()> {
     };
     let flapped_ns = bed.lab.pull(0)?;
     bed.daemon.wait_event("the failure waits", flapped_ns, |event| is(event, "deferred", "eth0"))?;
-    let status = bed.daemon.status()?;
-    assert!(interface(&status, "eth0")["deferred"].is_string(), "{status:#}");
+    bed.daemon.wait_for("the wait is shown", |status| interface(status, "eth0")["deferred"].is_string())?;
     bed.lab.plug(0)?;
     bed.daemon.wait_event("the link is back", flapped_ns, |event| is(event, "link-up", "eth0"))?;
     assert_eq!((bed.count("failed", flapped_ns)?, bed.count("moved", flapped_ns)?), (0, 0));
@@ -52,7 +51,9 @@ fn the_third_link_up_within_a_minute_is_deferred_with_one_message() -> Result<()
         bed.daemon.wait_event("the link goes", pulled_ns, |event| is(event, "link-down", "eth0"))?;
         bed.wait_state("eth0", "failed")?;
         let plugged_ns = bed.lab.plug(0)?;
-        bed.daemon.wait_event("the link comes", plugged_ns, |event| is(event, "link-up", "eth0"))?;
+        bed.daemon
+            .wait_event("the link comes", plugged_ns, |event| is(event, "link-up", "eth0"))
+            .with_context(|| format!("plugged at {plugged_ns}; all events: {:#?}", bed.daemon.events()))?;
         if up < 3 {
             bed.wait_state("eth0", "ok")?;
         }
@@ -150,8 +151,8 @@ fn a51_a_duplicate_hardware_address_is_held_offline() -> Result<()> {
     };
     let (first, second) = (mac("eth0")?, mac("eth1")?);
     bed.lab.host.ip(&format!("link set dev eth1 address {first}"))?;
-    bed.wait_state("eth1", "offline")?;
-    let status = bed.daemon.status()?;
+    let status =
+        bed.daemon.wait_for("eth1 is offline", |status| interface(status, "eth1")["state"] == "offline")?;
     let why = &interface(&status, "eth1")["why"];
     assert_eq!((&why["why"], &why["other"]), (&"duplicate-mac".into(), &"eth0".into()), "{status:#}");
     bed.wait_address_on(&data(1, false).to_string(), "eth0")?;

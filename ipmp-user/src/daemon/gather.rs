@@ -70,7 +70,7 @@ impl Daemon {
     fn take_change(&mut self, now: Timestamp, change: &Change) {
         match change {
             Change::Link { ifindex, .. } => {
-                self.sync_links(now);
+                self.sync_links(now, Some(*ifindex));
                 self.sync_hardware(now, *ifindex);
             }
             Change::Address { ifindex } => {
@@ -88,7 +88,7 @@ impl Daemon {
             }
             Change::Resync => {
                 tracing::warn!("kernel notifications were lost; everything was read anew");
-                self.sync_links(now);
+                self.sync_links(now, None);
                 self.sync_sources(now);
                 let present: Vec<u32> = self.members.iter().filter_map(|member| member.ifindex).collect();
                 for ifindex in present {
@@ -100,8 +100,11 @@ impl Daemon {
         }
     }
 
-    /// Compares every member with the inventory: appeared, gone, replaced, carrier.
-    pub(super) fn sync_links(&mut self, now: Timestamp) {
+    /// Compares every member with the inventory: appeared, gone, replaced; and the carrier of the one that the
+    /// news is about, or of all. Of the others the inventory may not know yet that their carrier is lost: the
+    /// kernel tells that up to a second later than faster sources do (`net/core/link_watch.c`), and what is left
+    /// there from before would look like its return.
+    pub(super) fn sync_links(&mut self, now: Timestamp, about: Option<u32>) {
         for position in 0..self.members.len() {
             let Some(member) = self.members.get(position) else { break };
             let (gone, present) = member.replaced(&self.inventory);
@@ -116,6 +119,9 @@ impl Daemon {
             let Some(link) = link else { continue };
             if let Some(mac) = link.mac {
                 self.sender.set_source_mac(link.ifindex, mac);
+            }
+            if about.is_some_and(|about| about != link.ifindex) {
+                continue;
             }
             if let Some(event) = member.link_news(now, link) {
                 self.kernel.note_link_event(now.0);

@@ -92,7 +92,7 @@ impl Daemon {
             tracing::warn!("{complaint}");
         }
         let now = clock::now();
-        self.sync_links(now);
+        self.sync_links(now, None);
         self.kernel.forget_others();
         self.sync_sources(now);
         self.gather(now);
