@@ -8,7 +8,7 @@
 
 #[cfg(feature = "engine")]
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "sim"))]
 extern crate std;
 
 pub mod abi;

@@ -172,6 +172,7 @@ impl Group {
             on: if failed.contains(&self.names[*home].as_str()) { member(on) } else { id(*home) },
         };
         Wanted {
+            withdrawn: Vec::new(),
             members: links.collect(),
             data: self.data.iter().map(place).collect(),
             test: self

@@ -4,6 +4,7 @@ mod contract;
 mod failover;
 mod group;
 mod stall;
+mod targets;
 
 use std::time::Duration;
 

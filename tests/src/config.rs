@@ -27,6 +27,8 @@ pub struct Config {
     pub fdt_ms: u64,
     /// Probe targets; empty = discovered.
     pub targets: Vec<String>,
+    /// Whether the addresses are withdrawn when all members fail.
+    pub withdraw: bool,
     /// The members.
     pub members: Vec<Member>,
 }
@@ -59,6 +61,7 @@ impl Config {
         Self {
             fdt_ms,
             targets: vec![peer4(0).to_string(), peer_link_local(0).to_string()],
+            withdraw: false,
             members: (0..members).map(member).collect(),
         }
     }
@@ -70,6 +73,13 @@ impl Config {
         for member in &mut self.members {
             member.test.clear();
         }
+        self
+    }
+
+    /// The same without targets: they are discovered.
+    #[must_use]
+    pub fn discovering(mut self) -> Self {
+        self.targets.clear();
         self
     }
 
@@ -95,6 +105,9 @@ impl fmt::Display for Config {
         let mut text = format!("[group.{GROUP}]\nfailure-detection-time = \"{}ms\"\n", self.fdt_ms);
         if !self.targets.is_empty() {
             writeln!(text, "targets = [{}]", quoted(&self.targets))?;
+        }
+        if self.withdraw {
+            writeln!(text, "on-group-failure = \"fail\"")?;
         }
         for member in &self.members {
             writeln!(text, "\n[group.{GROUP}.interface.{}]", member.name)?;

@@ -30,6 +30,14 @@ pub enum Action {
         /// The session.
         session: SessionId,
     },
+    /// Ask all hosts on a member's link to show themselves: an echo request to 224.0.0.1 or `ff02::1`. Whoever
+    /// answers appears in the neighbour table (`Event::Hosts`).
+    Discover {
+        /// The member.
+        member: MemberId,
+        /// Its test address, whose family decides.
+        source: IpAddr,
+    },
     /// Carry out this placement; idempotent. Answered by `Event::Applied` or `Event::ApplyFailed`.
     SetPlacement(Placement),
     /// Announce again (the first announcement is part of `SetPlacement`).
@@ -71,6 +79,9 @@ pub struct Placement {
     pub epoch: u64,
     /// Data addresses, in the order of the configuration.
     pub data: Vec<PlacedAddress>,
+    /// The data addresses shall be nowhere until the group works again; `on` then says where they were. Routes stay.
+    #[serde(default)]
+    pub withdrawn: bool,
     /// Members that must not carry traffic: routes through them follow their data addresses.
     pub unusable: Vec<MemberId>,
 }

@@ -29,6 +29,7 @@ impl Engine {
             .members_of(group)
             .filter(|member| member.functioning() && member.inactive && !member.config.standby)
             .filter(|member| failback || member.recalled)
+            .filter(|member| !member.damped.failback_waits(now))
             .map(|member| member.id)
             .collect();
         for member in returning {
@@ -36,19 +37,23 @@ impl Engine {
         }
         // Each round changes one member, and none changes twice.
         for _ in 0..self.members_of(group).count() {
-            let Some((chosen, inactive)) = self.next_change(group, wanted) else { break };
+            let Some((chosen, inactive)) = self.next_change(now, group, wanted) else { break };
             self.set_inactive(now, chosen, inactive, wanted);
         }
     }
 
     /// The member to put into service or to retire, if the count of active members is not as wanted.
-    fn next_change(&self, group: GroupId, wanted: usize) -> Option<(MemberId, bool)> {
+    fn next_change(&self, now: Timestamp, group: GroupId, wanted: usize) -> Option<(MemberId, bool)> {
         let active = self.members_of(group).filter(|member| member.active()).count();
         match active.cmp(&wanted) {
             Ordering::Less => {
-                let idle = |member: &&Member| member.functioning() && member.inactive;
+                // One that waits for its failback serves only if nobody else does.
+                let waits = |member: &Member| member.damped.failback_waits(now);
+                let idle = |member: &&Member| {
+                    member.functioning() && member.inactive && (active == 0 || !waits(member))
+                };
                 let hosts = |id| self.group(group).is_some_and(|group| group.hosts(id));
-                let rank = |member: &&Member| (!member.config.standby, !hosts(member.id));
+                let rank = |member: &&Member| (waits(member), !member.config.standby, !hosts(member.id));
                 Some((self.members_of(group).filter(idle).min_by_key(rank)?.id, false))
             }
             Ordering::Equal => None,
@@ -64,6 +69,7 @@ impl Engine {
         member.inactive = inactive;
         member.recalled = false;
         let group = member.group;
+        self.end_failback_delay(id);
         let active = self.members_of(group).filter(|member| member.active()).count() as u32;
         let wanted = wanted as u32;
         let reason = if inactive {

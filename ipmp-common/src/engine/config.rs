@@ -25,6 +25,10 @@ pub const MAX_DATA_ADDRESSES: usize = 4096;
 pub const MAX_TARGETS: usize = 64;
 /// in.mpathd's post-creation quiet period: a spanning tree may still block the port.
 pub const DEFAULT_QUIET_PERIOD: Nanos = Nanos::from_secs(40);
+/// Longest hold-down when the file names none: ten minutes outlast what a person needs to look at a cable.
+pub const DEFAULT_HOLD_DOWN_MAX: Nanos = Nanos::from_secs(600);
+/// Longest of the damping delays: a day. Beyond it `ipmp offline` is meant.
+pub const MAX_DAMPING: Nanos = Nanos::from_secs(86_400);
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,8 +55,40 @@ pub struct GroupConfig {
     /// How long after an interface appeared losses are not yet counted (ended by an answer). Not after a link-up:
     /// a member whose link was down has failed already, and needs answers, whatever it loses.
     pub quiet_period: Nanos,
+    /// How long good and bad news must last before they count.
+    #[serde(default)]
+    pub damping: Damping,
     /// In the order of the file; this order breaks ties.
     pub interfaces: Vec<InterfaceConfig>,
+}
+
+/// Hysteresis of a group. All zero, the default, is in.mpathd's behaviour: a lost carrier counts at once, a
+/// regained one too unless it is the third within a minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damping {
+    /// A carrier loss counts only once it has lasted so long. Probes lost meanwhile count as ever.
+    pub link_down_delay: Nanos,
+    /// After a link-up a member is repaired this much later at the earliest.
+    pub link_up_delay: Nanos,
+    /// A repaired member gets its addresses back this much later.
+    pub failback_delay: Nanos,
+    /// For so long a member that failed again must be free of trouble before it is repaired; doubled with each
+    /// further failure. Zero = never held down.
+    pub hold_down: Nanos,
+    /// Doubling ends here; a member that has worked for so long starts anew.
+    pub hold_down_max: Nanos,
+}
+
+impl Default for Damping {
+    fn default() -> Self {
+        Self {
+            link_down_delay: Nanos(0),
+            link_up_delay: Nanos(0),
+            failback_delay: Nanos(0),
+            hold_down: Nanos(0),
+            hold_down_max: DEFAULT_HOLD_DOWN_MAX,
+        }
+    }
 }
 
 /// Policy for the failure of a whole group.

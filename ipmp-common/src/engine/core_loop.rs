@@ -86,6 +86,7 @@ impl Engine {
                 self.test_address(now, member, family, address);
             }
             Event::Targets { group, family, targets } => self.discovered(now, group, family, targets),
+            Event::Hosts { group, family, hosts } => self.hosts_seen(now, group, family, &hosts),
             Event::ProbeSent { session, seq, at } => self.probe_sent(session, seq, at),
             Event::ProbeNotSent { session, seq, cause } => self.probe_not_sent(now, session, seq, cause),
             Event::Reply { session, seq, received_at } => self.reply(now, session, seq, received_at),
@@ -110,7 +111,7 @@ impl Engine {
 
     /// Probes whose stamps the daemon shall read before each `Event::Judge`.
     pub fn unanswered(&self) -> impl Iterator<Item = (SessionId, u64)> + '_ {
-        self.members.iter().flat_map(Member::judged).flat_map(super::detector::Detector::unanswered)
+        self.members.iter().flat_map(Member::detectors).flat_map(super::detector::Detector::unanswered)
     }
 
     /// Whether a command would be refused. `handle` ignores a refused command.
@@ -166,7 +167,7 @@ impl Engine {
     }
 
     pub(super) fn fdt_of(&self, group: GroupId) -> Nanos {
-        self.group(group).map_or(Nanos(0), |group| group.config.failure_detection_time)
+        self.group(group).map_or(Nanos(0), |group| group.fdt)
     }
 
     pub(super) fn publish(

@@ -10,6 +10,8 @@
 //!      └───────── never left the host ─────────▶ forgotten  (evidence of nothing)
 //! ```
 
+mod blame;
+
 use alloc::{collections::VecDeque, vec::Vec};
 use core::net::IpAddr;
 
@@ -40,10 +42,15 @@ const MEMORY: usize = 64;
 /// One probe and what became of it.
 #[derive(Clone, Debug)]
 struct Probe {
-    session: SessionId,
+    /// `None` when the session is gone: its number may name another target by now.
+    session: Option<SessionId>,
+    /// Sent to find out about the target, not about the path.
+    trial: bool,
     seq: u64,
     decided_at: Timestamp,
     sent_at: Option<Timestamp>,
+    /// Its verdict came late and was put off until then, which happens once.
+    put_off_until: Option<Timestamp>,
     fate: Fate,
 }
 
@@ -52,7 +59,7 @@ enum Fate {
     Outstanding,
     Answered,
     Lost,
-    /// Lost in the quiet period.
+    /// Lost in the quiet period, or on trial.
     Excused,
     Unsent,
 }
@@ -71,8 +78,11 @@ pub(super) struct Detector {
     /// The interface that its sessions are armed for.
     pub(super) ifindex: u32,
     pub(super) targets: Vec<Target>,
-    interval: Nanos,
+    pub(super) interval: Nanos,
     turn: usize,
+    trial_turn: usize,
+    /// Losses before this are not the target's fault: nothing was answered then.
+    pub(super) blame_after: Timestamp,
     base: Timestamp,
     probes: VecDeque<Probe>,
     /// So many of the oldest probes are settled for good: answered, or never sent.
@@ -107,6 +117,8 @@ impl Detector {
             targets,
             interval: fdt.divided(SLOTS_PER_FDT),
             turn: 0,
+            trial_turn: 0,
+            blame_after: Timestamp(0),
             base: Timestamp(0),
             probes: VecDeque::new(),
             settled: 0,
@@ -155,24 +167,49 @@ impl Detector {
         (probe, skipped, next)
     }
 
-    fn next_probe(&mut self, now: Timestamp) -> Option<(SessionId, u64)> {
+    /// Whose turn it is among the active targets: slow ones are passed over while there are others.
+    fn next_turn(&self, now: Timestamp) -> Option<usize> {
         let count = self.targets.len();
-        let target = self.targets.get_mut(self.turn.checked_rem(count)?)?;
-        self.turn = (self.turn + 1) % count;
-        let (session, seq) = (target.session, target.next_seq);
+        let turns = || (0..count).map(|step| (self.turn + step) % count);
+        let chosen = |wanted: &dyn Fn(&Target) -> bool| {
+            turns().find(|turn| self.targets.get(*turn).is_some_and(wanted))
+        };
+        let active = chosen(&|target| target.is_active() && target.in_rotation(now));
+        active.or_else(|| chosen(&Target::is_active))
+    }
+
+    /// The group's interval changed. Returns when the next probe is due; what is in flight stays.
+    pub(super) fn set_interval(&mut self, now: Timestamp, interval: Nanos, rng: &mut Rng) -> Timestamp {
+        let half = interval.divided(2);
+        self.interval = interval;
+        self.base = now;
+        now + half + rng.below(half)
+    }
+
+    fn next_probe(&mut self, now: Timestamp) -> Option<(SessionId, u64)> {
+        let turn = self.next_turn(now)?;
+        self.turn = turn + 1;
+        let target = self.targets.get_mut(turn)?;
+        let (session, seq) = (target.session?, target.next_seq);
         target.next_seq += 1;
+        self.remember(now, session, seq, false);
+        Some((session, seq))
+    }
+
+    fn remember(&mut self, now: Timestamp, session: SessionId, seq: u64, trial: bool) {
         if self.probes.len() == MEMORY {
             self.probes.pop_front();
             self.settled = self.settled.saturating_sub(1);
         }
         self.probes.push_back(Probe {
-            session,
+            session: Some(session),
+            trial,
             seq,
             decided_at: now,
             sent_at: None,
+            put_off_until: None,
             fate: Fate::Outstanding,
         });
-        Some((session, seq))
     }
 
     /// How long to wait for a reply: half a slot suffices for a target whose round trip is known to be
@@ -193,31 +230,27 @@ impl Detector {
     pub(super) fn unanswered(&self) -> impl Iterator<Item = (SessionId, u64)> + '_ {
         self.unsettled()
             .filter(|probe| matches!(probe.fate, Fate::Outstanding | Fate::Lost | Fate::Excused))
-            .map(|probe| (probe.session, probe.seq))
+            .filter_map(|probe| Some((probe.session?, probe.seq)))
     }
 
     /// When to look at the outstanding probes. While they are too few to complete a run of losses, their
     /// verdict can wait for the next slot, which spares a wake-up a probe.
     pub(super) fn verdict_due(&self) -> Option<Timestamp> {
-        let outstanding = || self.unsettled().filter(|probe| probe.fate == Fate::Outstanding);
+        let outstanding = || self.unsettled().filter(|probe| probe.fate == Fate::Outstanding && !probe.trial);
         if self.losses as usize + outstanding().count() < LOSSES_TO_FAIL as usize {
             return None;
         }
-        outstanding()
-            .filter_map(|probe| Some(probe.sent_at? + self.reply_wait(self.target(probe.session))))
-            .min()
+        outstanding().filter_map(|probe| self.due(probe)).min()
     }
 
-    pub(super) fn target(&self, session: SessionId) -> Option<&Target> {
-        self.targets.iter().find(|target| target.session == session)
-    }
-
-    fn target_mut(&mut self, session: SessionId) -> Option<&mut Target> {
-        self.targets.iter_mut().find(|target| target.session == session)
+    /// When the verdict over a probe is due.
+    fn due(&self, probe: &Probe) -> Option<Timestamp> {
+        let due = probe.sent_at? + self.reply_wait(self.target_of(probe));
+        Some(due.max(probe.put_off_until.unwrap_or(due)))
     }
 
     fn position(&self, session: SessionId, seq: u64) -> Option<usize> {
-        self.probes.iter().rposition(|probe| probe.session == session && probe.seq == seq)
+        self.probes.iter().rposition(|probe| probe.session == Some(session) && probe.seq == seq)
     }
 
     /// The probe left the host.
@@ -278,7 +311,7 @@ impl Detector {
         }
         let was_lost = probe.fate == Fate::Lost;
         probe.fate = Fate::Answered;
-        let (decided_at, sent_at) = (probe.decided_at, probe.sent_at);
+        let (decided_at, sent_at, interval) = (probe.decided_at, probe.sent_at, self.interval);
         self.last_reply_at = self.last_reply_at.max(Some(received_at));
         self.answered_sent_at = self.answered_sent_at.max(sent_at);
         let heard = self.target_mut(session).map(|target| {
@@ -289,7 +322,7 @@ impl Detector {
             if let Some(sent_at) = sent_at {
                 let rtt = received_at.since(sent_at);
                 target.rtt_kernel = Some(rtt);
-                target.rtt.sample(rtt);
+                target.rtt.sample(rtt, interval);
             }
             if was_lost {
                 target.lost = target.lost.saturating_sub(1);
@@ -303,17 +336,28 @@ impl Detector {
 
     /// Judges every outstanding probe whose reply wait is over. All evidence up to `now` must have been
     /// handed in. Returns whether anything was lost.
-    pub(super) fn judge(&mut self, now: Timestamp) -> bool {
+    ///
+    /// A verdict that comes `late` by half a slot is put off by as much, once: what starved us may have
+    /// starved the kernel's delivery of the reply, too, and that says nothing about the path.
+    pub(super) fn judge(&mut self, now: Timestamp, late: Nanos) -> bool {
+        let half = self.interval.divided(2);
         let mut lost_any = false;
         for position in self.settled..self.probes.len() {
             let Some(probe) = self.probes.get(position) else {
                 break;
             };
-            let due = probe.sent_at.map(|at| at + self.reply_wait(self.target(probe.session)));
-            if probe.fate == Fate::Outstanding && due.is_some_and(|due| due <= now) {
-                self.lose(position, now);
-                lost_any = true;
+            let due = self.due(probe).filter(|due| probe.fate == Fate::Outstanding && *due <= now);
+            if due.is_none() {
+                continue;
             }
+            if let Some(probe) = self.probes.get_mut(position).filter(|_| late >= half)
+                && probe.put_off_until.is_none()
+            {
+                probe.put_off_until = Some(now + half);
+                continue;
+            }
+            self.lose(position, now);
+            lost_any = true;
         }
         lost_any
     }
@@ -323,13 +367,13 @@ impl Detector {
             return;
         };
         let sent_at = probe.sent_at.unwrap_or(now);
-        if sent_at < self.quiet_until {
+        if sent_at < self.quiet_until || probe.trial {
             probe.fate = Fate::Excused;
             return;
         }
         probe.fate = Fate::Lost;
         let session = probe.session;
-        let address = self.target_mut(session).map(|target| {
+        let address = session.and_then(|session| self.target_mut(session)).map(|target| {
             target.lost += 1;
             target.address
         });
@@ -363,12 +407,18 @@ impl Detector {
                 break;
             }
         }
-        let overdue = |probe: &Probe| Some(probe.sent_at? + self.reply_wait(self.target(probe.session)));
+        let overdue = |probe: &Probe| self.due(probe);
         (self.losses, self.replies, self.first_loss_at) = match run {
             Some(Fate::Lost) => (length, 0, oldest.and_then(overdue)),
             Some(Fate::Answered) => (0, length, None),
             Some(Fate::Outstanding | Fate::Excused | Fate::Unsent) | None => (0, 0, None),
         };
+        if self.replies < REPLIES_TO_REPAIR && self.active() > 1 {
+            // One target that answers shows the path, whatever the others do: repair counts its answers alone too.
+            let active = self.targets.iter().filter(|target| target.is_active());
+            let own = active.filter_map(|target| Some(self.own_replies(target.session?))).max();
+            self.replies = self.replies.max(own.unwrap_or(0).min(REPLIES_TO_REPAIR));
+        }
     }
 
     /// Whether the newest probes, a detection time's worth of them, all failed to leave the host. Then it cannot
@@ -387,15 +437,5 @@ impl Detector {
     /// Whether answers suffice to repair.
     pub(super) const fn says_repaired(&self) -> bool {
         self.replies >= REPLIES_TO_REPAIR
-    }
-
-    /// Replaces the targets, keeping what is known of those that stay.
-    pub(super) fn set_targets(&mut self, targets: Vec<Target>) {
-        self.targets = targets;
-        self.turn = 0;
-        let kept: Vec<SessionId> = self.targets.iter().map(|target| target.session).collect();
-        self.probes.retain(|probe| kept.contains(&probe.session));
-        self.settled = 0;
-        self.recount();
     }
 }

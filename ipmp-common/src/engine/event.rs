@@ -58,6 +58,16 @@ pub enum Event {
         /// In order of preference; own addresses are filtered out by the engine too.
         targets: Vec<IpAddr>,
     },
+    /// Hosts on the link of a group that has no router to probe (`Engine::probes_hosts`): valid neighbours of any
+    /// of its members.
+    Hosts {
+        /// The group.
+        group: GroupId,
+        /// The family.
+        family: Family,
+        /// All of them.
+        hosts: Vec<IpAddr>,
+    },
     /// A probe passed the egress program (or, without one, the send call returned).
     ProbeSent {
         /// The session.

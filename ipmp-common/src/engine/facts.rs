@@ -96,11 +96,12 @@ impl Engine {
         member.link_ups = [None; 2];
         member.repair_after = None;
         member.failed = false;
+        member.damped.interface_gone();
         member.sources = [None; 2];
         member.inactive = member.config.standby;
         member.reason = Reason::NoInterface;
         member.since = now;
-        self.timers.cancel(TimerKey::LinkRepair(id));
+        self.cancel_damping(id);
         self.rebuild_sessions(now, id);
         self.mark_dirty(id);
     }
@@ -134,11 +135,7 @@ impl Engine {
         if up && (was.is_some() || hidden_flap) {
             self.publish_link(now, group, id, Kind::LinkUp, at, Reason::LinkUp { source });
         }
-        if up && changed {
-            self.resume_probing(now, id);
-        } else if !up {
-            self.suspend_probing(id);
-        }
+        self.carrier_changed(now, id, changed);
         self.mark_dirty(id);
     }
 
@@ -170,6 +167,8 @@ impl Engine {
         if member.sources[slot(family)] != address {
             member.sources[slot(family)] = address;
             self.rebuild_sessions(now, id);
+            self.restart_discovery(now, id);
+            self.disown(now, address);
         }
     }
 
@@ -179,8 +178,27 @@ impl Engine {
         if group.discovered[slot(family)] == targets || (targets.is_empty() && group.all_failed) {
             return;
         }
-        group.discovered[slot(family)] = targets;
-        for member in group.members.clone() {
+        group.discovered[slot(family)].clone_from(&targets);
+        let news =
+            group.config.targets.is_empty() && group.config.interfaces.iter().any(|i| !i.test.is_empty());
+        let members = group.members.clone();
+        if news {
+            let reason = Reason::RoutersFound { family, routers: targets };
+            self.publish(now, Kind::Target, Some(id), None, reason);
+        }
+        for member in members {
+            self.rebuild_sessions(now, member);
+        }
+    }
+
+    /// An address that turned out to be our own is no target any more, on no member of any group.
+    fn disown(&mut self, now: Timestamp, address: Option<IpAddr>) {
+        let probes = |member: &&Member| {
+            let mut targets = member.detectors().flat_map(|detector| &detector.targets);
+            targets.any(|target| Some(target.address) == address)
+        };
+        let concerned: Vec<MemberId> = self.members.iter().filter(probes).map(|member| member.id).collect();
+        for member in concerned {
             self.rebuild_sessions(now, member);
         }
     }
@@ -228,6 +246,8 @@ impl Engine {
         if detector.reply(now, session, seq, received_at).is_none() {
             return;
         }
+        self.adapt(now, id, family, session);
+        let Some(member) = self.member_mut(id) else { return };
         // An answer shows that the port forwards, whatever the family.
         for detector in member.detectors.iter_mut().flatten() {
             detector.quiet_until = detector.quiet_until.min(received_at);
@@ -268,6 +288,7 @@ impl Engine {
         member.reason = Reason::Administrator;
         member.since = now;
         let group = member.group;
+        self.end_failback_delay(id);
         self.publish(now, kind, Some(group), Some(id), Reason::Administrator);
         if kind == Kind::Offline {
             self.suspend_probing(id);

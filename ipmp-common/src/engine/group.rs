@@ -6,10 +6,11 @@ use core::net::IpAddr;
 use super::{
     action::{PlacedAddress, Placement},
     config::GroupConfig,
+    discovery::Discovery,
     ids::{GroupId, MemberId},
     reason::Reason,
     snapshot::GroupState,
-    time::Timestamp,
+    time::{Nanos, Timestamp},
 };
 
 /// A group.
@@ -21,15 +22,25 @@ pub(super) struct Group {
     pub(super) members: Vec<MemberId>,
     /// Targets found by the daemon, by family.
     pub(super) discovered: [Vec<IpAddr>; 2],
+    /// Hosts on the link, by family: probed where there is no router.
+    pub(super) hosts: [Vec<IpAddr>; 2],
+    /// The search for such hosts.
+    pub(super) discovery: Option<Discovery>,
     /// Every data address, its home and its place.
     pub(super) addresses: Vec<PlacedAddress>,
     /// `None` until first told.
     pub(super) state: Option<GroupState>,
+    /// Failure detection time in force.
+    pub(super) fdt: Nanos,
+    /// When it was raised last.
+    pub(super) fdt_raised_at: Option<Timestamp>,
     /// No member has evidence of a working path: the fault is taken to be elsewhere.
     pub(super) all_failed: bool,
     /// The last placement sent, without its epoch, and the interfaces it was sent for.
     pub(super) sent: Option<SentPlacement>,
     pub(super) epoch: u64,
+    /// The placement by which withdrawn addresses come back.
+    pub(super) returned: Option<u64>,
     pub(super) moves: Vec<Move>,
     pub(super) announcing: Vec<Announcing>,
     /// Facts arrived that may change a decision.
@@ -65,16 +76,22 @@ pub(super) struct Announcing {
 
 impl Group {
     pub(super) fn new(id: GroupId, config: GroupConfig) -> Self {
+        let fdt = config.failure_detection_time;
         Self {
             id,
             config,
             members: Vec::new(),
             discovered: [Vec::new(), Vec::new()],
+            hosts: [Vec::new(), Vec::new()],
+            discovery: None,
             addresses: Vec::new(),
             state: None,
+            fdt,
+            fdt_raised_at: None,
             all_failed: false,
             sent: None,
             epoch: 0,
+            returned: None,
             moves: Vec::new(),
             announcing: Vec::new(),
             dirty: true,

@@ -39,15 +39,17 @@ impl Engine {
         let (mut late_by, mut skipped_slots) = (Nanos(0), 0);
         for (due, key) in self.timers.take_due(now) {
             match key {
-                TimerKey::Verdict(member, family) => self.verdict(now, member, family),
+                TimerKey::Verdict(member, family) => self.verdict(now, now.since(due), member, family),
                 TimerKey::Slot(member, family) => {
-                    let skipped = self.probe_slot(now, member, family);
+                    let skipped = self.probe_slot(now, now.since(due), member, family);
                     skipped_slots = skipped.saturating_add(skipped_slots);
                     if now.since(due) >= self.stall_of(member) {
                         late_by = late_by.max(now.since(due));
                     }
                 }
-                TimerKey::LinkRepair(member) => self.mark_dirty(member),
+                TimerKey::LinkDown(member) => self.link_down_counts(member),
+                TimerKey::LinkRepair(member) | TimerKey::Failback(member) => self.mark_dirty(member),
+                TimerKey::Discover(group) => self.search(now, group),
                 TimerKey::Announce(group) => self.announce_again(now, group),
             }
         }
@@ -64,13 +66,13 @@ impl Engine {
         self.member(member).map_or(Nanos(0), |member| self.fdt_of(member.group).divided(2)).max(Nanos(1))
     }
 
-    fn verdict(&mut self, now: Timestamp, id: MemberId, family: Family) {
+    fn verdict(&mut self, now: Timestamp, late: Nanos, id: MemberId, family: Family) {
         let Some(member) = self.member_mut(id) else { return };
         let failed = member.failed;
         let Some(detector) = member.detector_mut(family) else {
             return;
         };
-        let lost = detector.judge(now);
+        let lost = detector.judge(now, late);
         let news = lost && (failed || detector.says_failed());
         self.arm_verdict(id, family);
         if news {
@@ -79,8 +81,9 @@ impl Engine {
     }
 
     /// Sends the probe of a slot; returns how many slots were skipped.
-    fn probe_slot(&mut self, now: Timestamp, id: MemberId, family: Family) -> u64 {
-        self.verdict(now, id, family);
+    fn probe_slot(&mut self, now: Timestamp, late: Nanos, id: MemberId, family: Family) -> u64 {
+        self.verdict(now, late, id, family);
+        self.tend_targets(now, id, family);
         let Some(member) = self.members.get_mut(id.0 as usize) else {
             return 0;
         };
@@ -92,7 +95,8 @@ impl Engine {
         };
         let (probe, skipped, next) = detector.take_slot(now, rng);
         self.timers.set(TimerKey::Slot(id, family), next);
-        if let Some((session, seq)) = probe {
+        let trial = detector.trial_probe(now);
+        for (session, seq) in probe.into_iter().chain(trial) {
             self.actions.push_back(super::action::Action::SendProbe { session, seq });
         }
         skipped
@@ -176,6 +180,10 @@ impl Engine {
             if !sibling.link_is_up() {
                 continue;
             }
+            if sibling.damped.link_in_doubt() {
+                fault = Fault::Undecided;
+                continue;
+            }
             let link_fault = !member.link_is_up();
             let heard_since = sibling.answered_sent_at() > member.first_loss_at();
             if link_fault || sibling.is_mute() || heard_since {
@@ -198,6 +206,7 @@ impl Engine {
     }
 
     fn fail_member(&mut self, now: Timestamp, id: MemberId, reason: Reason) {
+        self.note_failure(now, id);
         let Some(member) = self.member_mut(id) else { return };
         member.failed = true;
         member.failed_by_probes = member.link_is_up();
@@ -258,6 +267,9 @@ impl Engine {
         } else {
             Reason::LinkRestored
         };
+        if self.damps_repair(now, id) {
+            return false;
+        }
         self.repair(now, id, reason);
         true
     }
@@ -290,6 +302,7 @@ impl Engine {
         let group = member.group;
         // Two remembered ups and the one before them.
         let reason = Reason::LinkFlaps { ups: 3, retry_in: until.since(now) };
+        member.damped.deferred = Some(reason.clone());
         self.publish(now, Kind::Flapping, Some(group), Some(id), reason);
     }
 
@@ -319,5 +332,6 @@ impl Engine {
             group.all_failed = false;
         }
         self.publish_with(record);
+        self.note_repair(now, id, failback && !all_failed);
     }
 }

@@ -4,6 +4,7 @@ use core::net::IpAddr;
 
 use super::{
     config::InterfaceConfig,
+    damping::Damped,
     detector::Detector,
     event::CarrierSource,
     ids::{Family, GroupId, MemberId},
@@ -51,6 +52,7 @@ pub(super) struct Member {
     /// Until then test addresses are expected; the link alone does not repair.
     pub(super) test_address_until: Option<Timestamp>,
     pub(super) flap_told: bool,
+    pub(super) damped: Damped,
     pub(super) probing_told: Option<bool>,
     pub(super) reason: Reason,
     pub(super) since: Timestamp,
@@ -88,15 +90,16 @@ impl Member {
             repair_after: None,
             test_address_until: None,
             flap_told: false,
+            damped: Damped::default(),
             probing_told: None,
             reason: Reason::NoInterface,
             since: Timestamp(0),
         }
     }
 
-    /// Present and not known to be without carrier.
+    /// Present and not known to be without carrier; a loss that does not count yet is none.
     pub(super) fn link_is_up(&self) -> bool {
-        self.ifindex.is_some() && self.link != Some(false)
+        self.ifindex.is_some() && (self.link != Some(false) || self.damped.link_in_doubt())
     }
 
     /// RUNNING, or NOTARGETS without FAILED.
@@ -109,8 +112,13 @@ impl Member {
         self.functioning() && !self.inactive
     }
 
-    /// Families that can be judged: a source and at least one target.
+    /// Families that can be judged: a source and at least one target that counts.
     pub(super) fn judged(&self) -> impl Iterator<Item = &Detector> {
+        self.detectors().filter(|detector| detector.is_judged())
+    }
+
+    /// Families that are probed, be it on trial.
+    pub(super) fn detectors(&self) -> impl Iterator<Item = &Detector> {
         self.detectors.iter().flatten()
     }
 
@@ -168,6 +176,7 @@ impl Member {
         Family::ALL
             .into_iter()
             .filter_map(|family| Some((family, self.detectors[slot(family)].as_ref()?)))
+            .filter(|(_, detector)| detector.is_judged())
             .max_by_key(|(_, detector)| (detector.replies, detector.losses))
     }
 

@@ -9,15 +9,23 @@
 //! | `facts` | events are written down |
 //! | `judge` | timers, failure and repair verdicts |
 //! | `activity`, `placement` | which members serve, which address is where |
+//! | `adaptive` | the detection time follows the round trip |
+//! | `damping` | how long good and bad news must last before they count |
 //! | `moves` | placements and announcements, and what came of them |
 //! | `sessions` | targets turned into probe sessions |
+//! | `sim` (feature `sim`) | a simulated host and network around the engine |
+//! | `sessions`, `targets` | known targets; which of them are probed, each a session |
+//! | `discovery` | somebody to probe where no route names a router |
 #![forbid(unsafe_code)]
 
 pub mod action;
 mod activity;
+mod adaptive;
 pub mod config;
 mod core_loop;
+mod damping;
 pub mod detector;
+mod discovery;
 pub mod event;
 mod facts;
 mod group;
@@ -32,8 +40,11 @@ mod reason_text;
 mod rng;
 mod rtt;
 mod sessions;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod snapshot;
 mod target;
+mod targets;
 pub mod time;
 mod timer;
 

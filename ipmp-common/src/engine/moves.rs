@@ -5,6 +5,7 @@ use core::net::IpAddr;
 
 use super::{
     action::{Action, PlacedAddress, Placement},
+    config::OnGroupFailure,
     core_loop::Engine,
     event::Applied,
     group::{Announcing, Move, SentPlacement},
@@ -37,13 +38,15 @@ impl Engine {
         let ifindexes: Vec<Option<u32>> = self.members_of(id).map(|member| member.ifindex).collect();
         let Some(group) = self.group(id) else { return };
         let data = place(&group.addresses, &active);
-        let placement = Placement { group: id, epoch: 0, data, unusable };
+        let withdrawn = group.config.on_group_failure == OnGroupFailure::Fail && self.has_failed(id);
+        let placement = Placement { group: id, epoch: 0, data, withdrawn, unusable };
         let sent = SentPlacement { placement, ifindexes };
         if group.sent.as_ref() == Some(&sent) {
             return;
         }
         let epoch = group.epoch + 1;
         let moves = self.moves(now, id, epoch, &sent.placement.data);
+        self.note_withdrawal(now, id, epoch, withdrawn);
         let placement = Placement { epoch, ..sent.placement.clone() };
         let Some(group) = self.group_mut(id) else { return };
         group.epoch = epoch;
@@ -54,6 +57,28 @@ impl Engine {
         group.moves.retain(|entry| !overtaken.contains(&entry.address.address));
         group.moves.extend(moves);
         self.actions.push_back(Action::SetPlacement(placement));
+    }
+
+    /// No member can carry traffic, and not only because the administrator or the hardware took them away.
+    fn has_failed(&self, id: GroupId) -> bool {
+        self.members_of(id).all(|member| !member.functioning())
+            && self.members_of(id).any(|member| member.failed && !member.offline)
+    }
+
+    fn note_withdrawal(&mut self, now: Timestamp, id: GroupId, epoch: u64, withdrawn: bool) {
+        let Some(group) = self.group_mut(id) else { return };
+        let before = group.sent.as_ref().is_some_and(|sent| sent.placement.withdrawn);
+        let addresses = group.addresses.len() as u32;
+        if before == withdrawn || addresses == 0 {
+            return;
+        }
+        if withdrawn {
+            group.announcing.clear();
+        } else {
+            group.returned = Some(epoch);
+        }
+        let reason = if withdrawn { Reason::Withdrawn { addresses } } else { Reason::Returned { addresses } };
+        self.publish(now, Kind::Withdrawn, Some(id), None, reason);
     }
 
     fn moves(&self, now: Timestamp, id: GroupId, epoch: u64, data: &[PlacedAddress]) -> Vec<Move> {
@@ -87,7 +112,8 @@ impl Engine {
         let (done, open): (Vec<Move>, Vec<Move>) =
             core::mem::take(&mut group.moves).into_iter().partition(|entry| entry.epoch <= epoch);
         group.moves = open;
-        let first = epoch == 1 && done.is_empty();
+        let returned = group.returned.take_if(|at| *at <= epoch).is_some();
+        let first = returned || epoch == 1 && done.is_empty();
         let announced: Vec<PlacedAddress> =
             if first { group.addresses.clone() } else { done.iter().map(|entry| entry.address).collect() };
         for entry in done {

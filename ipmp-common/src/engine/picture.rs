@@ -4,10 +4,13 @@ use alloc::vec::Vec;
 
 use super::{
     core_loop::Engine,
-    detector::Detector,
+    detector::{Detector, LOSSES_TO_FAIL, REPLIES_TO_REPAIR, SLOTS_PER_FDT},
     group::Group,
+    ids::GroupId,
     member::Member,
-    snapshot::{AddressSnapshot, GroupSnapshot, GroupState, MemberSnapshot, Snapshot, TargetSnapshot},
+    snapshot::{
+        AddressSnapshot, Bounds, GroupSnapshot, GroupState, MemberSnapshot, Snapshot, TargetSnapshot,
+    },
     target::Target,
     time::Timestamp,
 };
@@ -22,13 +25,28 @@ impl Engine {
         }
     }
 
+    /// Worst case of detection and repair in a group by the schedule; `None` if none of its members is probed.
+    ///
+    /// A path that fails just after a probe has left loses the next five, and the last of these leaves at most five
+    /// and a half slots later (each somewhere in the second half of its slot); then its reply is waited for. Repair
+    /// takes ten answers likewise.
+    pub fn bounds(&self, group: GroupId) -> Option<Bounds> {
+        let half_slot = self.fdt_of(group).divided(2 * SLOTS_PER_FDT);
+        let probed = self.members_of(group).flat_map(Member::judged);
+        let wait = probed.map(Detector::longest_wait).max()?;
+        let halves = |probes: u32| half_slot.times(2 * u64::from(probes) + 1);
+        Some(Bounds { detection: halves(LOSSES_TO_FAIL) + wait, repair: halves(REPLIES_TO_REPAIR) + wait })
+    }
+
     fn group_picture(&self, group: &Group) -> GroupSnapshot {
         GroupSnapshot {
             group: group.id,
             name: group.config.name.clone(),
             state: group.state.unwrap_or(GroupState::Failed),
-            fdt: group.config.failure_detection_time,
+            fdt: group.fdt,
             fdt_configured: group.config.failure_detection_time,
+            bounds: self.bounds(group.id),
+            withdrawn: group.sent.as_ref().is_some_and(|sent| sent.placement.withdrawn),
             members: self.members_of(group.id).map(member_picture).collect(),
             addresses: group
                 .addresses
@@ -51,8 +69,9 @@ fn member_picture(member: &Member) -> MemberSnapshot {
         probe: member.probe_state(),
         reason: member.reason.clone(),
         since: member.since,
+        deferred: member.damped.deferred.clone(),
         targets: member
-            .judged()
+            .detectors()
             .flat_map(|detector| detector.targets.iter().map(|target| target_picture(detector, target)))
             .collect::<Vec<_>>(),
     }
@@ -62,6 +81,7 @@ const fn target_picture(detector: &Detector, target: &Target) -> TargetSnapshot 
     TargetSnapshot {
         session: target.session,
         address: target.address,
+        state: target.state,
         source: detector.source,
         rtt_kernel: target.rtt_kernel,
         rtt_daemon: target.rtt_daemon,

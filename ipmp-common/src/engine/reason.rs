@@ -92,10 +92,20 @@ pub enum Kind {
     Stalled,
     /// Probing of a member was turned on or off.
     Probing,
+    /// Hosts to probe were found, or a target died or answers again.
+    Target,
+    /// The group's data addresses were withdrawn, or put back.
+    Withdrawn,
     /// Something asked for could not be done.
     ActionFailed,
     /// A repair is deferred because the link flaps.
     Flapping,
+    /// A failure, a repair or a failback is deferred by configuration.
+    Deferred,
+    /// The failure detection time of a group was raised or lowered.
+    DetectionTime,
+    /// A target is set aside because it answers too slowly.
+    TargetSlow,
 }
 
 /// Why, with numbers.
@@ -145,6 +155,71 @@ pub enum Reason {
         /// Link-ups within the last minute.
         ups: u32,
         /// When repair is tried again.
+        retry_in: Nanos,
+    },
+    /// `link-down-delay`: the carrier is lost, which counts only if it lasts.
+    LinkDownDelayed {
+        /// The configured delay.
+        delay: Nanos,
+        /// When it counts.
+        until: Timestamp,
+    },
+    /// `link-up-delay`: all else speaks for a repair, but the link came up only just now.
+    LinkUpDelayed {
+        /// The configured delay.
+        delay: Nanos,
+        /// When repair is tried again.
+        until: Timestamp,
+    },
+    /// `failback-delay`: the repaired member rests before it gets its addresses back.
+    FailbackDelayed {
+        /// The configured delay.
+        delay: Nanos,
+        /// When it serves again.
+        until: Timestamp,
+    },
+    /// `hold-down`: the member failed again soon after a repair, and must be free of trouble for a while.
+    HeldDown {
+        /// Failures that came soon after a repair.
+        flaps: u32,
+        /// For how long it must be free of trouble.
+        hold: Nanos,
+        /// When repair is tried again, if there is none until then.
+        until: Timestamp,
+    },
+    /// A target answers too slowly for the failure detection time.
+    SlowRoundTrip {
+        /// The family of the target.
+        family: Family,
+        /// The target.
+        target: IpAddr,
+        /// Its round trip with four deviations.
+        bound: Nanos,
+        /// The failure detection time that is configured.
+        configured: Nanos,
+        /// The one in force now.
+        fdt: Nanos,
+    },
+    /// All targets answer quickly again.
+    QuickRoundTrip {
+        /// The family of the target heard last.
+        family: Family,
+        /// That target.
+        target: IpAddr,
+        /// Its round trip with four deviations.
+        bound: Nanos,
+        /// The failure detection time that is configured.
+        configured: Nanos,
+        /// The one in force now.
+        fdt: Nanos,
+    },
+    /// One target answers slowly, all others quickly: it is not probed for a while.
+    OneSlowTarget {
+        /// The target.
+        target: IpAddr,
+        /// Its round trip with four deviations.
+        bound: Nanos,
+        /// For how long.
         retry_in: Nanos,
     },
     /// No member of the group has any evidence of a working path.
@@ -200,6 +275,42 @@ pub enum Reason {
     TargetsKnown {
         /// How many targets of both families.
         targets: u32,
+    },
+    /// A target lost probes of its own while others proved the path: its fault, not the interface's.
+    TargetDead {
+        /// The target.
+        target: IpAddr,
+        /// Its consecutive losses.
+        losses: u32,
+    },
+    /// A dead target answers again.
+    TargetAnswers {
+        /// The target.
+        target: IpAddr,
+    },
+    /// Hosts appeared in the neighbour table; each is probed for good once it has answered.
+    HostsFound {
+        /// Their family.
+        family: Family,
+        /// The new ones.
+        hosts: alloc::vec::Vec<IpAddr>,
+    },
+    /// Routes name other routers than before.
+    RoutersFound {
+        /// Their family.
+        family: Family,
+        /// All of them now.
+        routers: alloc::vec::Vec<IpAddr>,
+    },
+    /// The whole group failed, and its data addresses shall then be withdrawn.
+    Withdrawn {
+        /// How many.
+        addresses: u32,
+    },
+    /// The group works again, and its data addresses are back.
+    Returned {
+        /// How many.
+        addresses: u32,
     },
     /// Addresses were announced to the neighbours.
     Announcement {

@@ -17,7 +17,22 @@ impl fmt::Display for Reason {
             | Self::ProbesAnswered { .. }
             | Self::NoTestAddress
             | Self::NoTargets
+            | Self::SlowRoundTrip { .. }
+            | Self::QuickRoundTrip { .. }
+            | Self::OneSlowTarget { .. }
             | Self::TargetsKnown { .. } => self.of_probes(f),
+            Self::LinkDownDelayed { .. }
+            | Self::LinkUpDelayed { .. }
+            | Self::FailbackDelayed { .. }
+            | Self::HeldDown { .. } => self.of_damping(f),
+            Self::TargetDead { .. }
+            | Self::TargetAnswers { .. }
+            | Self::HostsFound { .. }
+            | Self::RoutersFound { .. } => self.of_targets(f),
+            Self::Withdrawn { addresses } => {
+                write!(f, "the whole group failed: {addresses} addresses withdrawn")
+            }
+            Self::Returned { addresses } => write!(f, "the group works again: {addresses} addresses back"),
             Self::Start => f.write_str("start"),
             Self::GroupFailure { members } => {
                 write!(f, "no evidence of a working path on any of {members} members")
@@ -58,6 +73,47 @@ impl Reason {
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's list names what comes here")]
+    fn of_damping(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LinkDownDelayed { delay, .. } => {
+                write!(f, "carrier lost; a failure only if it stays away for {delay}")
+            }
+            Self::LinkUpDelayed { delay, .. } => {
+                write!(f, "link is up; repaired when it has been for {delay}")
+            }
+            Self::HeldDown { flaps, hold, .. } => {
+                write!(f, "failed again {flaps} times soon after a repair; held down until quiet for {hold}")
+            }
+            Self::FailbackDelayed { delay, .. } => {
+                write!(f, "repaired; its addresses come back after {delay}")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's list names what comes here")]
+    fn of_targets(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TargetDead { target, losses } => {
+                write!(f, "{target} lost {losses} probes in a row while others answer")
+            }
+            Self::TargetAnswers { target } => write!(f, "{target} answers again"),
+            Self::HostsFound { family, hosts } => {
+                write!(f, "{family} hosts on the link:")?;
+                hosts.iter().try_for_each(|host| write!(f, " {host}"))
+            }
+            Self::RoutersFound { family, routers } if routers.is_empty() => {
+                write!(f, "no {family} routers any more")
+            }
+            Self::RoutersFound { family, routers } => {
+                write!(f, "{family} routers:")?;
+                routers.iter().try_for_each(|router| write!(f, " {router}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's list names what comes here")]
     fn of_probes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ProbesLost { losses, family, target, silent_for, fdt } => {
@@ -69,6 +125,17 @@ impl Reason {
             }
             Self::ProbesAnswered { replies, family, target } => {
                 write!(f, "{replies} consecutive {family} probes answered, the last by {target}")
+            }
+            Self::SlowRoundTrip { target, bound, configured, fdt, .. } => write!(
+                f,
+                "replies of {target} take up to {bound}; detection time {fdt} instead of {configured}"
+            ),
+            Self::QuickRoundTrip { target, bound, configured, fdt, .. } => write!(
+                f,
+                "replies of {target} take up to {bound}; detection time {fdt}, configured {configured}"
+            ),
+            Self::OneSlowTarget { target, bound, retry_in } => {
+                write!(f, "replies of {target} take up to {bound}; not probed for {retry_in}")
             }
             Self::NoTestAddress => f.write_str("no test address"),
             Self::TargetsKnown { targets } => write!(f, "{targets} targets known"),

@@ -5,15 +5,24 @@ use core::net::{IpAddr, Ipv6Addr};
 
 use super::{
     action::{Action, Session},
+    config::MAX_TARGETS,
     core_loop::Engine,
     detector::{Detector, MAX_ACTIVE_TARGETS, SLOTS_PER_FDT},
-    ids::{Family, MemberId},
+    ids::{Family, MemberId, SessionId},
     member::slot,
     reason::{Kind, Reason},
+    snapshot::TargetState,
     target::Target,
     time::Timestamp,
     timer::TimerKey,
 };
+
+/// The targets a member knows in one family.
+struct Known {
+    targets: Vec<IpAddr>,
+    /// Configured, or routers: they count without having answered.
+    trusted: bool,
+}
 
 impl Engine {
     /// Brings a member's sessions in line with its interface, test addresses and targets.
@@ -24,35 +33,37 @@ impl Engine {
         }
         self.tell_probing(now, id);
         self.mark_dirty(id);
+        self.settle_discovery(now, id);
     }
 
     /// From where to where a member shall probe: its source and at least one target.
-    fn wanted_probing(&self, id: MemberId, family: Family) -> Option<(IpAddr, Vec<IpAddr>)> {
+    fn wanted_probing(&self, id: MemberId, family: Family) -> Option<(IpAddr, Known)> {
         let member = self.member(id)?;
         member.ifindex?;
         let source = member.sources[slot(family)]?;
         let group = self.group(member.group)?;
-        let listed = group.config.targets.iter().filter(|target| Family::of(**target) == family);
-        let known: Vec<IpAddr> = if group.config.targets.is_empty() {
-            // Without a test address a member is judged by its link alone.
-            if member.config.test.is_empty() {
-                return None;
-            }
-            group.discovered[slot(family)].clone()
-        } else {
-            listed.copied().collect()
-        };
         let own = self.own_addresses();
-        let targets: Vec<IpAddr> = known
-            .into_iter()
-            .filter(|target| !own.contains(target) && *target != source && is_unicast(*target))
-            .take(MAX_ACTIVE_TARGETS)
-            .collect();
-        (!targets.is_empty()).then_some((source, targets))
+        let usable = |target: &IpAddr| !own.contains(target) && *target != source && is_unicast(*target);
+        let list = |targets: &[IpAddr]| -> Vec<IpAddr> {
+            let fitting = targets.iter().filter(|target| Family::of(**target) == family && usable(target));
+            fitting.copied().take(MAX_TARGETS).collect()
+        };
+        // Configured targets replace whatever could be discovered, in both families.
+        let known = if !group.config.targets.is_empty() {
+            Known { targets: list(&group.config.targets), trusted: true }
+        } else if member.config.test.is_empty() {
+            // Without a test address a member is judged by its link alone.
+            return None;
+        } else if self.probes_hosts(member.group, family) {
+            Known { targets: list(&group.hosts[slot(family)]), trusted: false }
+        } else {
+            Known { targets: list(&group.discovered[slot(family)]), trusted: true }
+        };
+        (!known.targets.is_empty()).then_some((source, known))
     }
 
     /// An own address as a target would prove nothing: the kernel answers without the wire.
-    fn own_addresses(&self) -> BTreeSet<IpAddr> {
+    pub(super) fn own_addresses(&self) -> BTreeSet<IpAddr> {
         let data = self.groups.iter().flat_map(|group| &group.addresses).map(|placed| placed.address.addr());
         let test = self.members.iter().flat_map(|member| member.config.test.iter().copied());
         let sources = self.members.iter().flat_map(|member| member.sources.into_iter().flatten());
@@ -64,71 +75,88 @@ impl Engine {
         now: Timestamp,
         id: MemberId,
         family: Family,
-        wanted: Option<(IpAddr, Vec<IpAddr>)>,
+        wanted: Option<(IpAddr, Known)>,
     ) {
         let Some(member) = self.member_mut(id) else { return };
         let old = member.detectors[slot(family)].take();
-        let Some((ifindex, (source, addresses))) = member.ifindex.zip(wanted) else {
+        let Some((ifindex, (source, known))) = member.ifindex.zip(wanted) else {
             self.timers.cancel(TimerKey::Slot(id, family));
             self.timers.cancel(TimerKey::Verdict(id, family));
-            let targets = old.map(|detector| detector.targets).unwrap_or_default();
-            self.drop_sessions(targets);
+            self.drop_sessions(old);
             return;
         };
         let same_place = |detector: &Detector| detector.source == source && detector.ifindex == ifindex;
         let (group, quiet) = (member.group, member.link_changed_at);
         match old {
             Some(mut detector) if same_place(&detector) => {
-                if detector.targets.iter().map(|target| target.address).ne(addresses.iter().copied()) {
-                    let old_targets = detector.targets.clone();
-                    let targets = self.make_targets(id, family, source, &addresses, old_targets);
-                    detector.set_targets(targets);
+                if detector.targets.iter().map(|target| target.address).ne(known.targets.iter().copied()) {
+                    self.update_targets(id, family, &mut detector, &known);
                 }
                 self.put_detector(id, family, detector);
             }
             other => {
-                self.drop_sessions(other.map(|detector| detector.targets).unwrap_or_default());
-                let targets = self.make_targets(id, family, source, &addresses, Vec::new());
-                if targets.is_empty() {
+                self.drop_sessions(other);
+                let quiet_until = self.group(group).map_or(quiet, |group| quiet + group.config.quiet_period);
+                let fdt = self.fdt_of(group);
+                let mut detector = Detector::new(source, ifindex, fdt, Vec::new(), quiet_until);
+                self.update_targets(id, family, &mut detector, &known);
+                if detector.probed_targets() == 0 {
                     self.rebuild_family(now, id, family, None);
                     return;
                 }
-                let quiet_until = self.group(group).map_or(quiet, |group| quiet + group.config.quiet_period);
-                let fdt = self.fdt_of(group);
-                let detector = Detector::new(source, ifindex, fdt, targets, quiet_until);
                 self.put_detector(id, family, detector);
                 self.start_probing(now, id, family);
             }
         }
     }
 
-    fn put_detector(&mut self, id: MemberId, family: Family, detector: Detector) {
+    pub(super) fn put_detector(&mut self, id: MemberId, family: Family, detector: Detector) {
         if let Some(member) = self.member_mut(id) {
             member.detectors[slot(family)] = Some(detector);
         }
     }
 
-    fn make_targets(
+    /// Brings the list of known targets up to date, keeping what is known of those that stay.
+    fn update_targets(&mut self, id: MemberId, family: Family, detector: &mut Detector, known: &Known) {
+        let mut old = core::mem::take(&mut detector.targets);
+        let mut targets = Vec::new();
+        for address in &known.targets {
+            let known_before = old.iter().position(|target| target.address == *address);
+            let fresh = || {
+                let trusted = known.trusted || self.proved_by_sibling(id, family, *address);
+                Target::new(*address, trusted)
+            };
+            targets.push(known_before.map_or_else(fresh, |position| old.swap_remove(position)));
+        }
+        for session in old.into_iter().filter_map(|target| target.session) {
+            detector.release(session);
+            self.free_session(session);
+        }
+        detector.set_targets(targets);
+        for position in 0..detector.targets.len() {
+            let fresh = |target: &Target| target.state == TargetState::Unused && target.trusted;
+            if detector.active() < MAX_ACTIVE_TARGETS && detector.targets.get(position).is_some_and(fresh) {
+                self.activate(id, family, detector, position, TargetState::Active);
+            }
+        }
+        self.fill(id, family, detector);
+    }
+
+    fn proved_by_sibling(&self, id: MemberId, family: Family, address: IpAddr) -> bool {
+        self.siblings(id)
+            .filter_map(|sibling| sibling.detectors[slot(family)].as_ref())
+            .flat_map(|detector| &detector.targets)
+            .any(|target| target.address == address && target.is_active())
+    }
+
+    /// Takes a free session for a target.
+    pub(super) fn arm(
         &mut self,
         id: MemberId,
         family: Family,
         source: IpAddr,
-        addresses: &[IpAddr],
-        mut known: Vec<Target>,
-    ) -> Vec<Target> {
-        let mut targets = Vec::new();
-        for address in addresses {
-            if let Some(position) = known.iter().position(|target| target.address == *address) {
-                targets.push(known.swap_remove(position));
-            } else if let Some(target) = self.arm(id, family, source, *address) {
-                targets.push(target);
-            }
-        }
-        self.drop_sessions(known);
-        targets
-    }
-
-    fn arm(&mut self, id: MemberId, family: Family, source: IpAddr, address: IpAddr) -> Option<Target> {
+        address: IpAddr,
+    ) -> Option<SessionId> {
         let (ifindex, group) = self.member(id).and_then(|member| Some((member.ifindex?, member.group)))?;
         let late_after = self.fdt_of(group).divided(SLOTS_PER_FDT);
         let session = self.free_sessions.pop_first()?;
@@ -142,14 +170,13 @@ impl Engine {
             late_after,
             notify: true,
         }));
-        Some(Target::new(session, address))
+        Some(session)
     }
 
-    fn drop_sessions(&mut self, targets: Vec<Target>) {
-        for target in targets {
-            self.sessions.remove(&target.session);
-            self.free_sessions.insert(target.session);
-            self.actions.push_back(Action::DisarmSession { session: target.session });
+    fn drop_sessions(&mut self, detector: Option<Detector>) {
+        let targets = detector.map(|detector| detector.targets).unwrap_or_default();
+        for session in targets.into_iter().filter_map(|target| target.session) {
+            self.free_session(session);
         }
     }
 
@@ -173,6 +200,7 @@ impl Engine {
         for family in Family::ALL {
             self.start_probing(now, id, family);
         }
+        self.restart_discovery(now, id);
     }
 
     /// The link went down, or the member went offline: what is in flight proves nothing.
@@ -186,7 +214,7 @@ impl Engine {
         }
     }
 
-    fn tell_probing(&mut self, now: Timestamp, id: MemberId) {
+    pub(super) fn tell_probing(&mut self, now: Timestamp, id: MemberId) {
         let Some(member) = self.member_mut(id) else { return };
         let probed = member.probed();
         if member.ifindex.is_none() || member.probing_told == Some(probed) {
@@ -201,7 +229,7 @@ impl Engine {
         member.probing_told = Some(probed);
         let group = member.group;
         let reason = if probed {
-            let targets = member.judged().map(|detector| detector.targets.len() as u32).sum();
+            let targets = member.judged().map(|detector| detector.active() as u32).sum();
             Reason::TargetsKnown { targets }
         } else if has_source {
             Reason::NoTargets
@@ -212,7 +240,7 @@ impl Engine {
     }
 }
 
-const fn is_unicast(address: IpAddr) -> bool {
+pub(super) const fn is_unicast(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             !v4.is_multicast() && !v4.is_broadcast() && !v4.is_unspecified() && !v4.is_loopback()

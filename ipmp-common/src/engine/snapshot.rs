@@ -36,6 +36,10 @@ pub struct GroupSnapshot {
     pub fdt: Nanos,
     /// Failure detection time configured.
     pub fdt_configured: Nanos,
+    /// Worst cases of probe-based detection and repair; `None` if nothing is probed.
+    pub bounds: Option<Bounds>,
+    /// The data addresses are withdrawn, because the whole group has failed.
+    pub withdrawn: bool,
     /// In the order of the configuration.
     pub members: Vec<MemberSnapshot>,
     /// Data addresses and where they shall be.
@@ -107,17 +111,47 @@ pub struct MemberSnapshot {
     pub reason: Reason,
     /// When it came into it.
     pub since: Timestamp,
+    /// What would happen to it by now, were it not deferred, and why it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deferred: Option<Reason>,
     /// Sessions through it.
     pub targets: Vec<TargetSnapshot>,
+}
+
+/// What part a target has in probing (section 8 of the IPMP behaviour).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetState {
+    /// Probed in turn; its answers and losses decide.
+    Active,
+    /// Probed besides, until it answers; its losses mean nothing.
+    Trial,
+    /// A spare.
+    Unused,
+    /// Set aside for a minute: too slow, or dead until recently.
+    Slow,
+    /// Set aside for a minute: it lost five probes in a row while another target proved the path.
+    Dead,
+}
+
+/// The worst case by the schedule, for a daemon that is never late: nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// From the failure of a path to the verdict.
+    pub detection: Nanos,
+    /// From its recovery to the verdict, if every active target answers.
+    pub repair: Nanos,
 }
 
 /// One target through one member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetSnapshot {
-    /// The session.
-    pub session: SessionId,
+    /// The session; `None` while it is not probed.
+    pub session: Option<SessionId>,
     /// The target.
     pub address: IpAddr,
+    /// Its part in probing.
+    pub state: TargetState,
     /// The test address.
     pub source: IpAddr,
     /// Newest round trip by kernel stamps.
@@ -141,6 +175,6 @@ pub struct AddressSnapshot {
     pub address: IpNet,
     /// Where it belongs.
     pub home: MemberId,
-    /// Where it is placed.
+    /// Where it is placed, or was when it was withdrawn.
     pub on: MemberId,
 }

@@ -1,15 +1,19 @@
-//! The engine proved without root, clock or network: a simulated host and network (`harness`), the
+//! The engine proved without root, clock or network: a simulated host and network (`sim`), the
 //! transition table, properties, and one test for each rule and requirement that needs no I/O.
 
 mod activity;
+mod adaptive;
 mod capacity;
+mod damping;
 mod detection;
 mod groups;
-mod harness;
 mod interfaces;
 mod links;
 mod placement;
 mod properties;
 mod repair;
 mod table;
+mod targets;
 mod totality;
+
+use super::sim as harness;

@@ -17,8 +17,14 @@ pub(super) enum TimerKey {
     Verdict(MemberId, Family),
     /// A detector's next probe slot.
     Slot(MemberId, Family),
-    /// A deferred link-based repair may be tried again.
+    /// A carrier loss has lasted long enough to count.
+    LinkDown(MemberId),
+    /// A deferred repair may be tried again.
     LinkRepair(MemberId),
+    /// A repaired member may serve again.
+    Failback(MemberId),
+    /// A group looks for hosts to probe.
+    Discover(GroupId),
     /// Announcements of a group are due for repetition.
     Announce(GroupId),
 }

@@ -91,6 +91,9 @@ pub(super) fn text(
         word(&interface.probe),
     );
     // Writing to a String cannot fail.
+    if let Some(deferred) = &interface.deferred {
+        let _ = writeln!(text, "  deferred: {deferred}");
+    }
     let _ = writeln!(
         text,
         "evidence: replies by {}, carrier by {}",

@@ -64,6 +64,12 @@ fn group_text(group: &GroupStatus, verbose: bool, clock: &Clock) -> String {
         format!("{} (configured {})", Nanos(group.fdt_ns), Nanos(group.fdt_configured_ns))
     };
     let mut text = format!("{}: {}, failure detection time {fdt}\n", group.name, word(&group.state));
+    if let (true, Some(detection), Some(repair)) = (verbose, group.detection_worst_ns, group.repair_worst_ns)
+    {
+        let (detection, repair) = (Nanos(detection), Nanos(repair));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  at worst {detection} to detect a failure, {repair} to detect a repair");
+    }
     let mut table = Table::new(&["INTERFACE", "STATE", "ROLE", "LINK", "PROBE", "EVIDENCE", "FOR", "REASON"]);
     for interface in &group.interfaces {
         table.row([
@@ -85,8 +91,12 @@ fn group_text(group: &GroupStatus, verbose: bool, clock: &Clock) -> String {
     if !group.addresses.is_empty() {
         let mut table = Table::new(&["ADDRESS", "HOME", "ON"]);
         for data in &group.addresses {
-            let away = if data.home == data.on { "" } else { " (away)" };
-            table.row([data.address.to_string(), data.home.clone(), format!("{}{away}", data.on)]);
+            let on = match &data.on {
+                Some(on) if *on == data.home => on.clone(),
+                Some(on) => format!("{on} (away)"),
+                None => "nowhere (withdrawn)".to_owned(),
+            };
+            table.row([data.address.to_string(), data.home.clone(), on]);
         }
         text.push_str(&table.text(2));
     }
@@ -109,14 +119,25 @@ fn evidence(interface: &InterfaceStatus) -> String {
 
 /// Every target through every one of the interfaces.
 pub(super) fn targets_text(interfaces: &[InterfaceStatus]) -> String {
-    let mut table =
-        Table::new(&["TARGET", "VIA", "FROM", "RTT", "RTT (DAEMON)", "SENT", "ACKED", "LOST", "NEVER LEFT"]);
+    let mut table = Table::new(&[
+        "TARGET",
+        "STATE",
+        "VIA",
+        "FROM",
+        "RTT",
+        "RTT (DAEMON)",
+        "SENT",
+        "ACKED",
+        "LOST",
+        "NEVER LEFT",
+    ]);
     let mut any = false;
     for interface in interfaces {
         for target in &interface.targets {
             any = true;
             table.row([
                 target.address.to_string(),
+                word(&target.state),
                 interface.name.clone(),
                 target.source.to_string(),
                 span(target.rtt_kernel_ns),

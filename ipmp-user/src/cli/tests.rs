@@ -94,9 +94,15 @@ the daemon ran late 2 times; see `ipmp events`
 ";
     assert_eq!(status::text(&document(), false, &CLOCK), page);
     let verbose = status::text(&document(), true, &CLOCK);
+    assert!(verbose.contains("at worst 90.0 ms to detect a failure, 160 ms to detect a repair"), "{verbose}");
+    let mut withdrawn = document();
+    withdrawn.groups[0].addresses[0].on = None;
+    let text = status::text(&withdrawn, false, &CLOCK);
+    assert!(text.contains("  192.168.10.10/24  eth0  nowhere (withdrawn)\n"), "{text}");
     assert!(
-        verbose
-            .contains("  192.168.10.1  eth0  192.168.10.110  41.0 us  97.0 us       900   899    1     0\n"),
+        verbose.contains(
+            "  192.168.10.1  active  eth0  192.168.10.110  41.0 us  97.0 us       900   899    1     0\n"
+        ),
         "{verbose}"
     );
     assert!(verbose.contains("RING FULL"), "{verbose}");

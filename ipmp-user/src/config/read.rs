@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use ipmp_common::engine::{
     config::{
-        DEFAULT_FAILURE_DETECTION_TIME, DEFAULT_QUIET_PERIOD, MAX_FAILURE_DETECTION_TIME,
-        MIN_FAILURE_DETECTION_TIME, OnGroupFailure,
+        DEFAULT_FAILURE_DETECTION_TIME, DEFAULT_QUIET_PERIOD, Damping, MAX_DAMPING,
+        MAX_FAILURE_DETECTION_TIME, MIN_FAILURE_DETECTION_TIME, OnGroupFailure,
     },
     time::Nanos,
 };
@@ -21,8 +21,19 @@ use super::{
 const TOP: &[&str] =
     &["failure-detection-time", "failback", "track-interfaces-only-with-groups", "daemon", "group"];
 const DAEMON: &[&str] = &["real-time-priority", "control-group"];
-const GROUP: &[&str] =
-    &["failure-detection-time", "failback", "targets", "on-group-failure", "quiet-period", "interface"];
+const GROUP: &[&str] = &[
+    "failure-detection-time",
+    "failback",
+    "targets",
+    "on-group-failure",
+    "quiet-period",
+    "link-down-delay",
+    "link-up-delay",
+    "failback-delay",
+    "hold-down",
+    "hold-down-max",
+    "interface",
+];
 const INTERFACE: &[&str] = &["data", "test", "standby"];
 
 /// The longest time for which losses may be forgiven after a start or a link-up: as long as the slowest detection.
@@ -41,6 +52,9 @@ pub(super) struct GroupDraft {
     pub(super) targets: Vec<At<IpAddr>>,
     pub(super) on_group_failure: OnGroupFailure,
     pub(super) quiet_period: Nanos,
+    pub(super) damping: Damping,
+    /// Place of `hold-down`, if it is given.
+    pub(super) hold_down_at: Option<usize>,
     pub(super) interfaces: Vec<InterfaceDraft>,
 }
 
@@ -111,6 +125,10 @@ fn detection_time(field: &Field<'_, '_>, problems: &mut Problems<'_>) -> Option<
     field.duration(MIN_FAILURE_DETECTION_TIME, MAX_FAILURE_DETECTION_TIME, problems)
 }
 
+fn damping(field: &Field<'_, '_>, problems: &mut Problems<'_>) -> Option<Nanos> {
+    field.duration(Nanos(0), MAX_DAMPING, problems)
+}
+
 fn daemon_section(field: &Field<'_, '_>, daemon: &mut DaemonConfig, problems: &mut Problems<'_>) {
     for (key, field) in table_of(field, "[daemon]", problems) {
         match key.value {
@@ -147,6 +165,8 @@ fn group(
         targets: Vec::new(),
         on_group_failure: OnGroupFailure::Keep,
         quiet_period: DEFAULT_QUIET_PERIOD,
+        damping: Damping::default(),
+        hold_down_at: None,
         interfaces: Vec::new(),
     };
     for (key, field) in table_of(field, "[group.NAME]", problems) {
@@ -160,6 +180,14 @@ fn group(
             "quiet-period" => {
                 put(field.duration(Nanos(0), MAX_QUIET_PERIOD, problems), &mut draft.quiet_period);
             }
+            "link-down-delay" => put(damping(&field, problems), &mut draft.damping.link_down_delay),
+            "link-up-delay" => put(damping(&field, problems), &mut draft.damping.link_up_delay),
+            "failback-delay" => put(damping(&field, problems), &mut draft.damping.failback_delay),
+            "hold-down" => {
+                draft.hold_down_at = Some(field.at);
+                put(damping(&field, problems), &mut draft.damping.hold_down);
+            }
+            "hold-down-max" => put(damping(&field, problems), &mut draft.damping.hold_down_max),
             "interface" => draft.interfaces = interfaces(name.value, &field, problems),
             _ => unknown_key(&key, &format!("in [group.{}]", name.value), GROUP, problems),
         }

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use ipmp_common::engine::config::{DataAddresses, GroupConfig, InterfaceConfig, OnGroupFailure};
+use ipmp_common::engine::{
+    config::{Damping, DataAddresses, GroupConfig, InterfaceConfig, OnGroupFailure},
+    time::Nanos,
+};
 
 use super::FileConfig;
 
@@ -43,9 +46,27 @@ fn group_lines(group: &GroupConfig, text: &mut String) {
         if group.failback { "yes" } else { "no" },
         group.quiet_period,
     );
+    if let Some(line) = damping_line(&group.damping) {
+        let _ = writeln!(text, "  damping: {line}");
+    }
     for interface in &group.interfaces {
         let _ = writeln!(text, "  {}", interface_line(interface));
     }
+}
+
+/// The delays that are not zero; none is in.mpathd's behaviour, and no line.
+fn damping_line(damping: &Damping) -> Option<String> {
+    let Damping { link_down_delay, link_up_delay, failback_delay, hold_down, hold_down_max } = *damping;
+    let delays = [("link down", link_down_delay), ("link up", link_up_delay), ("failback", failback_delay)];
+    let mut parts: Vec<String> = delays
+        .iter()
+        .filter(|(_, delay)| *delay > Nanos(0))
+        .map(|(what, delay)| format!("{what} delayed for {delay}"))
+        .collect();
+    if hold_down > Nanos(0) {
+        parts.push(format!("hold-down {hold_down}, doubling up to {hold_down_max}"));
+    }
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 fn interface_line(interface: &InterfaceConfig) -> String {

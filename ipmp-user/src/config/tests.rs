@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
 use ipmp_common::engine::{
-    config::{DataAddresses, OnGroupFailure},
+    config::{Damping, DataAddresses, OnGroupFailure},
     time::Nanos,
 };
 use proptest::prelude::*;
@@ -97,8 +97,42 @@ fn detection_time_limits_are_inclusive() {
     }
 }
 
+#[test]
+fn a10_damping_is_off_unless_asked_for_and_shown_by_check() {
+    let plain = parse("f", b"[group.g.interface.a]\n").unwrap();
+    assert_eq!(plain.engine.groups[0].damping, Damping::default());
+    assert!(!summary(&plain).contains("damping"));
+    let text = "[group.g]\nlink-down-delay = \"2s\"\nlink-up-delay = \"60s\"\nfailback-delay = \"5m\"\n\
+                hold-down = \"10s\"\nhold-down-max = \"80s\"\n[group.g.interface.a]\n";
+    let config = parse("f", text.as_bytes()).unwrap();
+    let wanted = Damping {
+        link_down_delay: Nanos::from_secs(2),
+        link_up_delay: Nanos::from_secs(60),
+        failback_delay: Nanos::from_secs(300),
+        hold_down: Nanos::from_secs(10),
+        hold_down_max: Nanos::from_secs(80),
+    };
+    assert_eq!(config.engine.groups[0].damping, wanted);
+    let line = "  damping: link down delayed for 2.00 s, link up delayed for 60.0 s, failback delayed for 300 s, \
+                hold-down 10.0 s, doubling up to 80.0 s\n";
+    assert!(summary(&config).contains(line), "{}", summary(&config));
+}
+
 /// File, and the one line that must come of it.
 const BAD: &[(&str, &str)] = &[
+    (
+        "[group.g]\nlink_down_delay = \"2s\"\n[group.g.interface.a]",
+        r#"f:2:1: unknown key "link_down_delay" in [group.g]; did you mean "link-down-delay"?"#,
+    ),
+    (
+        "[group.g]\nhold-down = \"20m\"\n[group.g.interface.a]",
+        "f:2:13: hold-down is 1200 s, longer than hold-down-max, 600 s; hold-down is where doubling begins and \
+         hold-down-max where it ends: make the latter the longer",
+    ),
+    (
+        "[group.g]\nfailback-delay = \"25h\"\n[group.g.interface.a]",
+        r#"f:2:18: failback-delay is the string "25h", outside the range; write a duration from "0s" to "1day""#,
+    ),
     (
         "failbak = true\n[group.g.interface.a]",
         r#"f:1:1: unknown key "failbak" at the top of the file; did you mean "failback"?"#,

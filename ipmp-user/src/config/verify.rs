@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use ipmp_common::engine::config::{
-    Config, DataAddresses, GroupConfig, InterfaceConfig, MAX_DATA_ADDRESSES, MAX_GROUPS, MAX_MEMBERS,
-    MAX_TARGETS,
+    Config, Damping, DataAddresses, GroupConfig, InterfaceConfig, MAX_DATA_ADDRESSES, MAX_GROUPS,
+    MAX_MEMBERS, MAX_TARGETS,
 };
 
 use super::{
@@ -73,6 +73,7 @@ fn check_group(group: &GroupDraft, seen: &mut Seen, problems: &mut Problems<'_>)
             format!("write a section [group.{name}.interface.NAME] for every interface"),
         );
     }
+    check_damping(group, problems);
     if let Some(excess) = group.interfaces.get(MAX_MEMBERS) {
         too_many(&excess.name, "interfaces in one group", MAX_MEMBERS, problems);
     }
@@ -88,6 +89,17 @@ fn check_group(group: &GroupDraft, seen: &mut Seen, problems: &mut Problems<'_>)
             );
         }
         check_addresses(interface, seen, problems);
+    }
+}
+
+fn check_damping(group: &GroupDraft, problems: &mut Problems<'_>) {
+    let Damping { hold_down, hold_down_max, .. } = group.damping;
+    if let Some(at) = group.hold_down_at.filter(|_| hold_down > hold_down_max) {
+        problems.add(
+            at,
+            format!("hold-down is {hold_down}, longer than hold-down-max, {hold_down_max}"),
+            "hold-down is where doubling begins and hold-down-max where it ends: make the latter the longer",
+        );
     }
 }
 
@@ -170,6 +182,7 @@ fn group_config(draft: GroupDraft) -> GroupConfig {
         targets: draft.targets.into_iter().map(|target| target.value).collect(),
         on_group_failure: draft.on_group_failure,
         quiet_period: draft.quiet_period,
+        damping: draft.damping,
         interfaces: draft.interfaces.into_iter().map(interface_config).collect(),
     }
 }

@@ -16,8 +16,8 @@ use ipmp_common::engine::{
     ids::{GroupId, MemberId, SessionId},
     reason::{Kind, Reason, Record},
     snapshot::{
-        AddressSnapshot, GroupSnapshot, GroupState, MemberSnapshot, ProbeState, ShownState, Snapshot,
-        TargetSnapshot,
+        AddressSnapshot, Bounds, GroupSnapshot, GroupState, MemberSnapshot, ProbeState, ShownState, Snapshot,
+        TargetSnapshot, TargetState,
     },
     time::{Nanos, Timestamp},
 };
@@ -49,8 +49,10 @@ pub(crate) fn snapshot() -> Snapshot {
         probe: ProbeState::Ok,
         reason,
         since: Timestamp(1_000_000_000),
+        deferred: None,
         targets: vec![TargetSnapshot {
-            session: SessionId(id),
+            session: Some(SessionId(id)),
+            state: TargetState::Active,
             address: "192.168.10.1".parse().unwrap(),
             source: format!("192.168.10.11{id}").parse().unwrap(),
             rtt_kernel: Some(Nanos(41_000)),
@@ -71,6 +73,8 @@ pub(crate) fn snapshot() -> Snapshot {
             state: GroupState::Degraded,
             fdt: Nanos::from_millis(100),
             fdt_configured: Nanos::from_millis(100),
+            bounds: Some(Bounds { detection: Nanos::from_millis(90), repair: Nanos::from_millis(160) }),
+            withdrawn: false,
             members: vec![
                 member(0, "eth0", ShownState::Failed, down),
                 member(1, "eth1", ShownState::Ok, Reason::Failover { from: MemberId(0) }),

@@ -7,7 +7,7 @@ use ipmp_common::engine::{
     ids::MemberId,
     snapshot::{
         AddressSnapshot, GroupSnapshot, GroupState, MemberSnapshot, ProbeState, ShownState, Snapshot,
-        TargetSnapshot,
+        TargetSnapshot, TargetState,
     },
 };
 use ipnet::IpNet;
@@ -91,6 +91,11 @@ pub struct GroupStatus {
     pub fdt_ns: u64,
     /// Failure detection time configured.
     pub fdt_configured_ns: u64,
+    /// Longest time from a path's failure to the verdict by the probe schedule, if the daemon is not late; null if
+    /// nothing is probed.
+    pub detection_worst_ns: Option<u64>,
+    /// Longest time from a path's recovery to the verdict, if all active targets answer.
+    pub repair_worst_ns: Option<u64>,
     /// In the order of the configuration.
     pub interfaces: Vec<InterfaceStatus>,
     /// In the order of the configuration.
@@ -120,6 +125,9 @@ pub struct InterfaceStatus {
     pub why: Value,
     /// Since when, `CLOCK_MONOTONIC`.
     pub since_ns: u64,
+    /// What would have happened by now, were it not deferred, as text; left out if nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deferred: Option<String>,
     /// The rung in use for replies; null while there is none.
     pub reply_evidence: Option<ReplyEvidence>,
     /// The rung in use for carrier; null while there is none.
@@ -151,6 +159,8 @@ pub struct TargetStatus {
     pub address: IpAddr,
     /// The test address.
     pub source: IpAddr,
+    /// Its part in probing.
+    pub state: TargetState,
     /// Newest round trip by kernel stamps; null before the first.
     pub rtt_kernel_ns: Option<u64>,
     /// Newest round trip as the daemon saw it.
@@ -172,8 +182,8 @@ pub struct AddressStatus {
     pub address: IpNet,
     /// The interface it belongs to.
     pub home: String,
-    /// The interface it is on.
-    pub on: String,
+    /// The interface it is on; null while it is withdrawn (`on-group-failure = "fail"`).
+    pub on: Option<String>,
 }
 
 /// Makes the document. Pure.
@@ -184,12 +194,14 @@ pub fn build(snapshot: &Snapshot, evidence: &BTreeMap<MemberId, EvidenceInfo>) -
         state: group.state,
         fdt_ns: group.fdt.0,
         fdt_configured_ns: group.fdt_configured.0,
+        detection_worst_ns: group.bounds.map(|bounds| bounds.detection.0),
+        repair_worst_ns: group.bounds.map(|bounds| bounds.repair.0),
         interfaces: group
             .members
             .iter()
             .map(|member| interface(member, evidence.get(&member.member), &names))
             .collect(),
-        addresses: group.addresses.iter().map(|data| address(data, &names)).collect(),
+        addresses: group.addresses.iter().map(|data| address(data, group.withdrawn, &names)).collect(),
     };
     Status {
         version: VERSION,
@@ -215,6 +227,7 @@ fn interface(member: &MemberSnapshot, evidence: Option<&EvidenceInfo>, names: &N
         reason: reason_text(&member.reason, names),
         why: reason_object(&member.reason, names),
         since_ns: member.since.0,
+        deferred: member.deferred.as_ref().map(|reason| reason_text(reason, names)),
         reply_evidence: evidence.map(|evidence| evidence.reply_evidence),
         carrier_evidence: evidence.map(|evidence| evidence.carrier_evidence),
         notes: evidence.map(|evidence| evidence.notes.clone()).unwrap_or_default(),
@@ -227,6 +240,7 @@ fn target(target: &TargetSnapshot) -> TargetStatus {
     TargetStatus {
         address: target.address,
         source: target.source,
+        state: target.state,
         rtt_kernel_ns: target.rtt_kernel.map(|rtt| rtt.0),
         rtt_daemon_ns: target.rtt_daemon.map(|rtt| rtt.0),
         sent: target.sent,
@@ -236,6 +250,10 @@ fn target(target: &TargetSnapshot) -> TargetStatus {
     }
 }
 
-fn address(data: &AddressSnapshot, names: &Names) -> AddressStatus {
-    AddressStatus { address: data.address, home: names.member(data.home), on: names.member(data.on) }
+fn address(data: &AddressSnapshot, withdrawn: bool, names: &Names) -> AddressStatus {
+    AddressStatus {
+        address: data.address,
+        home: names.member(data.home),
+        on: (!withdrawn).then(|| names.member(data.on)),
+    }
 }

@@ -42,6 +42,7 @@ fn the_status_document_is_the_contracts() {
     let wanted = json!({
         "version": 1, "at_ns": 5_000_000_000_u64, "stalls": 2,
         "groups": [{"name": "ipmp0", "state": "degraded", "fdt_ns": 100_000_000, "fdt_configured_ns": 100_000_000,
+            "detection_worst_ns": 90_000_000, "repair_worst_ns": 160_000_000,
             "interfaces": [
                 {"name": "eth0", "ifindex": 4, "state": "failed", "active": false, "standby": false,
                  "link": "down", "probe": "ok", "reason": "carrier lost (poll)",
@@ -50,13 +51,13 @@ fn the_status_document_is_the_contracts() {
                  "notes": ["fentry: refused by this kernel (EPERM)"],
                  "counters": {"seen": 5000, "ours": 899, "foreign_id": 0, "malformed": 0, "duplicate": 0, "late": 0,
                               "ring_full": 0, "sent": 0},
-                 "targets": [{"address": "192.168.10.1", "source": "192.168.10.110", "rtt_kernel_ns": 41000,
+                 "targets": [{"address": "192.168.10.1", "source": "192.168.10.110", "state": "active", "rtt_kernel_ns": 41000,
                               "rtt_daemon_ns": 97000, "sent": 900, "acked": 899, "lost": 1, "unsent": 0}]},
                 {"name": "eth1", "ifindex": 5, "state": "ok", "active": true, "standby": false,
                  "link": "up", "probe": "ok", "reason": "failover from eth0",
                  "why": {"why": "failover", "from": "eth0"}, "since_ns": 1_000_000_000,
                  "reply_evidence": null, "carrier_evidence": null, "notes": [], "counters": null,
-                 "targets": [{"address": "192.168.10.1", "source": "192.168.10.111", "rtt_kernel_ns": 41000,
+                 "targets": [{"address": "192.168.10.1", "source": "192.168.10.111", "state": "active", "rtt_kernel_ns": 41000,
                               "rtt_daemon_ns": 97000, "sent": 900, "acked": 899, "lost": 1, "unsent": 0}]}],
             "addresses": [{"address": "192.168.10.10/24", "home": "eth0", "on": "eth1"}]}],
     });

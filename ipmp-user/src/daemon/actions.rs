@@ -43,6 +43,7 @@ impl Daemon {
                 Action::SendProbe { session, seq } => self.sender.queue(session, seq),
                 Action::ArmSession(session) => self.arm(now, &session),
                 Action::DisarmSession { session } => self.disarm(session),
+                Action::Discover { member, source } => self.search(member, source),
                 Action::SetPlacement(placement) => self.set_placement(now, placement),
                 Action::Announce { addresses, member } => self.announce(&addresses, member),
                 Action::Publish(record) => self.journal.publish(&record, &self.names),
@@ -95,6 +96,7 @@ impl Daemon {
                 .flat_map(|member| member.config.test.iter().map(|address| (member.id, *address)))
                 .collect(),
             unusable: placement.unusable.clone(),
+            withdrawn: members().filter(|_| placement.withdrawn).map(|member| member.id).collect(),
         };
         let neighbours =
             wanted.members.iter().flat_map(|member| self.inventory.neighbours_on(member.ifindex)).collect();
@@ -104,6 +106,18 @@ impl Daemon {
             self.reassert.due = Some(now + REASSERT_DELAY);
         }
         self.placements.insert(group, placement);
+    }
+
+    /// Asks all hosts on a member's link to show themselves. They resolve our address in order to answer, and so
+    /// the kernel learns theirs: the neighbour table tells who is there.
+    fn search(&mut self, member: MemberId, source: IpAddr) {
+        let member = self.members.get(member.0 as usize);
+        let link = member.and_then(|member| self.inventory.link(member.ifindex?));
+        let Some((ifindex, mac)) = link.and_then(|link| Some((link.ifindex, link.mac?))) else { return };
+        let (token, icmp_id) = self.draw.session();
+        if let Err(error) = self.sender.ask_all(ifindex, mac, source, token, icmp_id) {
+            tracing::debug!(ifindex, %error, "hosts on the link could not be asked");
+        }
     }
 
     fn announce(&mut self, addresses: &[IpAddr], member: MemberId) {

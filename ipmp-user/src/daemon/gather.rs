@@ -1,5 +1,7 @@
 //! Facts, gathered before anything is judged.
 
+use std::net::IpAddr;
+
 use ipmp_common::{
     abi::{EVENT_CARRIER_DOWN, EVENT_CARRIER_UP},
     engine::{
@@ -77,7 +79,9 @@ impl Daemon {
                 self.targets_stale = true;
                 self.note_foreign_change(now, None);
             }
-            Change::Neighbour { .. } => {}
+            Change::Neighbour { ifindex, ip } => {
+                self.targets_stale = self.targets_stale || self.is_possible_target(*ifindex, *ip);
+            }
             Change::Resync => {
                 tracing::warn!("kernel notifications were lost; everything was read anew");
                 self.sync_links(now);
@@ -152,7 +156,8 @@ impl Daemon {
         }
     }
 
-    /// Routers and host routes through any member are targets of all members of its group.
+    /// Routers and host routes through any member are targets of all members of its group; without any, the hosts
+    /// that any of them has as a neighbour.
     fn discover_targets(&mut self, now: Timestamp) {
         let groups: std::collections::BTreeSet<GroupId> =
             self.members.iter().map(|member| member.group).collect();
@@ -169,7 +174,19 @@ impl Daemon {
             for (family, targets) in [(Family::V4, v4), (Family::V6, v6)] {
                 self.engine.handle(now, Event::Targets { group, family, targets });
             }
+            for family in Family::ALL {
+                if self.engine.probes_hosts(group, family) {
+                    let hosts = self.inventory.neighbouring_hosts(&ifindexes, family);
+                    self.engine.handle(now, Event::Hosts { group, family, hosts });
+                }
+            }
         }
+    }
+
+    /// Whether a neighbour matters: where routers are known, or targets are configured, none does.
+    fn is_possible_target(&self, ifindex: u32, ip: IpAddr) -> bool {
+        let member = self.members.iter().find(|member| member.ifindex == Some(ifindex));
+        member.is_some_and(|member| self.engine.probes_hosts(member.group, Family::of(ip)))
     }
 
     fn gather_ring(&mut self, now: Timestamp) {

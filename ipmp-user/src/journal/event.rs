@@ -74,6 +74,13 @@ fn member_of(reason: &Reason) -> Option<MemberId> {
         | Reason::ProbesAnswered { .. }
         | Reason::LinkRestored
         | Reason::LinkFlaps { .. }
+        | Reason::LinkDownDelayed { .. }
+        | Reason::LinkUpDelayed { .. }
+        | Reason::FailbackDelayed { .. }
+        | Reason::HeldDown { .. }
+        | Reason::SlowRoundTrip { .. }
+        | Reason::QuickRoundTrip { .. }
+        | Reason::OneSlowTarget { .. }
         | Reason::GroupFailure { .. }
         | Reason::MembersUsable { .. }
         | Reason::Activated { .. }
@@ -84,6 +91,12 @@ fn member_of(reason: &Reason) -> Option<MemberId> {
         | Reason::NoTestAddress
         | Reason::NoTargets
         | Reason::TargetsKnown { .. }
+        | Reason::TargetDead { .. }
+        | Reason::TargetAnswers { .. }
+        | Reason::HostsFound { .. }
+        | Reason::RoutersFound { .. }
+        | Reason::Withdrawn { .. }
+        | Reason::Returned { .. }
         | Reason::Announcement { .. }
         | Reason::LateWakeup { .. }
         | Reason::Errno { .. } => None,

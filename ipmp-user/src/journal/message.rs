@@ -1,7 +1,11 @@
 //! Log lines. Where in.mpathd has a text for the case, it is that text, so that existing log watchers go on
 //! working; the reason with its numbers follows.
 
-use ipmp_common::engine::reason::{Kind, Reason, Record};
+use ipmp_common::engine::{
+    ids::Family,
+    reason::{Kind, Reason, Record},
+    time::Nanos,
+};
 
 use super::{Names, event::reason_text};
 
@@ -20,6 +24,13 @@ pub(super) fn usable_members(record: &Record) -> Option<u32> {
         | Reason::ProbesAnswered { .. }
         | Reason::LinkRestored
         | Reason::LinkFlaps { .. }
+        | Reason::LinkDownDelayed { .. }
+        | Reason::LinkUpDelayed { .. }
+        | Reason::FailbackDelayed { .. }
+        | Reason::HeldDown { .. }
+        | Reason::SlowRoundTrip { .. }
+        | Reason::QuickRoundTrip { .. }
+        | Reason::OneSlowTarget { .. }
         | Reason::Failover { .. }
         | Reason::Failback { .. }
         | Reason::Activated { .. }
@@ -30,6 +41,12 @@ pub(super) fn usable_members(record: &Record) -> Option<u32> {
         | Reason::NoTestAddress
         | Reason::NoTargets
         | Reason::TargetsKnown { .. }
+        | Reason::TargetDead { .. }
+        | Reason::TargetAnswers { .. }
+        | Reason::HostsFound { .. }
+        | Reason::RoutersFound { .. }
+        | Reason::Withdrawn { .. }
+        | Reason::Returned { .. }
         | Reason::Announcement { .. }
         | Reason::LateWakeup { .. }
         | Reason::Errno { .. } => None,
@@ -42,7 +59,9 @@ pub(super) fn log(record: &Record, names: &Names, was_failed: bool) {
     match record.kind {
         Kind::Failed | Kind::ActionFailed => tracing::error!("{text}"),
         Kind::GroupState if usable_members(record) == Some(0) => tracing::error!("{text}"),
-        Kind::LinkDown | Kind::Absent | Kind::Flapping | Kind::Stalled => tracing::warn!("{text}"),
+        Kind::LinkDown | Kind::Absent | Kind::Flapping | Kind::Stalled | Kind::Withdrawn => {
+            tracing::warn!("{text}");
+        }
         Kind::LinkUp
         | Kind::Repaired
         | Kind::Activity
@@ -51,7 +70,11 @@ pub(super) fn log(record: &Record, names: &Names, was_failed: bool) {
         | Kind::Offline
         | Kind::Online
         | Kind::Present
-        | Kind::Probing => tracing::info!("{text}"),
+        | Kind::Probing
+        | Kind::Deferred
+        | Kind::DetectionTime
+        | Kind::Target
+        | Kind::TargetSlow => tracing::info!("{text}"),
         Kind::Announced => tracing::debug!("{text}"),
     }
 }
@@ -78,9 +101,15 @@ pub(super) fn text(record: &Record, names: &Names, was_failed: bool) -> String {
         Kind::Present => format!("IP interface {interface}{of_group} is in the kernel"),
         Kind::Stalled => "The daemon ran late; nothing was judged by that time".to_owned(),
         Kind::Probing => return probing(record, names, &interface),
+        Kind::Target if interface.is_empty() => format!("Probe targets{of_group}"),
+        Kind::Target => format!("Probe target of interface {interface}{of_group}"),
+        Kind::Withdrawn => format!("Data addresses{of_group}"),
         Kind::ActionFailed if interface.is_empty() => format!("An action failed{of_group}"),
         Kind::ActionFailed => format!("An action failed on {interface}{of_group}"),
         Kind::Flapping => flapping(&record.reason, &interface),
+        Kind::DetectionTime => return detection_time(record, &interface, &group),
+        Kind::TargetSlow => format!("A probe target of {interface} is slow"),
+        Kind::Deferred => format!("IP interface {interface}{of_group} waits"),
     };
     format!("{what}: {}", reason_text(&record.reason, names))
 }
@@ -129,6 +158,31 @@ fn probing(record: &Record, names: &Names, interface: &str) -> String {
     }
     let why = reason_text(&record.reason, names);
     format!("Probe-based failure detection has changed on interface {interface}: {why}")
+}
+
+/// in.mpathd's texts, whole milliseconds and all; the numbers behind them are in the event.
+fn detection_time(record: &Record, interface: &str, group: &str) -> String {
+    let ms = |span: Nanos| span.0.div_ceil(1_000_000);
+    let af = |family: Family| match family {
+        Family::V4 => "inet",
+        Family::V6 => "inet6",
+    };
+    if let Reason::SlowRoundTrip { family, configured, fdt, .. } = record.reason {
+        return format!(
+            "Cannot meet requested failure detection time of {} ms on ({} {interface}) new failure detection time for group \"{group}\" is {} ms",
+            ms(configured),
+            af(family),
+            ms(fdt)
+        );
+    }
+    if let Reason::QuickRoundTrip { family, fdt, .. } = record.reason {
+        return format!(
+            "Improved failure detection time {} ms on ({} {interface}) for group \"{group}\"",
+            ms(fdt),
+            af(family)
+        );
+    }
+    format!("The failure detection time of group {group} has changed")
 }
 
 fn flapping(reason: &Reason, interface: &str) -> String {

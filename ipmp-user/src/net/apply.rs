@@ -312,7 +312,8 @@ impl Applier {
         }
     }
 
-    /// Takes addresses off their old interfaces, except where the new one did not accept them.
+    /// Takes addresses off their old interfaces, except where the new one did not accept them, and those that shall be
+    /// nowhere off whatever they are on.
     fn remove(
         &mut self,
         wanted: &Wanted,
@@ -329,10 +330,17 @@ impl Applier {
         let ops: Vec<Op> = addresses
             .remove
             .iter()
-            .filter(|op| matches!(op, Op::DelAddress(address) if stands(address.ip())))
+            .filter(|op| {
+                matches!(op, Op::DelAddress(address)
+                    if wanted.withdraws(address.ip()) || stands(address.ip()))
+            })
             .cloned()
             .collect();
         self.execute(&ops, outcome);
+        if !wanted.withdrawn.is_empty() {
+            // The routes that the kernel takes along with an address were not removed by an administrator.
+            self.present.clear();
+        }
     }
 }
 

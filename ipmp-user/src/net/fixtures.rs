@@ -98,6 +98,7 @@ pub(crate) fn wanted(data: &[&str], on: MemberId) -> Wanted {
     let link = |member, ifindex| MemberLink { group: GroupId(0), member, ifindex };
     let place = |net: &&str| PlacedAddress { address: net.parse().expect("an address"), home: HOME, on };
     Wanted {
+        withdrawn: Vec::new(),
         members: vec![link(HOME, 2), link(FOSTER, 3)],
         data: data.iter().map(place).collect(),
         test: Vec::new(),

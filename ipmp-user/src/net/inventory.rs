@@ -384,6 +384,32 @@ impl Inventory {
         (v4, v6)
     }
 
+    /// Neighbours of any of these interfaces whose hardware address is good, own addresses left out. IPv6 ones by their
+    /// link-local addresses, as in.mpathd does: those are on the link whatever its prefixes are.
+    pub fn neighbouring_hosts(&self, ifindexes: &[u32], family: Family) -> Vec<IpAddr> {
+        let own: BTreeSet<IpAddr> = self.own_addresses().collect();
+        let mut hosts = Vec::new();
+        for ((ifindex, ip), neighbour) in &self.neighbours {
+            let fits = match ip {
+                IpAddr::V4(ip) => !ip.is_multicast() && !ip.is_broadcast(),
+                IpAddr::V6(ip) => ip.is_unicast_link_local(),
+            };
+            // Entries that need no resolution (NOARP) are made by the kernel itself.
+            let resolved = neighbour.is_valid() && neighbour.state != NeighbourState::Noarp;
+            if fits
+                && resolved
+                && neighbour.mac.is_some()
+                && Family::of(*ip) == family
+                && ifindexes.contains(ifindex)
+                && !own.contains(ip)
+                && !hosts.contains(ip)
+            {
+                hosts.push(*ip);
+            }
+        }
+        hosts
+    }
+
     /// What is known of the neighbours on an interface.
     pub fn neighbours_on(&self, ifindex: u32) -> impl Iterator<Item = ((u32, IpAddr), Neighbour)> + '_ {
         let first = (ifindex, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
@@ -408,3 +434,6 @@ impl Inventory {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,6 +53,8 @@ pub struct Wanted {
     pub test: Vec<(MemberId, IpAddr)>,
     /// Members that must not carry traffic.
     pub unusable: Vec<MemberId>,
+    /// Members of failed groups whose data addresses shall be nowhere. Their routes are left as they are.
+    pub withdrawn: Vec<MemberId>,
 }
 
 impl Wanted {
@@ -61,12 +63,18 @@ impl Wanted {
         self.members.iter().find(|m| m.member == member).map(|m| m.ifindex)
     }
 
+    /// Whether a data address shall be nowhere.
+    pub fn withdraws(&self, ip: IpAddr) -> bool {
+        self.data.iter().any(|placed| placed.address.addr() == ip && self.withdrawn.contains(&placed.home))
+    }
+
     /// Adds another group's wishes to these; routes of equal key are one list for the kernel, whoever owns them.
     pub fn extend(&mut self, other: &Self) {
         self.members.extend_from_slice(&other.members);
         self.data.extend_from_slice(&other.data);
         self.test.extend_from_slice(&other.test);
         self.unusable.extend_from_slice(&other.unusable);
+        self.withdrawn.extend_from_slice(&other.withdrawn);
     }
 }
 

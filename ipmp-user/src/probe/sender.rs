@@ -1,6 +1,10 @@
 //! Sessions prepared for sending, and the probes of one turn.
 
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use ipmp_common::{
     engine::{
@@ -24,6 +28,10 @@ const ASK_INTERVAL: Nanos = Nanos::from_secs(1);
 /// After so long without any answer an unknown hardware address speaks against the path: the kernel has then
 /// asked three times (arp(7) `mcast_solicit`).
 const RESOLUTION_PATIENCE: Nanos = Nanos::from_secs(3);
+
+/// All hosts on the link (RFC 1112, RFC 4291).
+const ALL_HOSTS_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
+const ALL_HOSTS_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// Sends probes in batches.
 #[derive(Debug)]
@@ -105,6 +113,30 @@ impl Sender {
         for prepared in self.sessions.values_mut().filter(|prepared| prepared.session.ifindex == ifindex) {
             prepared.source_mac = mac;
         }
+    }
+
+    /// Sends an echo request to all hosts on an interface's link (224.0.0.1, `ff02::1`), now. It belongs to no session:
+    /// answers are counted as foreign and prove nothing.
+    pub fn ask_all(
+        &self,
+        ifindex: u32,
+        source_mac: Mac,
+        source: IpAddr,
+        token: u64,
+        icmp_id: u16,
+    ) -> io::Result<()> {
+        let (target, target_mac) = match source {
+            // RFC 1112 section 6.4, RFC 2464 section 7.
+            IpAddr::V4(_) => (IpAddr::V4(ALL_HOSTS_V4), [0x01, 0x00, 0x5e, 0, 0, 1]),
+            IpAddr::V6(_) => (IpAddr::V6(ALL_HOSTS_V6), [0x33, 0x33, 0, 0, 0, 1]),
+        };
+        let session = SessionId(u32::MAX);
+        let probe =
+            ProbeFrame { source_mac, target_mac, source, target, icmp_id, session: session.0, token, seq: 1 };
+        let frame = probe.build().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut result = Ok(());
+        self.socket.send(&[Ready { session, seq: 1, ifindex, frame }], |_, outcome| result = outcome);
+        result
     }
 
     /// Queues a probe for the end of the turn.

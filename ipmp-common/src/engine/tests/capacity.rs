@@ -9,7 +9,7 @@ use crate::{
     engine::{
         Engine,
         action::Action,
-        config::{Config, DataAddresses, GroupConfig, InterfaceConfig, MAX_MEMBERS, OnGroupFailure},
+        config::{Config, Damping, DataAddresses, GroupConfig, InterfaceConfig, MAX_MEMBERS, OnGroupFailure},
         event::{CarrierSource, Event, Presence},
         ids::{Family, MemberId},
         snapshot::{ProbeState, ShownState},
@@ -37,6 +37,7 @@ fn crowd() -> Engine {
         targets: (1..=5).map(|host| IpAddr::V4(Ipv4Addr::new(10, 0, 0, host))).collect(),
         on_group_failure: OnGroupFailure::Keep,
         quiet_period: Nanos(0),
+        damping: Damping::default(),
         interfaces: (number * MAX_MEMBERS..(number + 1) * MAX_MEMBERS).map(interface).collect(),
     };
     Engine::new(Config { seed: 1, groups: (0..GROUPS).map(group).collect() })

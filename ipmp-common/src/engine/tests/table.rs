@@ -64,7 +64,7 @@ fn quiet(mut lab: Lab) -> Lab {
 /// Every kind of event, about the subject where it concerns a member.
 fn events(lab: &Lab) -> Vec<(&'static str, Event)> {
     let (member, family, at) = (a(), Family::V4, lab.now);
-    let own: Vec<SessionId> = lab.member(a()).targets.iter().map(|target| target.session).collect();
+    let own: Vec<SessionId> = lab.member(a()).targets.iter().filter_map(|target| target.session).collect();
     let newest = lab.actions.iter().rev().find_map(|(_, action)| {
         if let Action::SendProbe { session, seq } = action { Some((*session, *seq)) } else { None }
             .filter(|(session, _)| own.contains(session))
@@ -88,6 +88,7 @@ fn events(lab: &Lab) -> Vec<(&'static str, Event)> {
         ("test-address new", Event::TestAddress { member, family, address: "192.0.2.99".parse().ok() }),
         ("targets none", Event::Targets { group: GROUP, family, targets: vec![] }),
         ("targets known", Event::Targets { group: GROUP, family, targets: vec![V4_TARGET] }),
+        ("hosts known", Event::Hosts { group: GROUP, family, hosts: vec![V4_TARGET] }),
         ("probe-sent", Event::ProbeSent { session, seq, at }),
         ("probe-not-sent unresolved", not_sent(NotSent::Unresolved)),
         ("probe-not-sent local", not_sent(NotSent::Local { errno: 1 })),
@@ -134,6 +135,7 @@ fn words(action: &Action) -> String {
             let unusable: Vec<&str> = placement.unusable.iter().copied().map(name).collect();
             format!("place (unusable {})", unusable.join(""))
         }
+        Action::Discover { member, .. } => format!("search on {}", name(*member)),
         Action::Announce { member, .. } => format!("announce on {}", name(*member)),
         Action::Publish(record) => {
             let member = record.member.map_or("group", name);

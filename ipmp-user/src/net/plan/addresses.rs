@@ -45,7 +45,8 @@ pub fn addresses(inventory: &Inventory, base: &Base, wanted: &Wanted) -> Address
             plan.add.push(Op::AddAddress(address));
         }
     }
-    for placed in in_adding_order(base, &wanted.data) {
+    let placed = in_adding_order(base, &wanted.data).into_iter();
+    for placed in placed.filter(|placed| !wanted.withdrawn.contains(&placed.home)) {
         let ip = placed.address.addr();
         let ifindex = wanted.ifindex(placed.on);
         if ifindex.is_some_and(|ifindex| hosts.contains(&(ip, ifindex))) {
@@ -136,15 +137,20 @@ fn in_adding_order<'a>(base: &Base, data: &'a [PlacedAddress]) -> Vec<&'a Placed
 /// Last to first: secondary addresses go before the primary one of their subnet, whose deletion would take them along
 /// (or promote one of them, see `promote_secondaries` in ip-sysctl.rst).
 fn plan_removals(inventory: &Inventory, wanted: &Wanted, plan: &mut AddressPlan) {
+    let withdrawn = |placed: &PlacedAddress| wanted.withdrawn.contains(&placed.home);
+    let nowhere: BTreeSet<IpAddr> =
+        wanted.data.iter().filter(|placed| withdrawn(placed)).map(|placed| placed.address.addr()).collect();
+    let place = |placed: &PlacedAddress| wanted.ifindex(placed.on).filter(|_| !withdrawn(placed));
     let places: BTreeMap<IpAddr, Option<u32>> =
-        wanted.data.iter().map(|placed| (placed.address.addr(), wanted.ifindex(placed.on))).collect();
+        wanted.data.iter().map(|placed| (placed.address.addr(), place(placed))).collect();
     let mut removed = Vec::new();
     for MemberLink { ifindex, .. } in &wanted.members {
         for address in inventory.addresses(*ifindex).iter().rev() {
-            let Some(on) = places.get(&address.ip()).copied().flatten() else {
+            let Some(on) = places.get(&address.ip()) else {
                 continue;
             };
-            if on == *ifindex || up_link(inventory, Some(on)).is_none() {
+            let elsewhere = on.filter(|on| on != ifindex);
+            if up_link(inventory, elsewhere).is_none() && !nowhere.contains(&address.ip()) {
                 continue;
             }
             if address.is_permanent() {
@@ -181,6 +187,7 @@ fn leaves_orphans(
         |address: &&Address| places.get(&address.ip()).is_none_or(|on| *on == Some(address.ifindex()));
     let members = wanted.members.iter().flat_map(|member| inventory.addresses(member.ifindex));
     let staying = members.filter(stays).map(|address| (address.ifindex(), address.net().trunc()));
-    let coming = wanted.data.iter().filter_map(|p| Some((wanted.ifindex(p.on)?, p.address.trunc())));
+    let place = |placed: &PlacedAddress| places.get(&placed.address.addr()).copied().flatten();
+    let coming = wanted.data.iter().filter_map(|p| Some((place(p)?, p.address.trunc())));
     staying.chain(coming).any(|place| left.contains(&place))
 }

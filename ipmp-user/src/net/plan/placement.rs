@@ -50,6 +50,14 @@ impl<'a> Placement<'a> {
         !route.is_left_alone() && route.hops().iter().any(|hop| self.is_member(hop.oif))
     }
 
+    /// Whether a route leaves by a member of a failed group whose addresses are withdrawn: without them the kernel
+    /// would refuse most of such routes.
+    pub fn suspends(&self, route: &Route) -> bool {
+        let hops = route.hops();
+        let mut members = hops.iter().filter_map(|hop| self.members.get(&hop.oif));
+        members.any(|member| self.wanted.withdrawn.contains(member))
+    }
+
     /// Whether a route leaves only by members that must not carry traffic. Such routes come last in their list: with
     /// carrier lost the kernel would still choose them (`linkdown`), and the traffic would vanish.
     pub fn demotes(&self, route: &Route) -> bool {

@@ -83,6 +83,7 @@ fn desired(inventory: &Inventory, placement: &Placement<'_>, base: &[Route], ker
         let placed = placement.place(route);
         // Nothing is added by an interface that is down, and nothing of others is restored.
         let possible = placement.moves(route)
+            && !placement.suspends(route)
             && placed.hops().iter().all(|hop| up_link(inventory, Some(hop.oif)).is_some());
         let wanted = possible || kernel.contains(&placed);
         if wanted && !list.iter().any(|other| other.clashes(&placed)) {

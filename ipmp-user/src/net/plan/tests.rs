@@ -122,3 +122,32 @@ fn nothing_is_put_on_an_interface_that_is_down() {
     let said = plan.blocked.iter().filter(|text| text.contains("eth1 is administratively down")).count();
     assert_eq!((said, plan.blocked.len()), (2, 2), "{:?}", plan.blocked);
 }
+
+/// `on-group-failure = "fail"`: addresses go wherever they are, routes are left, and all comes back as it was.
+#[test]
+fn withdrawn_addresses_are_removed_and_return_like_any_that_come_home() {
+    let (mut inventory, base) = at_home();
+    let wanted = Wanted { withdrawn: vec![HOME, FOSTER], ..wanted(&DATA, HOME) };
+    let plan = addresses(&inventory, &base, &wanted);
+    assert_eq!(
+        texts(&plan.remove),
+        ["delete address 10.0.0.11/24 on ifindex 2", "delete address 10.0.0.10/24 on ifindex 2"]
+    );
+    assert_eq!((plan.add, plan.blocked, plan.orphans), (vec![], vec![], false));
+    assert_eq!(routes(&inventory, &base, &wanted).ops, []);
+
+    // The kernel takes the connected route along; it is not put back while there is no address for it.
+    take(&mut inventory, 2, "10.0.0.11/24");
+    take(&mut inventory, 2, "10.0.0.10/24");
+    inventory.routes.retain(|key, _| key.dst.prefix_len() == 0);
+    assert_eq!(addresses(&inventory, &base, &wanted), AddressPlan::default());
+    assert_eq!(routes(&inventory, &base, &wanted).ops, []);
+
+    let wanted = Wanted { withdrawn: vec![], ..wanted };
+    let plan = addresses(&inventory, &base, &wanted);
+    assert_eq!(
+        texts(&plan.add),
+        ["add address 10.0.0.10/24 on ifindex 2", "add address 10.0.0.11/24 on ifindex 2"]
+    );
+    assert_eq!(plan.moved.len(), 2, "announced");
+}

@@ -13,7 +13,7 @@ use crate::engine::{
 /// Remembers the turn before and every session.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    before: Option<GroupSnapshot>,
+    before: Vec<GroupSnapshot>,
     sessions: BTreeMap<SessionId, Session>,
     last_seq: BTreeMap<SessionId, u64>,
 }
@@ -42,8 +42,13 @@ const fn explains(kind: Kind) -> bool {
         | Kind::Announced
         | Kind::GroupState
         | Kind::Stalled
+        | Kind::Target
+        | Kind::Withdrawn
         | Kind::ActionFailed
-        | Kind::Flapping => false,
+        | Kind::Flapping
+        | Kind::Deferred
+        | Kind::DetectionTime
+        | Kind::TargetSlow => false,
     }
 }
 
@@ -71,7 +76,7 @@ impl Watch {
                 addresses.dedup();
                 assert_eq!(addresses.len(), all, "an address has two owners: {placement:?}");
             }
-            Action::Announce { .. } | Action::Publish(_) => {}
+            Action::Discover { .. } | Action::Announce { .. } | Action::Publish(_) => {}
         }
     }
 
@@ -85,17 +90,18 @@ impl Watch {
 
     /// Checks the state at the end of a turn against the state before and the actions in between.
     pub(super) fn after_turn(&mut self, snapshot: &Snapshot, actions: &[(Timestamp, Action)]) {
-        let Some(group) = snapshot.groups.first() else { return };
-        placed_on_usable(group);
         let records: Vec<&Record> = actions.iter().filter_map(|(_, action)| record(action)).collect();
         for record in &records {
             assert!(record.at == snapshot.at, "a record of another time: {record:?}");
         }
-        if let Some(before) = &self.before {
+        for group in &snapshot.groups {
+            placed_on_usable(group);
+        }
+        for (before, group) in self.before.iter().zip(&snapshot.groups) {
             explained(before, group, &records);
             placement_follows(before, group, actions);
         }
-        self.before = Some(group.clone());
+        self.before.clone_from(&snapshot.groups);
     }
 }
 
@@ -106,6 +112,7 @@ fn record(action: &Action) -> Option<&Record> {
         | Action::ArmSession(_)
         | Action::DisarmSession { .. }
         | Action::SetPlacement(_)
+        | Action::Discover { .. }
         | Action::Announce { .. } => None,
     }
 }
@@ -140,17 +147,19 @@ fn explained(before: &GroupSnapshot, after: &GroupSnapshot, records: &[&Record])
     }
     let moved = before.addresses.iter().zip(&after.addresses).any(|(old, new)| old.on != new.on);
     assert!(!moved || records.iter().any(|record| explains(record.kind)), "moved without a reason");
-    let told = records.iter().any(|record| record.kind == Kind::GroupState);
+    let told =
+        records.iter().any(|record| record.kind == Kind::GroupState && record.group == Some(after.group));
     assert!(before.state == after.state || told, "group state changed without a word");
 }
 
 /// Places change by a `SetPlacement` that says so, and by nothing else.
 fn placement_follows(before: &GroupSnapshot, after: &GroupSnapshot, actions: &[(Timestamp, Action)]) {
     let asked = actions.iter().rev().find_map(|(_, action)| match action {
-        Action::SetPlacement(placement) => Some(placement),
+        Action::SetPlacement(placement) => (placement.group == after.group).then_some(placement),
         Action::SendProbe { .. }
         | Action::ArmSession(_)
         | Action::DisarmSession { .. }
+        | Action::Discover { .. }
         | Action::Announce { .. }
         | Action::Publish(_) => None,
     });

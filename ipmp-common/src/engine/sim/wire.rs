@@ -13,10 +13,49 @@ use crate::engine::{
     time::{Nanos, Timestamp},
 };
 
+/// A path that is good and bad in turn, each for an exponentially distributed time; while it is bad everything
+/// is lost. (Gilbert's model; Elliott's has a chance to pass in the bad state.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bursts {
+    mean_good: Nanos,
+    mean_bad: Nanos,
+    bad: bool,
+    until: Timestamp,
+}
+
+impl Bursts {
+    /// Loses the share `loss` of all time, in bursts of `burst` on average. `loss` must lie in (0, 1).
+    pub fn new(loss: f64, burst: Nanos) -> Self {
+        let good = burst.0 as f64 * (1.0 - loss) / loss;
+        Self { mean_good: Nanos(good as u64), mean_bad: burst, bad: true, until: Timestamp(0) }
+    }
+
+    fn passes(&mut self, now: Timestamp, rng: &mut Rng) -> bool {
+        if self.until == Timestamp(0) {
+            // Long bursts must not all begin with the simulation: the state at its start is drawn, too.
+            self.bad = rng.below(Nanos(self.mean_good.0 + self.mean_bad.0)) < self.mean_bad;
+            self.until = now + self.sojourn(rng);
+        }
+        while self.until <= now {
+            self.bad = !self.bad;
+            self.until = self.until + self.sojourn(rng);
+        }
+        !self.bad
+    }
+
+    fn sojourn(self, rng: &mut Rng) -> Nanos {
+        let mean = if self.bad { self.mean_bad } else { self.mean_good };
+        let uniform = (rng.below(Nanos(1 << 53)).0 + 1) as f64 / (1u64 << 53) as f64;
+        Nanos((-uniform.ln() * mean.0 as f64) as u64).max(Nanos(1))
+    }
+}
+
 /// What one direction of a port does to frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine::tests) enum Loss {
+pub enum Loss {
+    /// Everything passes.
     None,
+    /// Nothing passes.
     Cut,
     /// Drops so many frames, then none.
     Drop(u32),
@@ -24,19 +63,26 @@ pub(in crate::engine::tests) enum Loss {
     Pass(u32),
     /// Drops all but each so-manieth frame.
     Most {
+        /// One of so many passes.
         answered: u32,
+        /// Counts frames; starts at zero.
         seen: u32,
     },
     /// Gilbert–Elliott: in the bad state everything is lost. Chances in per mille per frame.
     Burst {
+        /// Chance of good to become bad.
         begins: u64,
+        /// Chance of bad to become good.
         ends: u64,
+        /// The state.
         bad: bool,
     },
+    /// Gilbert–Elliott in time: the path is bad for a while, whoever sends.
+    Bursts(Bursts),
 }
 
 impl Loss {
-    fn passes(&mut self, rng: &mut Rng) -> bool {
+    fn passes(&mut self, now: Timestamp, rng: &mut Rng) -> bool {
         match self {
             Self::None => true,
             Self::Cut => false,
@@ -61,21 +107,26 @@ impl Loss {
                 }
                 !*bad
             }
+            Self::Bursts(bursts) => bursts.passes(now, rng),
         }
     }
 }
 
 /// The path from one member to the switch.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::engine::tests) struct Port {
-    pub(in crate::engine::tests) carrier: bool,
-    pub(in crate::engine::tests) out: Loss,
-    pub(in crate::engine::tests) back: Loss,
+pub struct Port {
+    /// Whether the link is up.
+    pub carrier: bool,
+    /// From the host.
+    pub out: Loss,
+    /// To the host.
+    pub back: Loss,
     /// Family-wise filter: frames of this family do not pass.
-    pub(in crate::engine::tests) no_v4: bool,
-    pub(in crate::engine::tests) no_v6: bool,
+    pub no_v4: bool,
+    /// The same for IPv6.
+    pub no_v6: bool,
     /// What the send call reports instead of sending.
-    pub(in crate::engine::tests) refuses: Option<NotSent>,
+    pub refuses: Option<NotSent>,
 }
 
 impl Port {
@@ -83,6 +134,9 @@ impl Port {
         Self { carrier: true, out: Loss::None, back: Loss::None, no_v4: false, no_v6: false, refuses: None }
     }
 }
+
+/// Stamps kept for a session, as the kernel's ring of them does.
+const STAMPS: u64 = 64;
 
 /// Kernel stamps of one probe.
 #[derive(Clone, Copy, Debug)]
@@ -108,10 +162,17 @@ struct Frame {
 
 /// Everything outside the daemon.
 #[derive(Debug)]
-pub(in crate::engine::tests) struct Wire {
-    pub(in crate::engine::tests) ports: Vec<Port>,
-    pub(in crate::engine::tests) dead_targets: BTreeSet<IpAddr>,
-    pub(in crate::engine::tests) rtt: Nanos,
+pub struct Wire {
+    /// By member.
+    pub ports: Vec<Port>,
+    /// Targets that answer nobody.
+    pub dead_targets: BTreeSet<IpAddr>,
+    /// Round trip of every frame sent from now on.
+    pub rtt: Nanos,
+    /// Round trips of single targets.
+    pub rtt_of: BTreeMap<IpAddr, Nanos>,
+    /// Round trips through single ports.
+    pub slow_ports: BTreeMap<MemberId, Nanos>,
     frames: BTreeMap<(Timestamp, u64), Frame>,
     serial: u64,
     stamps: BTreeMap<(SessionId, u64), Stamp>,
@@ -124,6 +185,8 @@ impl Wire {
             ports: (0..members).map(|_| Port::new()).collect(),
             dead_targets: BTreeSet::new(),
             rtt,
+            rtt_of: BTreeMap::new(),
+            slow_ports: BTreeMap::new(),
             frames: BTreeMap::new(),
             serial: 0,
             stamps: BTreeMap::new(),
@@ -145,10 +208,12 @@ impl Wire {
             return Err(cause);
         }
         self.stamps.insert((session, seq), Stamp { received: None });
+        self.stamps.remove(&(session, seq.wrapping_sub(STAMPS)));
         let filtered = if target.is_ipv4() { port.no_v4 } else { port.no_v6 };
-        if port.carrier && !filtered && port.out.passes(&mut self.rng) {
-            let frame = Frame { member, session, seq, target, rtt: self.rtt, leg: Leg::ToTarget };
-            self.put(now + self.rtt.divided(2), frame);
+        if port.carrier && !filtered && port.out.passes(now, &mut self.rng) {
+            let rtt = self.slow_ports.get(&member).or(self.rtt_of.get(&target)).copied().unwrap_or(self.rtt);
+            let frame = Frame { member, session, seq, target, rtt, leg: Leg::ToTarget };
+            self.put(now + rtt.divided(2), frame);
         }
         Ok(())
     }
@@ -176,7 +241,7 @@ impl Wire {
     fn arrive(&mut self, at: Timestamp, frame: Frame) {
         let port = &mut self.ports[frame.member.0 as usize];
         if port.carrier
-            && port.back.passes(&mut self.rng)
+            && port.back.passes(at, &mut self.rng)
             && let Some(stamp) = self.stamps.get_mut(&(frame.session, frame.seq))
         {
             stamp.received = Some(at);

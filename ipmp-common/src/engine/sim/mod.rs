@@ -1,4 +1,4 @@
-//! A deterministic two-party harness: the engine with a model of the daemon around it on one side, a
+//! The simulation: a deterministic two-party harness, for tests and for the command that measures: the engine with a model of the daemon around it on one side, a
 //! simulated network on the other. Time is a number that steps to the next deadline.
 //!
 //! ```text
@@ -8,11 +8,17 @@
 //! ```
 //! After every turn `watch` checks what must hold at all times, so each test proves it again.
 
+#![allow(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a simulation that contradicts itself, or an engine that breaks a rule, shall end with a panic"
+)]
+
 mod lab;
 mod setup;
 mod watch;
 mod wire;
 
-pub(super) use lab::{GROUP, Lab};
-pub(super) use setup::{Setup, V4_TARGET, a, b, c, ms, secs};
-pub(super) use wire::Loss;
+pub use lab::{GROUP, Lab};
+pub use setup::{Interface, Setup, V4_TARGET, a, b, c, ms, secs};
+pub use wire::{Bursts, Loss, Port, Wire};

@@ -24,21 +24,29 @@ use crate::engine::{
 const BOOT: Timestamp = Timestamp(1_000_000_000_000);
 
 /// The group that every lab has.
-pub(in crate::engine::tests) const GROUP: GroupId = GroupId(0);
+pub const GROUP: GroupId = GroupId(0);
 
 /// Engine, daemon and network of one test.
 #[derive(Debug)]
-pub(in crate::engine::tests) struct Lab {
-    pub(in crate::engine::tests) setup: Setup,
-    pub(in crate::engine::tests) engine: Engine,
-    pub(in crate::engine::tests) now: Timestamp,
-    pub(in crate::engine::tests) wire: Wire,
+pub struct Lab {
+    /// What it started from.
+    pub setup: Setup,
+    /// The engine under test.
+    pub engine: Engine,
+    /// The host's clock.
+    pub now: Timestamp,
+    /// Ports and targets.
+    pub wire: Wire,
     /// How much later than asked for the daemon wakes.
-    pub(in crate::engine::tests) lateness: Nanos,
+    pub lateness: Nanos,
+    /// Keep no events and no probes, and check only the order of actions: for runs of millions of probes.
+    pub lean: bool,
+    /// Probes that left.
+    pub probes: u64,
     /// Everything that was asked for.
-    pub(in crate::engine::tests) actions: Vec<(Timestamp, Action)>,
+    pub actions: Vec<(Timestamp, Action)>,
     /// Everything that was handed in.
-    pub(in crate::engine::tests) events: Vec<(Timestamp, Event)>,
+    pub events: Vec<(Timestamp, Event)>,
     /// Facts on their way to the daemon.
     inbox: BTreeMap<(Timestamp, u64), Event>,
     serial: u64,
@@ -49,12 +57,14 @@ pub(in crate::engine::tests) struct Lab {
 
 impl Lab {
     /// Starts the daemon: it hands in what is there, then judges.
-    pub(in crate::engine::tests) fn start(setup: Setup) -> Self {
+    pub fn start(setup: Setup) -> Self {
         let mut lab = Self {
             engine: Engine::new(setup.config()),
             now: BOOT,
-            wire: Wire::new(setup.members.len(), setup.rtt, setup.seed),
+            wire: Wire::new(setup.members.len() * setup.groups, setup.rtt, setup.seed),
             lateness: Nanos(0),
+            lean: false,
+            probes: 0,
             actions: Vec::new(),
             events: Vec::new(),
             inbox: BTreeMap::new(),
@@ -64,7 +74,7 @@ impl Lab {
             watch: Watch::default(),
             setup,
         };
-        for (id, member) in (0..).map(MemberId).zip(lab.setup.members.clone()) {
+        for (id, member) in (0..).map(MemberId).zip(lab.setup.all_members()) {
             if member.present {
                 lab.appear(id);
             }
@@ -74,7 +84,7 @@ impl Lab {
     }
 
     /// Starts, and waits until the first probes have been answered.
-    pub(in crate::engine::tests) fn settled(setup: Setup) -> Self {
+    pub fn settled(setup: Setup) -> Self {
         let fdt = setup.fdt;
         let mut lab = Self::start(setup);
         lab.run(fdt.times(2));
@@ -82,7 +92,7 @@ impl Lab {
     }
 
     /// Lets time pass, waking the daemon whenever something is due.
-    pub(in crate::engine::tests) fn run(&mut self, span: Nanos) {
+    pub fn run(&mut self, span: Nanos) {
         let end = self.now + span;
         while let Some(at) = self.next_wake().filter(|at| *at <= end) {
             self.wake(at);
@@ -92,11 +102,7 @@ impl Lab {
     }
 
     /// Like `run`, but stops as soon as `reached` holds; returns whether it does.
-    pub(in crate::engine::tests) fn run_until(
-        &mut self,
-        limit: Nanos,
-        reached: impl Fn(&Self) -> bool,
-    ) -> bool {
+    pub fn run_until(&mut self, limit: Nanos, reached: impl Fn(&Self) -> bool) -> bool {
         let end = self.now + limit;
         while !reached(self) {
             let Some(at) = self.next_wake().filter(|at| *at <= end) else {
@@ -121,12 +127,12 @@ impl Lab {
     }
 
     /// The daemon is stopped for a while; the network goes on.
-    pub(in crate::engine::tests) fn stall(&mut self, span: Nanos) {
+    pub fn stall(&mut self, span: Nanos) {
         self.stalled_until = self.now + span;
     }
 
     /// One turn of the daemon's loop: facts, kernel stamps, judgement, actions.
-    pub(in crate::engine::tests) fn turn(&mut self) {
+    pub fn turn(&mut self) {
         self.wire.run(self.now);
         let first_action = self.actions.len();
         while let Some(entry) = self.inbox.first_entry().filter(|entry| entry.key().0 <= self.now) {
@@ -141,14 +147,18 @@ impl Lab {
         }
         self.handle(Event::Judge);
         self.drain();
-        let now = self.now;
-        let snapshot = self.engine.snapshot(now);
+        if self.lean {
+            return;
+        }
+        let snapshot = self.engine.snapshot(self.now);
         self.watch.after_turn(&snapshot, self.actions.get(first_action..).unwrap_or_default());
     }
 
     /// Hands in one event and nothing else.
-    pub(in crate::engine::tests) fn handle(&mut self, event: Event) {
-        self.events.push((self.now, event.clone()));
+    pub fn handle(&mut self, event: Event) {
+        if !self.lean {
+            self.events.push((self.now, event.clone()));
+        }
         self.engine.handle(self.now, event);
     }
 
@@ -158,7 +168,9 @@ impl Lab {
             while let Some(action) = self.engine.poll_action() {
                 self.watch.before(&action);
                 facts.extend(self.carry_out(&action));
-                self.actions.push((self.now, action));
+                if !(self.lean && matches!(action, Action::SendProbe { .. })) {
+                    self.actions.push((self.now, action));
+                }
             }
             let Some(fact) = facts.pop_front() else { break };
             self.handle(fact);
@@ -171,6 +183,7 @@ impl Lab {
                 let (session, seq) = (*session, *seq);
                 let armed = self.watch.session(session)?;
                 let (member, target) = (armed.member, armed.target);
+                self.probes += 1;
                 Some(match self.wire.send(self.now, member, session, seq, target) {
                     Ok(()) => Event::ProbeSent { session, seq, at: self.now },
                     Err(cause) => Event::ProbeNotSent { session, seq, cause },
@@ -196,23 +209,23 @@ impl Lab {
                 self.wire.forget(*session);
                 None
             }
-            Action::Announce { .. } | Action::Publish(_) => None,
+            Action::Discover { .. } | Action::Announce { .. } | Action::Publish(_) => None,
         }
     }
 
     /// Something that the daemon learns at `at`.
-    pub(in crate::engine::tests) fn fact(&mut self, at: Timestamp, event: Event) {
+    pub fn fact(&mut self, at: Timestamp, event: Event) {
         self.serial += 1;
         self.inbox.insert((at, self.serial), event);
     }
 
     /// Something that the daemon learns in its next turn.
-    pub(in crate::engine::tests) fn tell(&mut self, event: Event) {
+    pub fn tell(&mut self, event: Event) {
         self.fact(self.now, event);
     }
 
     /// Plugs a cable in or pulls it.
-    pub(in crate::engine::tests) fn set_carrier(&mut self, member: MemberId, up: bool) {
+    pub fn set_carrier(&mut self, member: MemberId, up: bool) {
         let port = &mut self.wire.ports[member.0 as usize];
         if core::mem::replace(&mut port.carrier, up) == up {
             return;
@@ -222,35 +235,39 @@ impl Lab {
     }
 
     /// Both directions of a port at once.
-    pub(in crate::engine::tests) fn set_loss(&mut self, member: MemberId, loss: Loss) {
+    pub fn set_loss(&mut self, member: MemberId, loss: Loss) {
         let port = &mut self.wire.ports[member.0 as usize];
         (port.out, port.back) = (loss, Loss::None);
     }
 
-    pub(in crate::engine::tests) fn cut(&mut self, member: MemberId) {
+    /// Nothing passes any more.
+    pub fn cut(&mut self, member: MemberId) {
         self.set_loss(member, Loss::Cut);
     }
 
-    pub(in crate::engine::tests) fn mend(&mut self, member: MemberId) {
+    /// Everything passes again.
+    pub fn mend(&mut self, member: MemberId) {
         self.set_loss(member, Loss::None);
     }
 
-    pub(in crate::engine::tests) fn command(&mut self, command: Command) {
+    /// The administrator orders something.
+    pub fn command(&mut self, command: Command) {
         self.tell(Event::Command(command));
     }
 
-    pub(in crate::engine::tests) fn is_present(&self, member: MemberId) -> bool {
+    /// Whether the interface is there.
+    pub fn is_present(&self, member: MemberId) -> bool {
         self.ifindexes.contains_key(&member)
     }
 
     /// The interface appears, with its test addresses.
-    pub(in crate::engine::tests) fn appear(&mut self, member: MemberId) {
+    pub fn appear(&mut self, member: MemberId) {
         self.serial += 1;
         let ifindex = 100 + self.serial as u32;
         self.ifindexes.insert(member, ifindex);
         let link_up = Some(self.wire.ports[member.0 as usize].carrier);
         self.tell(Event::InterfacePresent(Presence { member, ifindex, link_up, adopted: Vec::new() }));
-        let (number, wants) = (member.0 as u8, self.setup.members[member.0 as usize]);
+        let (number, wants) = (member.0, self.setup.members[member.0 as usize % self.setup.members.len()]);
         if wants.v4 {
             let address = Some(v4_test(number));
             self.tell(Event::TestAddress { member, family: Family::V4, address });
@@ -261,51 +278,64 @@ impl Lab {
         }
     }
 
-    pub(in crate::engine::tests) fn vanish(&mut self, member: MemberId) {
+    /// The interface disappears.
+    pub fn vanish(&mut self, member: MemberId) {
         if self.ifindexes.remove(&member).is_some() {
             self.tell(Event::InterfaceGone { member });
         }
     }
 
-    pub(in crate::engine::tests) fn member(&self, member: MemberId) -> MemberSnapshot {
+    /// What the engine tells of a member.
+    pub fn member(&self, member: MemberId) -> MemberSnapshot {
         let snapshot = self.engine.snapshot(self.now);
-        snapshot.groups[0].members[member.0 as usize].clone()
+        let size = self.setup.members.len();
+        snapshot.groups[member.0 as usize / size].members[member.0 as usize % size].clone()
     }
 
-    pub(in crate::engine::tests) fn state(&self, member: MemberId) -> ShownState {
+    /// A member's state.
+    pub fn state(&self, member: MemberId) -> ShownState {
         self.member(member).state
     }
 
-    /// Which member each data address is on, in the order of the configuration.
-    pub(in crate::engine::tests) fn places(&self) -> Vec<MemberId> {
+    /// Which member each data address of the first group is on, in the order of the configuration.
+    pub fn places(&self) -> Vec<MemberId> {
         self.engine.snapshot(self.now).groups[0].addresses.iter().map(|address| address.on).collect()
     }
 
-    /// Published records of one kind.
-    pub(in crate::engine::tests) fn records(&self, kind: Kind) -> Vec<Record> {
+    /// Published records of one kind, oldest first.
+    pub fn records(&self, kind: Kind) -> Vec<Record> {
         let published = self.actions.iter().filter_map(|(_, action)| match action {
             Action::Publish(record) => Some(record),
             Action::SendProbe { .. }
             | Action::ArmSession(_)
             | Action::DisarmSession { .. }
             | Action::SetPlacement(_)
+            | Action::Discover { .. }
             | Action::Announce { .. } => None,
         });
         published.filter(|record| record.kind == kind).cloned().collect()
     }
 
     /// How many records of one kind concern one member.
-    pub(in crate::engine::tests) fn count(&self, kind: Kind, member: MemberId) -> usize {
+    pub fn count(&self, kind: Kind, member: MemberId) -> usize {
         self.records(kind).iter().filter(|record| record.member == Some(member)).count()
     }
 
     /// Forgets what was recorded so far, so that a test sees only what follows.
-    pub(in crate::engine::tests) fn forget_history(&mut self) {
+    pub fn forget_history(&mut self) {
         self.actions.clear();
     }
 
     /// Sessions armed now.
-    pub(in crate::engine::tests) fn armed(&self) -> usize {
+    pub fn armed(&self) -> usize {
         self.watch.armed()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::eprintln!("simulation: seed {}, {} after boot", self.setup.seed, self.now.since(BOOT));
+        }
     }
 }
