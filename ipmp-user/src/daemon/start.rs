@@ -11,10 +11,10 @@ use tokio::{
 
 use super::{
     Daemon, DaemonOptions, Sources,
-    actions::Reassert,
     clock::{self, Alarm},
     draw::{self, Draw},
     members,
+    reassert::Reassert,
 };
 use crate::{
     announce::Announcer,
