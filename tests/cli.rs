@@ -269,3 +269,24 @@ fn a_reader_that_goes_away_ends_events_quietly() {
         assert_eq!((child.wait().unwrap().code(), errors.as_str()), (Some(0), ""));
     }
 }
+
+#[test]
+fn a_follower_whose_reader_goes_away_ends_although_nothing_happens() {
+    let event = r#"{"version":1,"answer":"event","event":{"t_ns":1,"kind":"link-down","group":"ipmp0","interface":"eth0","reason":"carrier lost (poll)","why":{"why":"link-down","source":"poll","downs":1}}}"#;
+    let dir = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(dir.path().join("ipmpd.sock")).unwrap();
+    let mut child = program("ipmp")
+        .arg("--runtime-dir")
+        .arg(dir.path())
+        .args(["events", "--follow"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Held open to the end: the daemon has nothing more to say.
+    let (mut stream, _) = listener.accept().unwrap();
+    writeln!(stream, "{event}").unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.contains("carrier lost (poll)"), "{first}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

@@ -18,6 +18,7 @@ mod members;
 mod reassert;
 mod serve;
 mod start;
+mod ungrouped;
 
 use std::{
     collections::BTreeMap, future::pending, os::fd::RawFd, path::PathBuf, process::ExitCode, sync::Arc,

@@ -6,6 +6,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 mod frames;
+pub mod import;
 pub mod journal;
 pub mod kernel;
 pub mod net;

@@ -200,6 +200,46 @@ fn a_stale_pin_is_replaced() {
 }
 
 #[test]
+fn a_second_daemon_cannot_take_the_pins_of_one_that_lives() {
+    world::run(|world| {
+        let wire = Wire::new(world);
+        let mut first = world.kernel();
+        first.attach(wire.ifindex, "near");
+        assert_eq!(first.pins_taken(), None);
+        let second = Kernel::open(&KernelOptions::new(world.pin_dir()));
+        assert_eq!(second.pins_taken(), world.pin(map::SESSION).parent());
+        drop(second);
+        wire.round_trip(&mut first, V4);
+        drop(first);
+        let third = world.kernel();
+        assert_eq!(third.pins_taken(), None, "it has ended");
+        third.release();
+    });
+}
+
+#[test]
+fn what_an_earlier_run_left_on_other_interfaces_is_detached() {
+    world::run(|world| {
+        let wire = Wire::new(world);
+        let mut first = world.kernel();
+        first.attach(wire.ifindex, "near");
+        drop(first);
+        let link = world.pin(&format!("ipmp_xdp_if{}", wire.ifindex));
+        let mut second = world.kernel();
+        second.attach(wire.ifindex, "near");
+        second.forget_others();
+        assert!(link.exists(), "it is in use");
+        drop(second);
+        let third = world.kernel();
+        third.forget_others();
+        assert!(!link.exists());
+        until("the program is detached", || (!sh("ip -o link show near").contains("xdp")).then_some(()));
+        assert!(world.pin(map::SESSION).exists(), "maps stay");
+        third.release();
+    });
+}
+
+#[test]
 fn without_bpf_a_packet_socket_gives_the_evidence() {
     world::run(|world| {
         let wire = Wire::new(world);

@@ -1,8 +1,10 @@
 //! End to end: the real kernel, the real daemon, outages seen from the far side. Each test has a lab of its own.
 
 mod contract;
+mod damping;
 mod failover;
 mod group;
+mod solaris;
 mod stall;
 mod targets;
 

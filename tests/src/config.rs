@@ -25,6 +25,8 @@ pub struct Member {
 pub struct Config {
     /// The failure detection time in milliseconds.
     pub fdt_ms: u64,
+    /// Further keys of the group: name and value, as they are written in the file.
+    pub keys: Vec<(String, String)>,
     /// Probe targets; empty = discovered.
     pub targets: Vec<String>,
     /// Whether the addresses are withdrawn when all members fail.
@@ -60,6 +62,7 @@ impl Config {
         };
         Self {
             fdt_ms,
+            keys: Vec::new(),
             targets: vec![peer4(0).to_string(), peer_link_local(0).to_string()],
             withdraw: false,
             members: (0..members).map(member).collect(),
@@ -83,6 +86,13 @@ impl Config {
         self
     }
 
+    /// The same with another key of the group; its value as it is written in the file.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.keys.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The same with only the targets and data addresses of one family, so that only it decides.
     #[must_use]
     pub fn only(mut self, ipv6: bool) -> Self {
@@ -103,6 +113,9 @@ impl fmt::Display for Config {
             values.iter().map(|value| format!("\"{value}\"")).collect::<Vec<_>>().join(", ")
         };
         let mut text = format!("[group.{GROUP}]\nfailure-detection-time = \"{}ms\"\n", self.fdt_ms);
+        for (key, value) in &self.keys {
+            writeln!(text, "{key} = {value}")?;
+        }
         if !self.targets.is_empty() {
             writeln!(text, "targets = [{}]", quoted(&self.targets))?;
         }

@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod daemon;
+pub mod echo;
 mod fault;
 pub mod netns;
 pub mod ping;

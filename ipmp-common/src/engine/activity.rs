@@ -82,6 +82,12 @@ impl Engine {
 
     /// Tells when the group changes between ok, degraded and failed.
     pub(super) fn settle_state(&mut self, now: Timestamp, id: GroupId) {
+        if self.is_anonymous(id) {
+            if let Some(group) = self.group_mut(id) {
+                group.state = Some(GroupState::Ok);
+            }
+            return;
+        }
         let members = self.members_of(id).count() as u32;
         let usable = self.members_of(id).filter(|member| member.functioning()).count() as u32;
         let state = match usable {
@@ -91,7 +97,8 @@ impl Engine {
         };
         let Some(group) = self.group_mut(id) else { return };
         group.all_failed &= usable == 0;
-        if group.state.replace(state) == Some(state) {
+        let before = group.state.replace(state);
+        if before == Some(state) {
             return;
         }
         let reason = if group.all_failed {
@@ -99,6 +106,12 @@ impl Engine {
         } else {
             Reason::MembersUsable { usable, members }
         };
-        self.publish(now, Kind::GroupState, Some(id), None, reason);
+        // The one that ended the failure of the whole group is named.
+        let saviour = self
+            .members_of(id)
+            .filter(|member| member.functioning() && before == Some(GroupState::Failed))
+            .max_by_key(|member| (member.since, core::cmp::Reverse(member.id)))
+            .map(|member| member.id);
+        self.publish(now, Kind::GroupState, Some(id), saviour, reason);
     }
 }

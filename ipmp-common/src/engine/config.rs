@@ -62,6 +62,14 @@ pub struct GroupConfig {
     pub interfaces: Vec<InterfaceConfig>,
 }
 
+impl GroupConfig {
+    /// IPMP's anonymous group, the one without a name: interfaces that are in no group, each judged alone. Nothing
+    /// moves between them, and the group itself is always ok.
+    pub const fn is_anonymous(&self) -> bool {
+        self.name.is_empty()
+    }
+}
+
 /// Hysteresis of a group. All zero, the default, is in.mpathd's behaviour: a lost carrier counts at once, a
 /// regained one too unless it is the third within a minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -40,6 +40,8 @@ pub enum Refusal {
     AlreadyOffline,
     /// It is not offline.
     NotOffline,
+    /// in.mpathd's EHWADDRDUP: its hardware address is that of another member in use.
+    DuplicateHardwareAddress,
     /// in.mpathd's EMINRED: no other functioning member is left in the group.
     LastFunctioning,
 }
@@ -78,6 +80,7 @@ impl Engine {
         match event {
             Event::Judge => self.judge(now),
             Event::InterfacePresent(presence) => self.interface_present(now, presence),
+            Event::Hardware { member, hardware } => self.hardware_news(now, member, hardware),
             Event::InterfaceGone { member } => self.interface_gone(now, member),
             Event::Carrier { member, up, at, source, downs } => {
                 self.carrier(now, member, super::facts::CarrierFact { up, at, source, downs });
@@ -122,12 +125,19 @@ impl Engine {
                 if known.offline {
                     return Err(Refusal::AlreadyOffline);
                 }
-                let other = self.siblings(*member).any(Member::functioning);
+                let stand_in = !self.is_anonymous(known.group);
+                let other = stand_in && self.siblings(*member).any(Member::functioning);
                 if other || *force { Ok(()) } else { Err(Refusal::LastFunctioning) }
             }
             Command::Online { member } => {
                 let known = self.member(*member).ok_or(Refusal::NoSuchMember)?;
-                if known.offline { Ok(()) } else { Err(Refusal::NotOffline) }
+                if !known.offline {
+                    return Err(Refusal::NotOffline);
+                }
+                match self.owner_of_mac(known) {
+                    Some(_) => Err(Refusal::DuplicateHardwareAddress),
+                    None => Ok(()),
+                }
             }
         }
     }
@@ -164,6 +174,10 @@ impl Engine {
         if let Some(group) = group.and_then(|group| self.group_mut(group)) {
             group.dirty = true;
         }
+    }
+
+    pub(super) fn is_anonymous(&self, group: GroupId) -> bool {
+        self.group(group).is_some_and(|group| group.config.is_anonymous())
     }
 
     pub(super) fn fdt_of(&self, group: GroupId) -> Nanos {

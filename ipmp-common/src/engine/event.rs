@@ -21,6 +21,13 @@ pub enum Event {
     Judge,
     /// A member's interface is there (at start, or after `InterfaceGone`).
     InterfacePresent(Presence),
+    /// What a member's interface is, at first sight and whenever it changes.
+    Hardware {
+        /// The member.
+        member: MemberId,
+        /// What it is now.
+        hardware: Hardware,
+    },
     /// A member's interface disappeared.
     InterfaceGone {
         /// The member.
@@ -123,6 +130,33 @@ pub struct Presence {
     pub link_up: Option<bool>,
     /// Static data addresses found on it whose home it is; used for `DataAddresses::Adopt`.
     pub adopted: Vec<IpNet>,
+    /// Whether another member whose link is not down serves some of its data addresses: an earlier run has moved them.
+    pub displaced: bool,
+}
+
+/// What the members of a group should have in common, and what they must not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hardware {
+    /// Its hardware address; `None` if it is not Ethernet-like.
+    pub mac: Option<[u8; 6]>,
+    /// Largest packet in bytes.
+    pub mtu: u32,
+    /// `ARPHRD_*` (`linux/if_arp.h`).
+    pub link_type: u16,
+    /// Whether it can carry IPv4.
+    pub ipv4: bool,
+    /// Whether it can carry IPv6.
+    pub ipv6: bool,
+}
+
+impl Hardware {
+    /// Whether it can carry a family.
+    pub const fn carries(&self, family: Family) -> bool {
+        match family {
+            Family::V4 => self.ipv4,
+            Family::V6 => self.ipv6,
+        }
+    }
 }
 
 /// The rung of the carrier ladder that gave the evidence.

@@ -6,6 +6,7 @@ use core::net::IpAddr;
 use super::{
     action::PlacedAddress,
     config::{DataAddresses, InterfaceConfig},
+    consistency::Identity,
     core_loop::Engine,
     event::{CarrierSource, Command, NotSent, Presence},
     ids::{Family, GroupId, MemberId, SessionId},
@@ -37,7 +38,7 @@ pub(super) fn listed(member: MemberId, config: &InterfaceConfig) -> Vec<PlacedAd
 
 impl Engine {
     pub(super) fn interface_present(&mut self, now: Timestamp, presence: Presence) {
-        let Presence { member: id, ifindex, link_up, adopted } = presence;
+        let Presence { member: id, ifindex, link_up, adopted, displaced } = presence;
         let Some(member) = self.member_mut(id) else { return };
         let adopts = member.config.data == DataAddresses::Adopt;
         let appeared = member.ifindex != Some(ifindex);
@@ -53,7 +54,10 @@ impl Engine {
             }
         }
         let group_id = member.group;
-        if was_told_absent && self.siblings(id).any(Member::functioning) {
+        let returns = was_told_absent && self.siblings(id).any(Member::functioning);
+        // At start: what an earlier run found dead may be so still, and a restart must not move addresses onto it.
+        let left = displaced && appeared && !was_told_absent;
+        if returns || left {
             self.put_to_the_proof(now, id);
         }
         if let Some(group) = self.group_mut(group_id) {
@@ -97,12 +101,15 @@ impl Engine {
         member.repair_after = None;
         member.failed = false;
         member.damped.interface_gone();
-        member.sources = [None; 2];
+        member.offline &= !member.identity.held();
+        member.identity = Identity::default();
+        let sources = core::mem::take(&mut member.sources);
         member.inactive = member.config.standby;
-        member.reason = Reason::NoInterface;
+        member.reason = Reason::InterfaceRemoved;
         member.since = now;
         self.cancel_damping(id);
         self.rebuild_sessions(now, id);
+        self.sources_given_up(now, id, sources);
         self.mark_dirty(id);
     }
 
@@ -165,10 +172,13 @@ impl Engine {
     ) {
         let Some(member) = self.member_mut(id) else { return };
         if member.sources[slot(family)] != address {
-            member.sources[slot(family)] = address;
+            let mut given_up = [None; 2];
+            given_up[slot(family)] = core::mem::replace(&mut member.sources[slot(family)], address);
+            self.note_shared_source(now, id, family);
             self.rebuild_sessions(now, id);
             self.restart_discovery(now, id);
             self.disown(now, address);
+            self.sources_given_up(now, id, given_up);
         }
     }
 

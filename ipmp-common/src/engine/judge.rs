@@ -107,16 +107,17 @@ impl Engine {
         let absentees: Vec<MemberId> =
             self.members_of(group).filter(absent).map(|member| member.id).collect();
         for id in absentees {
-            if let Some(member) = self.member_mut(id) {
-                member.absence_told = true;
-                member.probing_told = None;
-            }
-            self.publish(now, Kind::Absent, Some(group), Some(id), Reason::NoInterface);
+            let Some(member) = self.member_mut(id) else { continue };
+            member.absence_told = true;
+            member.probing_told = None;
+            let reason = member.reason.clone();
+            self.publish(now, Kind::Absent, Some(group), Some(id), reason);
         }
     }
 
     fn decide(&mut self, now: Timestamp, group: GroupId) {
         self.tell_absence(now, group);
+        self.check_hardware(now, group);
         let members = self.group(group).map(|group| group.members.clone()).unwrap_or_default();
         // One verdict can exonerate or condemn a sibling; each member changes at most once in a round.
         for _ in 0..=members.len() {
@@ -175,6 +176,9 @@ impl Engine {
     /// counts if its probe left after the member's first lost one was overdue: what both asked of a target that
     /// died in between would prove nothing about the member.
     fn whose_fault(&self, member: &Member) -> Fault {
+        if self.is_anonymous(member.group) {
+            return Fault::Interface;
+        }
         let mut fault = Fault::Group;
         for sibling in self.siblings(member.id).filter(|sibling| sibling.functioning()) {
             if !sibling.link_is_up() {

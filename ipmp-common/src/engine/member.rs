@@ -4,6 +4,7 @@ use core::net::IpAddr;
 
 use super::{
     config::InterfaceConfig,
+    consistency::Identity,
     damping::Damped,
     detector::Detector,
     event::CarrierSource,
@@ -53,6 +54,7 @@ pub(super) struct Member {
     pub(super) test_address_until: Option<Timestamp>,
     pub(super) flap_told: bool,
     pub(super) damped: Damped,
+    pub(super) identity: Identity,
     pub(super) probing_told: Option<bool>,
     pub(super) reason: Reason,
     pub(super) since: Timestamp,
@@ -91,6 +93,7 @@ impl Member {
             test_address_until: None,
             flap_told: false,
             damped: Damped::default(),
+            identity: Identity::default(),
             probing_told: None,
             reason: Reason::NoInterface,
             since: Timestamp(0),

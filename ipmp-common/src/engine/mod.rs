@@ -10,6 +10,7 @@
 //! | `judge` | timers, failure and repair verdicts |
 //! | `activity`, `placement` | which members serve, which address is where |
 //! | `adaptive` | the detection time follows the round trip |
+//! | `consistency` | what members must not, or should, have in common |
 //! | `damping` | how long good and bad news must last before they count |
 //! | `moves` | placements and announcements, and what came of them |
 //! | `sessions` | targets turned into probe sessions |
@@ -22,6 +23,7 @@ pub mod action;
 mod activity;
 mod adaptive;
 pub mod config;
+mod consistency;
 mod core_loop;
 mod damping;
 pub mod detector;

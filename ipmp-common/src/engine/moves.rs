@@ -27,6 +27,9 @@ pub(super) const ANNOUNCE_INTERVAL: Nanos = Nanos::from_secs(2);
 impl Engine {
     /// Recomputes the placement and asks for it if anything it rests on has changed.
     pub(super) fn settle_placement(&mut self, now: Timestamp, id: GroupId) {
+        if self.is_anonymous(id) {
+            return;
+        }
         let active: Vec<MemberId> =
             self.members_of(id).filter(|member| member.active()).map(|member| member.id).collect();
         // With no usable member nothing is taken away from any of them.

@@ -106,6 +106,10 @@ pub enum Kind {
     DetectionTime,
     /// A target is set aside because it answers too slowly.
     TargetSlow,
+    /// A member does not fit the others.
+    Inconsistent,
+    /// It does again.
+    Consistent,
 }
 
 /// Why, with numbers.
@@ -262,6 +266,51 @@ pub enum Reason {
     Administrator,
     /// The interface does not exist.
     NoInterface,
+    /// The interface was there and is no longer.
+    InterfaceRemoved,
+    /// Another member in use has the same hardware address: neighbours and switches would mix them up.
+    DuplicateMac {
+        /// The address.
+        mac: alloc::string::String,
+        /// The other member.
+        other: MemberId,
+    },
+    /// No other member in use has its hardware address.
+    UniqueMac {
+        /// The address.
+        mac: alloc::string::String,
+    },
+    /// Another member of the group has the same test address.
+    DuplicateTestAddress {
+        /// The address.
+        address: IpAddr,
+    },
+    /// No other member of the group has its test address any longer.
+    UniqueTestAddress {
+        /// The address.
+        address: IpAddr,
+    },
+    /// The member cannot carry a family that the group uses.
+    FamilyMissing {
+        /// Which.
+        family: Family,
+    },
+    /// It is of another link type than the first member.
+    LinkTypeDiffers {
+        /// Its `ARPHRD_*`.
+        link_type: u16,
+        /// The first member's.
+        expected: u16,
+    },
+    /// It takes packets of another size than the first member.
+    MtuDiffers {
+        /// Its MTU in bytes.
+        mtu: u32,
+        /// The first member's.
+        expected: u32,
+    },
+    /// Family, link type and MTU fit those of the group.
+    FitsGroup,
     /// The interface exists.
     InterfaceFound {
         /// Its ifindex.

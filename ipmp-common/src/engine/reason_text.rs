@@ -12,6 +12,7 @@ impl fmt::Display for Reason {
             | Self::LinkRestored
             | Self::LinkFlaps { .. }
             | Self::NoInterface
+            | Self::InterfaceRemoved
             | Self::InterfaceFound { .. } => self.of_link(f),
             Self::ProbesLost { .. }
             | Self::ProbesAnswered { .. }
@@ -33,6 +34,14 @@ impl fmt::Display for Reason {
                 write!(f, "the whole group failed: {addresses} addresses withdrawn")
             }
             Self::Returned { addresses } => write!(f, "the group works again: {addresses} addresses back"),
+            Self::DuplicateMac { .. }
+            | Self::UniqueMac { .. }
+            | Self::DuplicateTestAddress { .. }
+            | Self::UniqueTestAddress { .. }
+            | Self::FamilyMissing { .. }
+            | Self::LinkTypeDiffers { .. }
+            | Self::MtuDiffers { .. }
+            | Self::FitsGroup => self.of_consistency(f),
             Self::Start => f.write_str("start"),
             Self::GroupFailure { members } => {
                 write!(f, "no evidence of a working path on any of {members} members")
@@ -67,8 +76,29 @@ impl Reason {
             Self::LinkFlaps { ups, retry_in } => {
                 write!(f, "link came up {ups} times within a minute; repair deferred for {retry_in}")
             }
+            Self::InterfaceRemoved => f.write_str("interface was removed"),
             Self::InterfaceFound { ifindex } => write!(f, "interface is there, ifindex {ifindex}"),
             _ => f.write_str("no such interface"),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's list names what comes here")]
+    fn of_consistency(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DuplicateMac { mac, .. } => write!(f, "hardware address {mac} is also another member's"),
+            Self::UniqueMac { mac } => write!(f, "hardware address {mac} is unique in the group"),
+            Self::DuplicateTestAddress { address } => {
+                write!(f, "test address {address} is also another member's")
+            }
+            Self::UniqueTestAddress { address } => write!(f, "test address {address} is unique in the group"),
+            Self::FamilyMissing { family } => write!(f, "it cannot carry {family}, which the group uses"),
+            Self::LinkTypeDiffers { link_type, expected } => {
+                write!(f, "its link type is {link_type}, that of the first member {expected}")
+            }
+            Self::MtuDiffers { mtu, expected } => {
+                write!(f, "its MTU is {mtu}, that of the first member {expected}")
+            }
+            _ => f.write_str("it fits the group"),
         }
     }
 

@@ -40,7 +40,7 @@ impl Engine {
     fn wanted_probing(&self, id: MemberId, family: Family) -> Option<(IpAddr, Known)> {
         let member = self.member(id)?;
         member.ifindex?;
-        let source = member.sources[slot(family)]?;
+        let source = member.sources[slot(family)].filter(|_| !member.identity.shares_source(family))?;
         let group = self.group(member.group)?;
         let own = self.own_addresses();
         let usable = |target: &IpAddr| !own.contains(target) && *target != source && is_unicast(*target);
@@ -218,6 +218,10 @@ impl Engine {
         let Some(member) = self.member_mut(id) else { return };
         let probed = member.probed();
         if member.ifindex.is_none() || member.probing_told == Some(probed) {
+            return;
+        }
+        if !probed && member.identity.shares_any_source() {
+            // Told with its own reason.
             return;
         }
         let first_time = member.probing_told.is_none();

@@ -4,6 +4,7 @@
 mod activity;
 mod adaptive;
 mod capacity;
+mod consistency;
 mod damping;
 mod detection;
 mod groups;

@@ -6,9 +6,10 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::exit;
+use crate::import::From;
 
 /// Where the daemon puts its control socket.
 pub const DEFAULT_RUNTIME_DIR: &str = "/run/ipmp";
@@ -80,6 +81,10 @@ pub enum Command {
     Offline(OfflineArgs),
     /// Use an interface again that was taken offline
     Online(InterfaceArgs),
+    /// Show what ipmpstat shows, as it shows it
+    Stat(StatArgs),
+    /// Propose a configuration from another system's files, on standard output
+    Import(ImportArgs),
 }
 
 /// `ipmp status`.
@@ -90,6 +95,78 @@ pub struct StatusArgs {
     /// Also show every target with its round-trip times and counts, and the kernel's counters
     #[arg(short, long)]
     pub verbose: bool,
+    /// As Solaris's ifconfig would show the interfaces
+    #[arg(long, conflicts_with_all = ["verbose", "json"])]
+    pub solaris: bool,
+}
+
+/// `ipmp stat`, and all of `ipmpstat`.
+#[derive(Args, Clone, Debug)]
+pub struct StatArgs {
+    /// Data addresses
+    #[arg(short, action = ArgAction::Count)]
+    pub addresses: u8,
+    /// Groups
+    #[arg(short, action = ArgAction::Count)]
+    pub groups: u8,
+    /// Interfaces
+    #[arg(short, action = ArgAction::Count)]
+    pub interfaces: u8,
+    /// Probes as they are answered or lost, until interrupted
+    #[arg(short, action = ArgAction::Count)]
+    pub probes: u8,
+    /// Targets
+    #[arg(short, action = ArgAction::Count)]
+    pub targets: u8,
+    /// IP addresses as numbers, even if /etc/hosts names them
+    #[arg(short)]
+    pub numeric: bool,
+    /// Only these fields, in this order, separated by commas; or `all`
+    #[arg(short = 'o', value_name = "FIELDS")]
+    pub fields: Option<String>,
+    /// For programs: no heading, fields separated by colons; needs -o
+    #[arg(short = 'P')]
+    pub parsable: bool,
+}
+
+/// The command line under the name `ipmpstat`.
+#[derive(Debug, Parser)]
+#[command(name = "ipmpstat", version, about = "Shows the state of IP multipathing")]
+pub struct IpmpstatArgs {
+    /// Directory of the daemon's control socket
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNTIME_DIR)]
+    pub runtime_dir: PathBuf,
+    /// The rest
+    #[command(flatten)]
+    pub stat: StatArgs,
+}
+
+/// The command line under the name `if_mpadm`.
+#[derive(Debug, Parser)]
+#[command(name = "if_mpadm", version, about = "Takes an interface of an IPMP group offline, or back")]
+pub struct IfMpadmArgs {
+    /// Directory of the daemon's control socket
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNTIME_DIR)]
+    pub runtime_dir: PathBuf,
+    /// Take this interface offline
+    #[arg(short = 'd', value_name = "IFACE", conflicts_with = "online", required_unless_present = "online")]
+    pub offline: Option<String>,
+    /// Undo that
+    #[arg(short = 'r', value_name = "IFACE")]
+    pub online: Option<String>,
+}
+
+/// `ipmp import`.
+#[derive(Args, Debug)]
+pub struct ImportArgs {
+    /// The directory with the old system's files: its root, or its etc
+    pub dir: PathBuf,
+    /// What the directory holds
+    #[arg(long, value_enum, default_value = "solaris")]
+    pub from: From,
+    /// An interface's old name and its name on this system; may be repeated
+    #[arg(long, value_name = "OLD=NEW", value_parser = rename)]
+    pub rename: Vec<(String, String)>,
 }
 
 /// `ipmp events`.
@@ -140,9 +217,21 @@ fn since(text: &str) -> Result<Since, String> {
         .map_err(|_| r#"write a duration such as "10m" or "1h30m", or a t_ns such as 81234567890"#.to_owned())
 }
 
+fn rename(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.to_owned())),
+        Some(_) | None => Err("write OLD=NEW, such as ce0=eth0".to_owned()),
+    }
+}
+
 /// Parses the process's command line. `Err` is the exit code after help, or a usage error, was printed:
 /// clap's own code for those is 2, which means "failed" to users of `ipmp status`.
 pub fn parse<A: Parser>() -> Result<A, ExitCode> {
+    parse_as("ipmp", exit::USAGE)
+}
+
+/// The same for a program of another name, with its own exit code for usage errors.
+pub(super) fn parse_as<A: Parser>(program: &str, usage: u8) -> Result<A, ExitCode> {
     A::try_parse().map_err(|error| {
         if !error.use_stderr() {
             // Help or version; a reader that went away has seen enough.
@@ -154,17 +243,17 @@ pub fn parse<A: Parser>() -> Result<A, ExitCode> {
         } else {
             error.render().to_string()
         };
-        let _ = std::io::stderr().write_all(error_text(&text).as_bytes());
-        ExitCode::from(exit::USAGE)
+        let _ = std::io::stderr().write_all(error_text(program, &text).as_bytes());
+        ExitCode::from(usage)
     })
 }
 
 /// clap's text under our own heading; where clap shows the help instead, as it is.
-fn error_text(text: &str) -> String {
+fn error_text(program: &str, text: &str) -> String {
     match text.split_once("error:") {
         Some((before, after)) if before.len() < "\u{1b}[1m\u{1b}[31m".len() + 1 => {
-            format!("ipmp: usage:{before}{after}")
+            format!("{program}: usage:{before}{after}")
         }
-        Some(_) | None => format!("ipmp: usage: a command is missing\n{text}"),
+        Some(_) | None => format!("{program}: usage: a command is missing\n{text}"),
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{
     args::{EventsArgs, Since},
     exit::Failure,
-    output::{Clock, print, print_json, word},
+    output::{Clock, end_with_reader, print, print_json, word},
 };
 use crate::{
     control::client::{Client, Told},
@@ -17,6 +17,9 @@ pub(super) fn run(client: &mut Client, wanted: &EventsArgs, json: bool) -> Resul
         Since::Ago(ago) => Clock::read().now_ns.saturating_sub(ago),
         Since::At(t_ns) => t_ns,
     });
+    if wanted.follow {
+        end_with_reader();
+    }
     let mut outcome = Ok(true);
     client.events(since_ns, wanted.follow, |told| {
         outcome = match told {

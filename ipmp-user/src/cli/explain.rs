@@ -82,8 +82,9 @@ pub(super) fn text(
         0 => String::new(),
         since_ns => format!(" since {} ({} ago)", clock.day(since_ns), clock.ago(since_ns)),
     };
+    let of_group = if group.is_empty() { ", in no group,".to_owned() } else { format!(" of group {group}") };
     let mut text = format!(
-        "{} of group {group} is {}{since}\n  because: {}\n  link {}, probing {}\n",
+        "{}{of_group} is {}{since}\n  because: {}\n  link {}, probing {}\n",
         interface.name,
         word(&interface.state),
         interface.reason,

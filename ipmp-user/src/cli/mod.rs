@@ -1,18 +1,23 @@
-//! The command lines of `ipmp` and `ipmpd`: one file a sub-command.
+//! The command lines of `ipmp` and `ipmpd`: one file a sub-command. Under the names `ipmpstat` and `if_mpadm`, `ipmp` is
+//! those programs.
 
 pub mod args;
 mod events;
 pub mod exit;
 mod explain;
+mod if_mpadm;
+mod import;
 pub mod ipmpd;
 mod order;
 mod output;
+mod solaris;
+mod stat;
 mod status;
 
 #[cfg(test)]
 mod tests;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, path::Path, process::ExitCode};
 
 use self::{
     args::{ClientArgs, Command},
@@ -23,8 +28,13 @@ use crate::control::{
     protocol::RefusalCode,
 };
 
-/// The whole of `ipmp`.
+/// The whole of `ipmp`, and of the programs it is under other names.
 pub fn main() -> ExitCode {
+    match called_as(std::env::args_os().next()).as_deref() {
+        Some("ipmpstat") => return stat::ipmpstat(),
+        Some("if_mpadm") => return if_mpadm::main(),
+        Some(_) | None => {}
+    }
     let args = match args::parse::<ClientArgs>() {
         Ok(args) => args,
         Err(code) => return code,
@@ -35,14 +45,22 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The name of the program without its directory.
+fn called_as(argument: Option<OsString>) -> Option<String> {
+    let name = Path::new(&argument?).file_name()?.to_str()?.to_owned();
+    Some(name)
+}
+
 fn run(args: &ClientArgs) -> Result<u8, Failure> {
-    let mut client = Client::connect(&args.runtime_dir)?;
+    let client = || Client::connect(&args.runtime_dir);
     match &args.command {
-        Command::Status(wanted) => status::run(&mut client, wanted, args.json),
-        Command::Events(wanted) => events::run(&mut client, wanted, args.json),
-        Command::Explain(wanted) => explain::run(&mut client, &wanted.interface, args.json),
-        Command::Offline(wanted) => order::offline(&mut client, wanted, args.json),
-        Command::Online(wanted) => order::online(&mut client, &wanted.interface, args.json),
+        Command::Status(wanted) => status::run(&mut client()?, wanted, args.json),
+        Command::Events(wanted) => events::run(&mut client()?, wanted, args.json),
+        Command::Explain(wanted) => explain::run(&mut client()?, &wanted.interface, args.json),
+        Command::Offline(wanted) => order::offline(&mut client()?, wanted, args.json),
+        Command::Online(wanted) => order::online(&mut client()?, &wanted.interface, args.json),
+        Command::Stat(wanted) => stat::run(&args.runtime_dir, wanted),
+        Command::Import(wanted) => import::run(wanted, args.json),
     }
 }
 

@@ -3,11 +3,16 @@
 use std::{
     fmt::{Display, Write as _},
     io::{self, Write as _},
+    os::fd::AsFd as _,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use ipmp_common::engine::time::Nanos;
-use nix::time::{ClockId, clock_gettime};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    time::{ClockId, clock_gettime},
+};
 use serde::Serialize;
 
 use super::exit::{self, Failure};
@@ -23,6 +28,21 @@ pub(super) fn print(text: &str) -> Result<bool, Failure> {
             Err(Failure::new(exit::IO, text))
         }
     }
+}
+
+/// Ends the process, with success, once the reader of standard output has gone away. While one follows, nothing may be
+/// written for hours, and `ipmp events --follow | head` shall not wait for that.
+pub(super) fn end_with_reader() {
+    // The thread ends with the process.
+    std::thread::spawn(|| {
+        let out = io::stdout();
+        // No events asked for: only errors and the other side's end wake it (poll(2)).
+        let mut fds = [PollFd::new(out.as_fd(), PollFlags::empty())];
+        while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
+        if fds.iter().any(|fd| fd.revents().is_some_and(|seen| !seen.is_empty())) {
+            std::process::exit(0);
+        }
+    });
 }
 
 /// Prints one JSON object on one line.

@@ -8,6 +8,7 @@ use super::{
     args::StatusArgs,
     exit::{self, Failure},
     output::{Clock, Table, print, print_json, span, word},
+    solaris,
 };
 use crate::control::{
     client::Client,
@@ -18,6 +19,8 @@ pub(super) fn run(client: &mut Client, wanted: &StatusArgs, json: bool) -> Resul
     let status = only(client.status()?, wanted.group.as_deref())?;
     if json {
         print_json(&status)?;
+    } else if wanted.solaris {
+        print(&solaris::text(&status))?;
     } else {
         print(&text(&status, wanted.verbose, &Clock::read()))?;
     }
@@ -63,7 +66,11 @@ fn group_text(group: &GroupStatus, verbose: bool, clock: &Clock) -> String {
     } else {
         format!("{} (configured {})", Nanos(group.fdt_ns), Nanos(group.fdt_configured_ns))
     };
-    let mut text = format!("{}: {}, failure detection time {fdt}\n", group.name, word(&group.state));
+    let mut text = if group.name.is_empty() {
+        "interfaces in no group:\n".to_owned()
+    } else {
+        format!("{}: {}, failure detection time {fdt}\n", group.name, word(&group.state))
+    };
     if let (true, Some(detection), Some(repair)) = (verbose, group.detection_worst_ns, group.repair_worst_ns)
     {
         let (detection, repair) = (Nanos(detection), Nanos(repair));

@@ -27,7 +27,7 @@ pub fn summary(config: &FileConfig) -> String {
     };
     text.push('\n');
     if !daemon.track_interfaces_only_with_groups {
-        text.push_str("note: interfaces outside every group are not tracked in spite of track-interfaces-only-with-groups = false\n");
+        text.push_str("interfaces in no group: tracked by their carrier, without failover\n");
     }
     text
 }

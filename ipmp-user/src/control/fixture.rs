@@ -30,7 +30,7 @@ use super::{
     protocol::{Refusal, RefusalCode},
     socket::SOCKET,
     spawn,
-    status::{Counters, EvidenceInfo, ReplyEvidence},
+    status::{Counters, DeviceInfo, EvidenceInfo, ReplyEvidence, TargetOrigin, TestInfo},
 };
 use crate::journal::{Journal, Names};
 
@@ -94,6 +94,15 @@ pub(crate) fn evidence() -> BTreeMap<MemberId, EvidenceInfo> {
         carrier_evidence: CarrierSource::Poll,
         notes: vec!["fentry: refused by this kernel (EPERM)".to_owned()],
         counters: Some(Counters { seen: 5000, ours: 899, ..Counters::default() }),
+        device: Some(DeviceInfo {
+            up: true,
+            mac: Some("00:03:ba:93:90:fc".to_owned()),
+            mtu: 1500,
+            test: vec![TestInfo {
+                address: "192.168.10.110".parse().unwrap(),
+                targets: TargetOrigin::Routes,
+            }],
+        }),
     };
     BTreeMap::from([(MemberId(0), info)])
 }

@@ -153,6 +153,8 @@ async fn answer(
         Ok(response) => content(response).line(),
         Err(error) => Content::Error { error }.line(),
     };
+    // Who gave an order must see what came of it.
+    *shared.status.lock().await = None;
     writer.send(&line).await
 }
 

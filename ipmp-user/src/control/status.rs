@@ -30,6 +30,40 @@ pub struct EvidenceInfo {
     pub notes: Vec<String>,
     /// What the programs counted on this interface, if they can.
     pub counters: Option<Counters>,
+    /// What the kernel says of it.
+    pub device: Option<DeviceInfo>,
+}
+
+/// An interface as the kernel sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceInfo {
+    /// Administratively up (`IFF_UP`).
+    pub up: bool,
+    /// Its hardware address, as `ip link` writes it.
+    pub mac: Option<String>,
+    /// Largest packet in bytes.
+    pub mtu: u32,
+    /// The addresses that probes leave from, IPv4 first; at most one of each family.
+    pub test: Vec<TestInfo>,
+}
+
+/// An address that probes leave from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestInfo {
+    /// The address.
+    pub address: IpAddr,
+    /// Where its targets come from.
+    pub targets: TargetOrigin,
+}
+
+/// Where targets come from (section 8 of the IPMP behaviour).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetOrigin {
+    /// The configuration or the routing table.
+    Routes,
+    /// Hosts on the link, for want of the former.
+    Neighbours,
 }
 
 /// The rungs of the reply ladder, best first.
@@ -136,6 +170,8 @@ pub struct InterfaceStatus {
     pub notes: Vec<String>,
     /// What the programs counted.
     pub counters: Option<Counters>,
+    /// What the kernel says of it; null while it is absent.
+    pub device: Option<DeviceInfo>,
     /// Probed through it.
     pub targets: Vec<TargetStatus>,
 }
@@ -232,6 +268,7 @@ fn interface(member: &MemberSnapshot, evidence: Option<&EvidenceInfo>, names: &N
         carrier_evidence: evidence.map(|evidence| evidence.carrier_evidence),
         notes: evidence.map(|evidence| evidence.notes.clone()).unwrap_or_default(),
         counters: evidence.and_then(|evidence| evidence.counters),
+        device: evidence.and_then(|evidence| evidence.device.clone()),
         targets: member.targets.iter().map(target).collect(),
     }
 }

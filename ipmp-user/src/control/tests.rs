@@ -39,6 +39,12 @@ fn converse(fake: &Fake, sent: &[u8]) -> (serde_json::Value, bool) {
 #[test]
 fn the_status_document_is_the_contracts() {
     let document = serde_json::to_value(status::build(&snapshot(), &evidence())).unwrap();
+    let target = |source: &str| {
+        json!([{"address": "192.168.10.1", "source": source, "state": "active", "rtt_kernel_ns": 41000,
+                "rtt_daemon_ns": 97000, "sent": 900, "acked": 899, "lost": 1, "unsent": 0}])
+    };
+    let device = json!({"up": true, "mac": "00:03:ba:93:90:fc", "mtu": 1500,
+        "test": [{"address": "192.168.10.110", "targets": "routes"}]});
     let wanted = json!({
         "version": 1, "at_ns": 5_000_000_000_u64, "stalls": 2,
         "groups": [{"name": "ipmp0", "state": "degraded", "fdt_ns": 100_000_000, "fdt_configured_ns": 100_000_000,
@@ -51,14 +57,13 @@ fn the_status_document_is_the_contracts() {
                  "notes": ["fentry: refused by this kernel (EPERM)"],
                  "counters": {"seen": 5000, "ours": 899, "foreign_id": 0, "malformed": 0, "duplicate": 0, "late": 0,
                               "ring_full": 0, "sent": 0},
-                 "targets": [{"address": "192.168.10.1", "source": "192.168.10.110", "state": "active", "rtt_kernel_ns": 41000,
-                              "rtt_daemon_ns": 97000, "sent": 900, "acked": 899, "lost": 1, "unsent": 0}]},
+                 "device": device,
+                 "targets": target("192.168.10.110")},
                 {"name": "eth1", "ifindex": 5, "state": "ok", "active": true, "standby": false,
                  "link": "up", "probe": "ok", "reason": "failover from eth0",
                  "why": {"why": "failover", "from": "eth0"}, "since_ns": 1_000_000_000,
-                 "reply_evidence": null, "carrier_evidence": null, "notes": [], "counters": null,
-                 "targets": [{"address": "192.168.10.1", "source": "192.168.10.111", "state": "active", "rtt_kernel_ns": 41000,
-                              "rtt_daemon_ns": 97000, "sent": 900, "acked": 899, "lost": 1, "unsent": 0}]}],
+                 "reply_evidence": null, "carrier_evidence": null, "notes": [], "counters": null, "device": null,
+                 "targets": target("192.168.10.111")}],
             "addresses": [{"address": "192.168.10.10/24", "home": "eth0", "on": "eth1"}]}],
     });
     assert_eq!(document, wanted);
@@ -88,7 +93,12 @@ fn status_orders_and_events_reach_the_client() {
     assert_eq!(seen, (100..300).collect::<Vec<_>>());
     if nix::unistd::geteuid().is_root() {
         let order = Command::Offline { interface: "eth0".to_owned(), force: true };
+        client.status().unwrap();
+        let asked = fake.asked.load(Ordering::SeqCst);
         assert_eq!(client.order(order).unwrap(), "eth0 true");
+        client.status().unwrap();
+        let both = fake.asked.load(Ordering::SeqCst) - asked;
+        assert_eq!(both, 2, "the status from before an order is not shown after it");
         let order = Command::Online { interface: "eth0".to_owned() };
         let Err(ClientError::Refused(refusal)) = client.order(order) else { panic!("not refused") };
         assert_eq!((refusal.code, refusal.text.as_str()), (RefusalCode::NotSupported, "online: eth0: wait"));

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipmp_common::{
     abi::{EVENT_CARRIER_DOWN, EVENT_CARRIER_UP},
     engine::{
-        config::InterfaceConfig,
+        config::{DataAddresses, InterfaceConfig},
         event::{CarrierSource, Event, NotSent},
         ids::{Family, GroupId, SessionId},
         time::Timestamp,
@@ -14,7 +14,7 @@ use ipmp_common::{
 
 use ipnet::IpNet;
 
-use super::{Daemon, clock, serve::source};
+use super::{Daemon, clock, members::MemberIo, serve::source};
 use crate::{
     kernel::DepartureRung,
     net::{base::Base, inventory::Inventory, monitor::Change},
@@ -69,9 +69,13 @@ impl Daemon {
 
     fn take_change(&mut self, now: Timestamp, change: &Change) {
         match change {
-            Change::Link { .. } => self.sync_links(now),
+            Change::Link { ifindex, .. } => {
+                self.sync_links(now);
+                self.sync_hardware(now, *ifindex);
+            }
             Change::Address { ifindex } => {
                 self.sync_sources(now);
+                self.sync_hardware(now, *ifindex);
                 self.targets_stale = true;
                 self.note_foreign_change(now, Some(*ifindex));
             }
@@ -86,6 +90,10 @@ impl Daemon {
                 tracing::warn!("kernel notifications were lost; everything was read anew");
                 self.sync_links(now);
                 self.sync_sources(now);
+                let present: Vec<u32> = self.members.iter().filter_map(|member| member.ifindex).collect();
+                for ifindex in present {
+                    self.sync_hardware(now, ifindex);
+                }
                 self.targets_stale = true;
                 self.note_foreign_change(now, None);
             }
@@ -119,13 +127,23 @@ impl Daemon {
     fn lose_interface(&mut self, now: Timestamp, position: usize, ifindex: u32) {
         let Some(member) = self.members.get_mut(position) else { return };
         let event = member.gone();
-        self.kernel.detach(ifindex);
+        if !member.ungrouped {
+            self.kernel.detach(ifindex);
+        }
         self.engine.handle(now, event);
     }
 
     fn take_interface(&mut self, now: Timestamp, position: usize, ifindex: u32) {
+        let Some(member) = self.members.get(position) else { return };
+        let adopted = adoptable(&self.inventory, &self.base, &member.config, ifindex);
+        let displaced = self.displaced(member, ifindex, &adopted);
         let Some(member) = self.members.get_mut(position) else { return };
         let Some(link) = self.inventory.link(ifindex) else { return };
+        if member.ungrouped {
+            let event = member.present(link, None, (Vec::new(), false));
+            self.engine.handle(now, event);
+            return;
+        }
         // Before its test address appears: without arp_ignore any member would answer for it.
         match self.sysctl.prepare(&link.name) {
             Ok(Some(warning)) => tracing::warn!("{warning}"),
@@ -141,11 +159,39 @@ impl Daemon {
             carrier = %rungs.carrier,
             "member attached"
         );
-        let adopted = adoptable(&self.inventory, &self.base, &member.config, ifindex);
-        let event = member.present(link, rungs, adopted);
+        let event = member.present(link, Some(rungs), (adopted, displaced));
         self.engine.handle(now, event);
+        self.sync_hardware(now, ifindex);
         self.sync_sources(now);
         self.targets_stale = true;
+    }
+
+    /// Hands over what an interface is, if it is a member's. The engine takes no notice of what it knows.
+    fn sync_hardware(&mut self, now: Timestamp, ifindex: u32) {
+        let Some(link) = self.inventory.link(ifindex) else { return };
+        let member = self.members.iter().find(|member| member.ifindex == Some(ifindex));
+        if let Some(event) = member.map(|member| member.hardware(link)) {
+            self.engine.handle(now, event);
+        }
+    }
+
+    /// Whether data addresses of a member stand on another of its group instead, whose link is not down. On a standby
+    /// that is no news: its addresses rest elsewhere while it rests.
+    fn displaced(&self, member: &MemberIo, ifindex: u32, adopted: &[IpNet]) -> bool {
+        let homes = match &member.config.data {
+            DataAddresses::Listed(listed) => listed.as_slice(),
+            DataAddresses::Adopt => adopted,
+        };
+        let stands =
+            |ifindex, home: &IpNet| self.inventory.addresses(ifindex).iter().any(|at| at.ip() == home.addr());
+        let elsewhere = |home: &IpNet| {
+            self.members
+                .iter()
+                .filter(|other| other.group == member.group && other.id != member.id)
+                .filter_map(|other| self.inventory.link_by_name(&other.config.name))
+                .any(|link| link.up() != Some(false) && stands(link.ifindex, home))
+        };
+        !member.config.standby && homes.iter().any(|home| !stands(ifindex, home) && elsewhere(home))
     }
 
     pub(super) fn sync_sources(&mut self, now: Timestamp) {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipmp_common::engine::{
     config::{Config, InterfaceConfig},
-    event::{CarrierSource, Event, Presence},
+    event::{CarrierSource, Event, Hardware, Presence},
     ids::{Family, GroupId, MemberId},
     time::Timestamp,
 };
@@ -20,6 +20,8 @@ use crate::{
 pub(super) struct MemberIo {
     pub(super) id: MemberId,
     pub(super) group: GroupId,
+    /// In no group: it gets no programs and no settings, and netlink tells its carrier.
+    pub(super) ungrouped: bool,
     pub(super) config: InterfaceConfig,
     pub(super) ifindex: Option<u32>,
     pub(super) rungs: Option<Rungs>,
@@ -32,11 +34,14 @@ pub(super) struct MemberIo {
 pub(super) fn from_config(config: &Config) -> Vec<MemberIo> {
     let groups = (0u32..).map(GroupId).zip(&config.groups);
     groups
-        .flat_map(|(group, config)| config.interfaces.iter().map(move |interface| (group, interface)))
+        .flat_map(|(group, config)| {
+            config.interfaces.iter().map(move |interface| (group, config.is_anonymous(), interface))
+        })
         .zip(0u32..)
-        .map(|((group, interface), number)| MemberIo {
+        .map(|((group, ungrouped, interface), number)| MemberIo {
             id: MemberId(number),
             group,
+            ungrouped,
             config: interface.clone(),
             ifindex: None,
             rungs: None,
@@ -48,7 +53,7 @@ pub(super) fn from_config(config: &Config) -> Vec<MemberIo> {
 }
 
 /// Whether frames can pass. The flag is as new as the message and alone suffices for "no"; "yes" also needs the
-/// operational state, because linkwatch starts the transmit queue only when it sets that (net/core/link_watch.c),
+/// operational state, because linkwatch starts the transmit queue only when it sets that (`net/core/link_watch.c`),
 /// up to a second after the carrier is back: until then frames vanish. `None` where the driver reports no carrier
 /// at all (RFC 2863 "unknown").
 fn link_up(link: &Link) -> Option<bool> {
@@ -58,6 +63,17 @@ fn link_up(link: &Link) -> Option<bool> {
         Some(State::Up) => Some(lower_up),
         Some(_) | None => Some(false),
     }
+}
+
+/// Below this the kernel takes IPv4 off an interface (`inetdev_valid_mtu` in include/linux/inetdevice.h).
+const MIN_MTU_IPV4: u32 = 68;
+/// Below this the kernel takes IPv6 off an interface (RFC 8200, section 5).
+const MIN_MTU_IPV6: u32 = 1280;
+
+/// No file: the kernel has no IPv6, or none on this interface.
+fn ipv6_enabled(interface: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"))
+        .is_ok_and(|value| value.trim() == "0")
 }
 
 impl MemberIo {
@@ -78,10 +94,15 @@ impl MemberIo {
         Event::InterfaceGone { member: self.id }
     }
 
-    /// The interface is there, and its programs are attached.
-    pub(super) fn present(&mut self, link: &Link, rungs: Rungs, adopted: Vec<ipnet::IpNet>) -> Event {
+    /// The interface is there, and its programs are attached if it has any.
+    pub(super) fn present(
+        &mut self,
+        link: &Link,
+        rungs: Option<Rungs>,
+        (adopted, displaced): (Vec<ipnet::IpNet>, bool),
+    ) -> Event {
         self.ifindex = Some(link.ifindex);
-        self.rungs = Some(rungs);
+        self.rungs = rungs;
         self.link = link_up(link);
         self.carrier_downs = link.carrier_down_count;
         Event::InterfacePresent(Presence {
@@ -89,7 +110,20 @@ impl MemberIo {
             ifindex: link.ifindex,
             link_up: self.link,
             adopted,
+            displaced,
         })
+    }
+
+    /// What the interface is.
+    pub(super) fn hardware(&self, link: &Link) -> Event {
+        let hardware = Hardware {
+            mac: link.mac,
+            mtu: link.mtu,
+            link_type: link.link_type,
+            ipv4: link.mtu >= MIN_MTU_IPV4,
+            ipv6: link.mtu >= MIN_MTU_IPV6 && ipv6_enabled(&link.name),
+        };
+        Event::Hardware { member: self.id, hardware }
     }
 
     /// News from `RTM_NEWLINK`. The kernel's count of carrier losses shows flaps that were over before the
@@ -121,6 +155,11 @@ impl MemberIo {
         self.link = Some(up);
         let downs = if up { u64::from(hidden_flap) * downs } else { downs.max(1) };
         Some(Event::Carrier { member: self.id, up, at, source, downs })
+    }
+
+    /// The addresses it probes from, IPv4 first.
+    pub(super) fn probe_sources(&self) -> Vec<IpAddr> {
+        self.sources.iter().flatten().copied().collect()
     }
 
     /// The addresses it may probe from, as far as they changed.

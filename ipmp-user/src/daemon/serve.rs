@@ -7,19 +7,20 @@ use ipmp_common::{
     engine::{
         self,
         event::{CarrierSource, Command, Event},
-        ids::MemberId,
+        ids::{Family, MemberId},
         time::Timestamp,
     },
 };
 
-use super::Daemon;
+use super::{Daemon, members::MemberIo};
 use crate::{
     control::{
         Request, RequestKind, Response,
         protocol::{Refusal, RefusalCode},
-        status::{Counters, EvidenceInfo, ReplyEvidence},
+        status::{Counters, DeviceInfo, EvidenceInfo, ReplyEvidence, TargetOrigin, TestInfo},
     },
     kernel::{CarrierRung, Kernel, Refused, ReplyRung, Rungs},
+    net::inventory::Link,
 };
 
 impl Daemon {
@@ -62,9 +63,29 @@ impl Daemon {
 
     fn evidence(&self) -> BTreeMap<MemberId, EvidenceInfo> {
         let present = self.members.iter().filter_map(|member| {
-            Some((member.id, info(&self.kernel, member.ifindex?, member.rungs.as_ref()?)))
+            let mut info = info(&self.kernel, member.ifindex?, member.rungs.as_ref()?);
+            info.device = self.inventory.link(member.ifindex?).map(|link| self.device(link, member));
+            Some((member.id, info))
         });
         present.collect()
+    }
+
+    fn device(&self, link: &Link, member: &MemberIo) -> DeviceInfo {
+        let byte = |byte: &u8| format!("{byte:02x}");
+        let test = |address| TestInfo {
+            address,
+            targets: if self.engine.probes_hosts(member.group, Family::of(address)) {
+                TargetOrigin::Neighbours
+            } else {
+                TargetOrigin::Routes
+            },
+        };
+        DeviceInfo {
+            up: link.admin_up(),
+            mac: link.mac.map(|mac| mac.iter().map(byte).collect::<Vec<_>>().join(":")),
+            mtu: link.mtu,
+            test: member.probe_sources().into_iter().map(test).collect(),
+        }
     }
 }
 
@@ -78,6 +99,10 @@ fn refused(interface: &str, refusal: engine::Refusal) -> Refusal {
             (RefusalCode::Refused, "is already offline: `ipmp online` undoes it")
         }
         engine::Refusal::NotOffline => (RefusalCode::Refused, "is not offline: nothing to do"),
+        engine::Refusal::DuplicateHardwareAddress => (
+            RefusalCode::Refused,
+            "its hardware address is not unique in its IPMP group: give it another one, or take the other offline",
+        ),
         engine::Refusal::LastFunctioning => (
             RefusalCode::Refused,
             "no other functioning interfaces are in its IPMP group: repair one first, or use --force",
@@ -106,6 +131,7 @@ fn info(kernel: &Kernel, ifindex: u32, rungs: &Rungs) -> EvidenceInfo {
             .flat_map(|(what, list)| list.iter().map(move |refused| note(what, refused)))
             .collect(),
         counters: kernel.counters(ifindex).map(counters),
+        device: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, os::fd::AsRawFd as _, sync::Arc};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use ipmp_common::engine::{Engine, event::Event};
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -15,6 +15,7 @@ use super::{
     draw::{self, Draw},
     members,
     reassert::Reassert,
+    ungrouped,
 };
 use crate::{
     announce::Announcer,
@@ -44,16 +45,23 @@ impl Daemon {
             tracing::warn!(%error, "the state file is set aside; homes are taken from the configuration");
             crate::net::base::Base::default()
         });
+        let kernel = Kernel::open(&KernelOptions::new(&options.pin_dir));
+        if let Some(dir) = kernel.pins_taken() {
+            bail!("another ipmpd runs: {}: stop it, or give this one its own --pin-dir", dir.display());
+        }
         let priority = options.config.daemon.real_time_priority;
         // Before the priority of this thread is raised, which new threads would not inherit anyway.
         let applier = apply::spawn(&options.runtime_dir, move || tell_priority("applier", priority))
             .context("addresses and routes cannot be managed")?;
         let (monitor, inventory) = Monitor::open().context("the kernel's tables cannot be read")?;
+        if !options.config.daemon.track_interfaces_only_with_groups {
+            config.groups.extend(ungrouped::group(&inventory, &config));
+        }
         let mut daemon = Self {
             members: members::from_config(&config),
             names: Names::of(&config),
             engine: Engine::new(config),
-            kernel: Kernel::open(&KernelOptions::new(&options.pin_dir)),
+            kernel,
             monitor,
             inventory,
             resolver: Resolver::open().context("hardware addresses cannot be asked for")?,
@@ -86,6 +94,7 @@ impl Daemon {
         }
         let now = clock::now();
         self.sync_links(now);
+        self.kernel.forget_others();
         self.sync_sources(now);
         self.gather(now);
         self.engine.handle(now, Event::Judge);

@@ -63,10 +63,11 @@ impl Event {
     }
 }
 
-/// The member a reason speaks of, if it does.
-fn member_of(reason: &Reason) -> Option<MemberId> {
+/// The member a reason speaks of, if it does, with the name of its field.
+fn member_of(reason: &Reason) -> Option<(&'static str, MemberId)> {
     match reason {
-        Reason::Failover { from } | Reason::Failback { from } => Some(*from),
+        Reason::Failover { from } | Reason::Failback { from } => Some(("from", *from)),
+        Reason::DuplicateMac { other, .. } => Some(("other", *other)),
         Reason::Start
         | Reason::LinkDown { .. }
         | Reason::LinkUp { .. }
@@ -78,6 +79,14 @@ fn member_of(reason: &Reason) -> Option<MemberId> {
         | Reason::LinkUpDelayed { .. }
         | Reason::FailbackDelayed { .. }
         | Reason::HeldDown { .. }
+        | Reason::InterfaceRemoved
+        | Reason::UniqueMac { .. }
+        | Reason::DuplicateTestAddress { .. }
+        | Reason::UniqueTestAddress { .. }
+        | Reason::FamilyMissing { .. }
+        | Reason::LinkTypeDiffers { .. }
+        | Reason::MtuDiffers { .. }
+        | Reason::FitsGroup
         | Reason::SlowRoundTrip { .. }
         | Reason::QuickRoundTrip { .. }
         | Reason::OneSlowTarget { .. }
@@ -109,7 +118,8 @@ pub(crate) fn reason_text(reason: &Reason, names: &Names) -> String {
         return format!("{what}: {}", std::io::Error::from_raw_os_error(*errno));
     }
     match member_of(reason) {
-        Some(member) => format!("{reason} from {}", names.member(member)),
+        Some(("from", member)) => format!("{reason} from {}", names.member(member)),
+        Some((_, member)) => format!("{reason}: {}", names.member(member)),
         None => reason.to_string(),
     }
 }
@@ -118,8 +128,10 @@ pub(crate) fn reason_text(reason: &Reason, names: &Names) -> String {
 pub(crate) fn reason_object(reason: &Reason, names: &Names) -> Value {
     // Reasons hold only numbers, strings and addresses, which always serialize.
     let mut object = serde_json::to_value(reason).unwrap_or(Value::Null);
-    if let (Some(member), Some(from)) = (member_of(reason), object.get_mut("from")) {
-        *from = Value::String(names.member(member));
+    if let Some((field, member)) = member_of(reason)
+        && let Some(number) = object.get_mut(field)
+    {
+        *number = Value::String(names.member(member));
     }
     object
 }

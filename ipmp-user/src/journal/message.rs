@@ -1,6 +1,8 @@
 //! Log lines. Where in.mpathd has a text for the case, it is that text, so that existing log watchers go on
 //! working; the reason with its numbers follows.
 
+use tracing::Level;
+
 use ipmp_common::engine::{
     ids::Family,
     reason::{Kind, Reason, Record},
@@ -28,6 +30,15 @@ pub(super) fn usable_members(record: &Record) -> Option<u32> {
         | Reason::LinkUpDelayed { .. }
         | Reason::FailbackDelayed { .. }
         | Reason::HeldDown { .. }
+        | Reason::DuplicateMac { .. }
+        | Reason::InterfaceRemoved
+        | Reason::UniqueMac { .. }
+        | Reason::DuplicateTestAddress { .. }
+        | Reason::UniqueTestAddress { .. }
+        | Reason::FamilyMissing { .. }
+        | Reason::LinkTypeDiffers { .. }
+        | Reason::MtuDiffers { .. }
+        | Reason::FitsGroup
         | Reason::SlowRoundTrip { .. }
         | Reason::QuickRoundTrip { .. }
         | Reason::OneSlowTarget { .. }
@@ -56,14 +67,35 @@ pub(super) fn usable_members(record: &Record) -> Option<u32> {
 /// Writes the log line of a record. `was_failed`: the group's failure was logged before.
 pub(super) fn log(record: &Record, names: &Names, was_failed: bool) {
     let text = text(record, names, was_failed);
+    match level(record, was_failed) {
+        Level::ERROR => tracing::error!("{text}"),
+        Level::WARN => tracing::warn!("{text}"),
+        Level::DEBUG | Level::TRACE => tracing::debug!("{text}"),
+        Level::INFO => tracing::info!("{text}"),
+    }
+}
+
+/// in.mpathd's levels for its own lines: everything that concerns reachability is an error, its end as well, so
+/// that whoever is woken by the one learns of the other.
+pub(super) fn level(record: &Record, was_failed: bool) -> Level {
+    let hardware = matches!(record.reason, Reason::DuplicateMac { .. } | Reason::UniqueMac { .. });
+    let test_address =
+        matches!(record.reason, Reason::DuplicateTestAddress { .. } | Reason::UniqueTestAddress { .. });
     match record.kind {
-        Kind::Failed | Kind::ActionFailed => tracing::error!("{text}"),
-        Kind::GroupState if usable_members(record) == Some(0) => tracing::error!("{text}"),
-        Kind::LinkDown | Kind::Absent | Kind::Flapping | Kind::Stalled | Kind::Withdrawn => {
-            tracing::warn!("{text}");
-        }
-        Kind::LinkUp
+        Kind::Failed
         | Kind::Repaired
+        | Kind::LinkDown
+        | Kind::LinkUp
+        | Kind::Flapping
+        | Kind::Inconsistent
+        | Kind::Consistent
+        | Kind::ActionFailed => Level::ERROR,
+        Kind::GroupState if was_failed || usable_members(record) == Some(0) => Level::ERROR,
+        Kind::Offline | Kind::Online if hardware => Level::ERROR,
+        Kind::Probing if test_address => Level::ERROR,
+        Kind::Absent if record.reason != Reason::InterfaceRemoved => Level::WARN,
+        Kind::Withdrawn => Level::WARN,
+        Kind::Absent
         | Kind::Activity
         | Kind::Moved
         | Kind::GroupState
@@ -71,11 +103,12 @@ pub(super) fn log(record: &Record, names: &Names, was_failed: bool) {
         | Kind::Online
         | Kind::Present
         | Kind::Probing
+        | Kind::Stalled
         | Kind::Deferred
         | Kind::DetectionTime
         | Kind::Target
-        | Kind::TargetSlow => tracing::info!("{text}"),
-        Kind::Announced => tracing::debug!("{text}"),
+        | Kind::TargetSlow => Level::INFO,
+        Kind::Announced => Level::DEBUG,
     }
 }
 
@@ -85,6 +118,9 @@ pub(super) fn text(record: &Record, names: &Names, was_failed: bool) -> String {
     let group = record.group.map_or_else(String::new, |group| names.group(group));
     let of_group = if group.is_empty() { String::new() } else { format!(" of group {group}") };
     let address = record.address.map_or_else(String::new, |address| address.to_string());
+    if let Some(line) = whole_line(record, &interface, &group) {
+        return line;
+    }
     let what = match record.kind {
         Kind::LinkDown => format!("The link has gone down on {interface}"),
         Kind::LinkUp => format!("The link has come up on {interface}"),
@@ -95,6 +131,9 @@ pub(super) fn text(record: &Record, names: &Names, was_failed: bool) -> String {
         Kind::Announced if address.is_empty() => format!("Data addresses{of_group} announced on {interface}"),
         Kind::Announced => format!("Data address {address}{of_group} announced on {interface}"),
         Kind::GroupState => group_state(record, &interface, &group, was_failed),
+        Kind::Consistent | Kind::Inconsistent => {
+            format!("IP interface {interface} does not fit group {group}")
+        }
         Kind::Offline => format!("IP interface {interface}{of_group} is now offline"),
         Kind::Online => format!("IP interface {interface}{of_group} is now online"),
         Kind::Absent => format!("IP interface {interface}{of_group} is not in the kernel"),
@@ -139,11 +178,53 @@ fn group_state(record: &Record, interface: &str, group: &str, was_failed: bool) 
     }
 }
 
+/// in.mpathd's lines that say all there is to say.
+fn whole_line(record: &Record, interface: &str, group: &str) -> Option<String> {
+    if matches!(record.reason, Reason::DuplicateMac { .. }) {
+        return Some(format!(
+            "IP interface {interface} has a hardware address which is not unique in group {group}; offlining"
+        ));
+    }
+    if matches!(record.reason, Reason::UniqueMac { .. }) {
+        return Some(format!(
+            "IP interface {interface} now has a unique hardware address in group {group}; onlining"
+        ));
+    }
+    if record.reason == Reason::InterfaceRemoved {
+        return Some(format!("IP interface {interface} has been removed from kernel"));
+    }
+    if let Reason::FamilyMissing { family } = record.reason {
+        return Some(format!(
+            "IP interface {interface} in group {group} is not plumbed for {family}, affecting {family} connectivity"
+        ));
+    }
+    if record.reason == Reason::FitsGroup {
+        // Two blanks, as ever.
+        return Some(format!(
+            "IP interface {interface} is now consistent with group {group}  and connectivity is restored"
+        ));
+    }
+    if let Reason::LateWakeup { late_by, skipped_slots } = record.reason {
+        return Some(format!("missed sending {skipped_slots} probes: the daemon woke {late_by} late"));
+    }
+    None
+}
+
 /// in.mpathd's lines about probing name their reason themselves.
 fn probing(record: &Record, names: &Names, interface: &str) -> String {
     if record.reason == Reason::NoTestAddress {
         return format!(
             "No test address configured on interface {interface}; disabling probe-based failure detection on it"
+        );
+    }
+    if let Reason::DuplicateTestAddress { address } = record.reason {
+        return format!(
+            "Test address {address} is not unique in group; disabling probe-based failure detection on {interface}"
+        );
+    }
+    if matches!(record.reason, Reason::UniqueTestAddress { .. }) {
+        return format!(
+            "Test address now configured on interface {interface}; enabling probe-based failure detection on it"
         );
     }
     if record.reason == Reason::NoTargets {

@@ -2,11 +2,12 @@ use std::sync::Arc;
 
 use ipmp_common::engine::{
     event::CarrierSource,
-    ids::{GroupId, MemberId},
+    ids::{Family, GroupId, MemberId},
     reason::{Kind, Reason, Record},
     time::{Nanos, Timestamp},
 };
 use serde_json::json;
+use tracing::Level;
 
 use super::{CAPACITY, Event, INBOX, Journal, Names, message};
 use crate::config;
@@ -81,6 +82,86 @@ fn log_lines_are_in_mpathds() {
     assert!(text(&record(0, Kind::Flapping, Some(0), flaps)).starts_with(
         "The link has come up on eth0 more than 2 times in the last minute; disabling repair until it stabilizes"
     ));
+}
+
+#[test]
+fn log_lines_about_hardware_and_detection_time_are_in_mpathds() {
+    let line = |kind, reason| message::text(&record(0, kind, Some(1), reason), &names(), false);
+    let (mac, address) = ("02:00:00:00:00:01".to_owned(), "192.168.10.110".parse().unwrap());
+    let ms = Nanos::from_millis;
+    let target = "192.168.10.1".parse().unwrap();
+    let (family, bound, configured) = (Family::V4, ms(50), ms(100));
+    let lines = [
+        (
+            line(Kind::Offline, Reason::DuplicateMac { mac: mac.clone(), other: MemberId(0) }),
+            "IP interface eth1 has a hardware address which is not unique in group ipmp0; offlining",
+        ),
+        (
+            line(Kind::Online, Reason::UniqueMac { mac }),
+            "IP interface eth1 now has a unique hardware address in group ipmp0; onlining",
+        ),
+        (
+            line(Kind::Probing, Reason::DuplicateTestAddress { address }),
+            "Test address 192.168.10.110 is not unique in group; disabling probe-based failure detection on eth1",
+        ),
+        (
+            line(Kind::Probing, Reason::UniqueTestAddress { address }),
+            "Test address now configured on interface eth1; enabling probe-based failure detection on it",
+        ),
+        (
+            line(Kind::Inconsistent, Reason::FamilyMissing { family: Family::V6 }),
+            "IP interface eth1 in group ipmp0 is not plumbed for IPv6, affecting IPv6 connectivity",
+        ),
+        (
+            line(Kind::Inconsistent, Reason::MtuDiffers { mtu: 9000, expected: 1500 }),
+            "IP interface eth1 does not fit group ipmp0: its MTU is 9000, that of the first member 1500",
+        ),
+        (
+            line(Kind::Consistent, Reason::FitsGroup),
+            "IP interface eth1 is now consistent with group ipmp0  and connectivity is restored",
+        ),
+        (
+            line(
+                Kind::DetectionTime,
+                Reason::SlowRoundTrip { family, target, bound, configured, fdt: ms(700) },
+            ),
+            "Cannot meet requested failure detection time of 100 ms on (inet eth1) new failure detection time for group \"ipmp0\" is 700 ms",
+        ),
+        (
+            line(
+                Kind::DetectionTime,
+                Reason::QuickRoundTrip { family, target, bound, configured, fdt: ms(350) },
+            ),
+            "Improved failure detection time 350 ms on (inet eth1) for group \"ipmp0\"",
+        ),
+        (line(Kind::Absent, Reason::InterfaceRemoved), "IP interface eth1 has been removed from kernel"),
+    ];
+    for (line, wanted) in lines {
+        assert_eq!(line, wanted);
+    }
+}
+
+#[test]
+fn levels_are_in_mpathds() {
+    let level = |kind, reason, was_failed| message::level(&record(0, kind, Some(1), reason), was_failed);
+    let usable = || Reason::MembersUsable { usable: 1, members: 2 };
+    assert_eq!(level(Kind::Repaired, Reason::LinkRestored, false), Level::ERROR);
+    assert_eq!(level(Kind::GroupState, usable(), true), Level::ERROR);
+    assert_eq!(level(Kind::GroupState, usable(), false), Level::INFO);
+    assert_eq!(level(Kind::Probing, Reason::NoTestAddress, false), Level::INFO);
+    assert_eq!(level(Kind::Absent, Reason::InterfaceRemoved, false), Level::INFO);
+    assert_eq!(level(Kind::Absent, Reason::NoInterface, false), Level::WARN);
+    assert_eq!(level(Kind::Offline, Reason::Administrator, false), Level::INFO);
+    let mac = "02:00:00:00:00:01".to_owned();
+    assert_eq!(level(Kind::Online, Reason::UniqueMac { mac }, false), Level::ERROR);
+}
+
+#[test]
+fn a_reason_names_the_other_member() {
+    let reason = Reason::DuplicateMac { mac: "02:00:00:00:00:01".into(), other: MemberId(0) };
+    let event = Event::new(&record(0, Kind::Offline, Some(1), reason), &names());
+    assert_eq!(event.why, json!({"why": "duplicate-mac", "mac": "02:00:00:00:00:01", "other": "eth0"}));
+    assert_eq!(event.reason, "hardware address 02:00:00:00:00:01 is also another member's: eth0");
 }
 
 #[test]

@@ -11,11 +11,8 @@ use super::{
     load::{Loaded, detach_clsact, explain},
     pins::{Pins, link_name},
     rungs::{CarrierRung, DepartureRung, Refused, ReplyRung},
-    sys::{self, Hook},
+    sys::{self, HOOKS, Hook},
 };
-
-/// Every hook that an interface may have a link at.
-const HOOKS: [Hook; 4] = [Hook::XdpNative, Hook::TcxIngress, Hook::XdpGeneric, Hook::TcxEgress];
 
 /// The links of one interface; the pins keep them attached when these descriptors are closed.
 #[derive(Default)]

@@ -19,7 +19,7 @@ mod sys;
 use std::{
     collections::BTreeMap,
     os::fd::{AsFd as _, BorrowedFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use aya::maps::MapError;
@@ -28,7 +28,14 @@ use ipmp_common::{
     engine::ids::SessionId,
 };
 
-use self::{attach::Links, bpf::Bpf, carrier::Poller, evidence::Table, pins::Pins, socket::ReplySocket};
+use self::{
+    attach::Links,
+    bpf::Bpf,
+    carrier::Poller,
+    evidence::Table,
+    pins::{NoPins, Pins},
+    socket::ReplySocket,
+};
 pub use self::{
     carrier::CarrierChange,
     evidence::Totals,
@@ -89,6 +96,7 @@ pub struct Kernel {
     bpf: Option<Bpf>,
     /// Why there is no eBPF, or there are no pins.
     complaints: Vec<String>,
+    taken: Option<PathBuf>,
     pins: Pins,
     netns_cookie: u64,
     tracing: Option<CarrierRung>,
@@ -104,7 +112,17 @@ impl Kernel {
     pub fn open(options: &KernelOptions) -> Self {
         let mut complaints = Vec::new();
         let (pins, unpinned) = if options.bpf { Pins::open(&options.pin_dir) } else { (Pins::none(), None) };
-        complaints.extend(unpinned.map(|reason| format!("nothing is pinned: {reason}")));
+        let taken = match unpinned {
+            Some(NoPins::Taken(dir)) => {
+                complaints.push(format!("nothing is pinned: {}: another process uses it", dir.display()));
+                Some(dir)
+            }
+            Some(NoPins::Refused(reason)) => {
+                complaints.push(format!("nothing is pinned: {reason}"));
+                None
+            }
+            None => None,
+        };
         let opened = if options.bpf { Bpf::open(&pins) } else { Err("it was not asked for".to_owned()) };
         let mut bpf = match opened {
             Ok(bpf) => Some(bpf),
@@ -122,6 +140,7 @@ impl Kernel {
         Self {
             bpf,
             complaints,
+            taken,
             pins,
             netns_cookie,
             tracing,
@@ -135,6 +154,17 @@ impl Kernel {
     /// Why eBPF, or pinning, is not in use; empty if all is well.
     pub fn complaints(&self) -> &[String] {
         &self.complaints
+    }
+
+    /// The pin directory, if another daemon that lives has pinned there.
+    pub fn pins_taken(&self) -> Option<&Path> {
+        self.taken.as_deref()
+    }
+
+    /// Detaches what an earlier run left on interfaces that are not attached now. To be called once all members
+    /// that are there have been attached.
+    pub fn forget_others(&self) {
+        self.pins.keep_links_of(|ifindex| self.members.contains_key(&ifindex));
     }
 
     /// Takes up evidence from an interface, by the best rung of each ladder. On some drivers attaching XDP

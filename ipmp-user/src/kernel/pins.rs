@@ -2,7 +2,8 @@
 //! links attached and its maps filled. One directory serves one network namespace.
 
 use std::{
-    fs, io,
+    fs::{self, File, TryLockError},
+    io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
@@ -12,7 +13,7 @@ use ipmp_common::abi::ABI_VERSION;
 use super::{
     bpffs,
     load::at,
-    sys::{self, Hook},
+    sys::{self, HOOKS, Hook},
 };
 
 /// Prefix of everything that is ours.
@@ -23,24 +24,57 @@ pub(super) struct Pins {
     dir: Option<PathBuf>,
     /// What we mounted for it.
     mounted: Option<PathBuf>,
+    /// The directory, locked while we live: a second daemon would clear the maps that the first one's verdicts rest on.
+    _claim: Option<File>,
+}
+
+/// Why nothing can be pinned.
+pub(super) enum NoPins {
+    /// Another process has pinned here, and lives.
+    Taken(PathBuf),
+    /// There is no place for pins.
+    Refused(String),
 }
 
 impl Pins {
     /// No pins at all.
     pub(super) const fn none() -> Self {
-        Self { dir: None, mounted: None }
+        Self { dir: None, mounted: None, _claim: None }
     }
 
     /// Prepares the directory below `root`. The second value says why there are no pins.
-    pub(super) fn open(root: &Path) -> (Self, Option<String>) {
+    pub(super) fn open(root: &Path) -> (Self, Option<NoPins>) {
         let dir = root.join(format!("v{ABI_VERSION}"));
-        let prepared = bpffs::prepare(root).and_then(|mounted| fs::create_dir_all(&dir).map(|()| mounted));
-        match prepared {
-            Ok(mounted) => {
-                let pins = Self { dir: Some(dir), mounted: mounted.then(|| root.to_owned()) };
-                (pins, None)
+        let refused = |error: io::Error| (Self::none(), Some(NoPins::Refused(at(&dir, &error))));
+        let prepared = bpffs::prepare(root).and_then(|mounted| {
+            fs::create_dir_all(&dir)?;
+            Ok((mounted, File::open(&dir)?))
+        });
+        let (mounted, claim) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return refused(error),
+        };
+        match claim.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return (Self::none(), Some(NoPins::Taken(dir))),
+            Err(TryLockError::Error(error)) => return refused(error),
+        }
+        let mounted = mounted.then(|| root.to_owned());
+        (Self { dir: Some(dir), mounted, _claim: Some(claim) }, None)
+    }
+
+    /// Removes the links of interfaces that an earlier run attached and this one has no use for.
+    pub(super) fn keep_links_of(&self, wanted: impl Fn(u32) -> bool) {
+        let Some(dir) = &self.dir else {
+            return;
+        };
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let number = HOOKS.iter().find_map(|hook| name.strip_prefix(hook.pin_prefix())?.parse().ok());
+            if number.is_some_and(|ifindex| !wanted(ifindex)) {
+                self.remove(name);
             }
-            Err(error) => (Self::none(), Some(at(&dir, &error))),
         }
     }
 

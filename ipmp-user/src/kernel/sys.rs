@@ -28,6 +28,9 @@ pub(super) enum Hook {
     TcxEgress,
 }
 
+/// Every hook that an interface may have a link at.
+pub(super) const HOOKS: [Hook; 4] = [Hook::XdpNative, Hook::TcxIngress, Hook::XdpGeneric, Hook::TcxEgress];
+
 impl Hook {
     /// `enum bpf_attach_type`.
     const fn attach_type(self) -> u32 {

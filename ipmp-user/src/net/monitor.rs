@@ -70,6 +70,8 @@ pub struct Monitor {
     multicast: sys::Socket,
     requests: Socket,
     buffer: Vec<u8>,
+    /// Notifications were lost and the tables could not be read anew yet: tried again at each call.
+    behind: bool,
 }
 
 impl Monitor {
@@ -87,33 +89,46 @@ impl Monitor {
         }
         let mut requests = Socket::open()?;
         let inventory = Inventory::dump(&mut requests)?;
-        Ok((Self { multicast, requests, buffer: Vec::with_capacity(64 << 10) }, inventory))
+        Ok((Self { multicast, requests, buffer: Vec::with_capacity(64 << 10), behind: false }, inventory))
     }
 
     /// Takes in what has arrived, at most a bounded amount. After an overrun (`ENOBUFS`) everything is dumped anew and
-    /// the answer is [`Change::Resync`]; hardware addresses last known survive it.
+    /// the answer is [`Change::Resync`]; hardware addresses last known survive it. What was taken in is told also when
+    /// that fails: the next call tries it again, and fails if there is nothing else to tell.
     pub fn drain(&mut self, inventory: &mut Inventory) -> Result<Vec<Change>, NetError> {
         let mut changes = Vec::new();
+        let mut replaced = false;
         for _ in 0..DRAIN_DATAGRAMS {
             match receive(&self.multicast, &mut self.buffer, 0) {
                 Ok(()) => {}
                 Err(e) if e.errno() == libc::EAGAIN => break,
                 Err(e) if e.errno() == libc::ENOBUFS => {
-                    self.resync(inventory)?;
-                    changes.push(Change::Resync);
+                    self.behind = true;
                     continue;
                 }
-                Err(e) => return Err(e),
+                Err(e) if changes.is_empty() => return Err(e),
+                Err(_) => break,
             }
-            let mut replaced = false;
             for frame in Frames(&self.buffer).filter(|frame| frame.kind != NLMSG_ERROR) {
                 replaced |= frame.kind == NEW_ROUTE && frame.flags & NLM_F_REPLACE != 0;
                 changes.extend(frame.decode().and_then(|message| inventory.update(message)));
             }
-            if replaced {
-                // The notification does not say which route went.
-                inventory.reload_routes(&mut self.requests)?;
-                changes.push(Change::Route);
+        }
+        if replaced && !self.behind {
+            // The notification does not say which route went. Once for all of them: a routing daemon replaces thousands.
+            match inventory.reload_routes(&mut self.requests) {
+                Ok(()) => changes.push(Change::Route),
+                Err(_) => self.behind = true,
+            }
+        }
+        if self.behind {
+            match self.resync(inventory) {
+                Ok(()) => {
+                    self.behind = false;
+                    changes.push(Change::Resync);
+                }
+                Err(e) if changes.is_empty() => return Err(e),
+                Err(_) => {}
             }
         }
         Ok(changes)

@@ -266,7 +266,13 @@ impl Lab {
         let ifindex = 100 + self.serial as u32;
         self.ifindexes.insert(member, ifindex);
         let link_up = Some(self.wire.ports[member.0 as usize].carrier);
-        self.tell(Event::InterfacePresent(Presence { member, ifindex, link_up, adopted: Vec::new() }));
+        self.tell(Event::InterfacePresent(Presence {
+            member,
+            ifindex,
+            link_up,
+            adopted: Vec::new(),
+            displaced: false,
+        }));
         let (number, wants) = (member.0, self.setup.members[member.0 as usize % self.setup.members.len()]);
         if wants.v4 {
             let address = Some(v4_test(number));

@@ -44,6 +44,8 @@ pub const fn secs(count: u64) -> Nanos {
 /// One group and its surroundings.
 #[derive(Clone, Debug)]
 pub struct Setup {
+    /// Of the group, if there is one; several get numbers.
+    pub name: &'static str,
     /// Of the engine and of the network.
     pub seed: u64,
     /// Failure detection time.
@@ -89,6 +91,7 @@ impl Setup {
     pub fn probed(count: usize) -> Self {
         let member = Interface { standby: false, v4: true, v6: false, addresses: 1, present: true };
         Self {
+            name: "ipmp0",
             seed: 1,
             fdt: ms(700),
             failback: true,
@@ -120,6 +123,7 @@ impl Setup {
     }
 
     /// Makes a member a standby without data addresses.
+    #[must_use]
     pub fn standby(mut self, member: MemberId) -> Self {
         let interface = &mut self.members[member.0 as usize];
         interface.standby = true;
@@ -128,18 +132,21 @@ impl Setup {
     }
 
     /// `FAILBACK=no`.
+    #[must_use]
     pub fn without_failback(mut self) -> Self {
         self.failback = false;
         self
     }
 
     /// Sets how many data addresses are at home on a member.
+    #[must_use]
     pub fn addresses(mut self, member: MemberId, count: usize) -> Self {
         self.members[member.0 as usize].addresses = count;
         self
     }
 
     /// A member that is not there at start.
+    #[must_use]
     pub fn absent(mut self, member: MemberId) -> Self {
         self.members[member.0 as usize].present = false;
         self
@@ -166,7 +173,7 @@ impl Setup {
                 test: tests_of(number, *member),
             });
             GroupConfig {
-                name: format!("ipmp{index}"),
+                name: if self.groups == 1 { self.name.into() } else { format!("ipmp{index}") },
                 failure_detection_time: self.fdt,
                 failback: self.failback,
                 targets: self.targets.clone(),

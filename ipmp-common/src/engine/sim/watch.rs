@@ -47,6 +47,8 @@ const fn explains(kind: Kind) -> bool {
         | Kind::ActionFailed
         | Kind::Flapping
         | Kind::Deferred
+        | Kind::Inconsistent
+        | Kind::Consistent
         | Kind::DetectionTime
         | Kind::TargetSlow => false,
     }

@@ -74,10 +74,7 @@ fn a_quick_path_lowers_by_halves_a_minute_after_the_raise_and_not_before() {
     let last_raise = records.iter().rposition(|record| is_raise(&record.reason)).expect("a raise");
     let lowered: Vec<_> = records[last_raise + 1..].iter().collect();
     assert!(lowered[0].at.since(records[last_raise].at) >= secs(60));
-    let mut before = match records[last_raise].reason {
-        Reason::SlowRoundTrip { fdt, .. } => fdt,
-        ref other => panic!("{other:?}"),
-    };
+    let Reason::SlowRoundTrip { fdt: mut before, .. } = records[last_raise].reason else { panic!("a raise") };
     for record in &lowered {
         let Reason::QuickRoundTrip { fdt, .. } = record.reason else { panic!("{record:?}") };
         assert_eq!(fdt, before.divided(2).max(lab.setup.fdt));

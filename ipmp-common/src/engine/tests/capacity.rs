@@ -52,7 +52,8 @@ fn members_without_a_session_are_judged_by_their_links() {
     let (mut engine, now) = (crowd(), Timestamp(1_000_000_000));
     for number in 0..(GROUPS * MAX_MEMBERS) as u32 {
         let member = MemberId(number);
-        let presence = Presence { member, ifindex: number + 1, link_up: Some(true), adopted: vec![] };
+        let presence =
+            Presence { member, ifindex: number + 1, link_up: Some(true), adopted: vec![], displaced: false };
         engine.handle(now, Event::InterfacePresent(presence));
         let address = Some(test_address(number));
         engine.handle(now, Event::TestAddress { member, family: Family::V4, address });

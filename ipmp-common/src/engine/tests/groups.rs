@@ -2,6 +2,8 @@
 
 use super::harness::{Lab, Loss, Setup, V4_TARGET, a, b, c, ms, secs};
 use crate::engine::{
+    Refusal,
+    action::Action,
     event::{Command, NotSent},
     reason::{Kind, Reason},
     snapshot::{GroupState, ShownState},
@@ -223,4 +225,27 @@ fn after_a_group_failure_a_healthy_sibling_is_not_condemned_with_the_next_one() 
     assert_eq!((lab.state(a()), lab.state(b())), (ShownState::Failed, ShownState::Ok));
     assert_eq!(lab.places(), [b(), b(), b()]);
     assert_eq!(lab.records(Kind::Repaired), [], "what never failed is not repaired");
+}
+
+#[test]
+fn members_of_the_anonymous_group_are_judged_alone_and_nothing_moves() {
+    let mut setup = Setup::link_only(2).addresses(a(), 0).addresses(b(), 0);
+    setup.name = "";
+    let mut lab = Lab::settled(setup);
+    lab.set_carrier(a(), false);
+    lab.run(secs(1));
+    assert_eq!((lab.state(a()), lab.state(b())), (ShownState::Failed, ShownState::Ok));
+    lab.set_carrier(b(), false);
+    lab.run(secs(1));
+    assert_eq!(lab.state(b()), ShownState::Failed);
+    assert_eq!(lab.engine.snapshot(lab.now).groups[0].state, GroupState::Ok);
+    lab.set_carrier(a(), true);
+    lab.run(secs(1));
+    assert_eq!((lab.state(a()), lab.state(b())), (ShownState::Ok, ShownState::Failed));
+    assert_eq!((lab.records(Kind::GroupState).len(), lab.records(Kind::Activity).len()), (0, 0));
+    let placed = lab.actions.iter().any(|(_, action)| matches!(action, Action::SetPlacement(_)));
+    assert!(!placed, "no address and no route is ours");
+    let order = |force| Command::Offline { member: a(), force };
+    assert_eq!(lab.engine.check(&order(false)), Err(Refusal::LastFunctioning), "nobody stands in");
+    assert_eq!(lab.engine.check(&order(true)), Ok(()));
 }

@@ -4,11 +4,13 @@ use alloc::{vec, vec::Vec};
 
 use super::harness::{GROUP, Lab, Setup, a, b, ms, secs};
 use crate::engine::{
+    Engine,
     action::Action,
     event::{Event, Presence},
     ids::Family,
     reason::{Kind, Reason},
     snapshot::{ProbeState, ShownState},
+    time::Timestamp,
 };
 
 #[test]
@@ -48,6 +50,26 @@ fn b20_a_member_that_returns_serves_when_it_is_proved_to_work() {
     lab.mend(a());
     lab.run(secs(2));
     assert_eq!((lab.state(a()), lab.places()), (ShownState::Ok, [a(), b()].into()));
+}
+
+#[test]
+fn a_restart_moves_nothing_onto_a_member_that_an_earlier_run_found_dead() {
+    let now = Timestamp(1_000_000_000);
+    let mut fresh = Engine::new(Setup::probed(2).config());
+    for (member, displaced) in [(a(), true), (b(), false)] {
+        let presence =
+            Presence { member, ifindex: 10 + member.0, link_up: Some(true), adopted: vec![], displaced };
+        fresh.handle(now, Event::InterfacePresent(presence));
+    }
+    fresh.handle(now, Event::Judge);
+    let mut placements = vec![];
+    while let Some(action) = fresh.poll_action() {
+        if let Action::SetPlacement(placement) = action {
+            placements.push(placement);
+        }
+    }
+    let on: Vec<_> = placements.iter().flat_map(|placement| &placement.data).map(|data| data.on).collect();
+    assert_eq!(on, [b(), b()], "it serves when its path is proved");
 }
 
 #[test]
@@ -99,7 +121,8 @@ fn sessions_end_with_the_interface() {
 fn another_ifindex_arms_every_session_anew() {
     let mut lab = Lab::settled(Setup::dual_stack(2));
     lab.forget_history();
-    let presence = Presence { member: a(), ifindex: 77, link_up: Some(true), adopted: vec![] };
+    let presence =
+        Presence { member: a(), ifindex: 77, link_up: Some(true), adopted: vec![], displaced: false };
     lab.tell(Event::InterfacePresent(presence));
     lab.turn();
     let armed: Vec<u32> = lab

@@ -85,7 +85,7 @@ fn link_ups_further_apart_are_not_flaps() {
 fn the_first_sight_of_a_carrier_is_not_a_link_up() {
     let mut lab = Lab::settled(Setup::link_only(2));
     let (member, at, source) = (a(), lab.now, CarrierSource::Poll);
-    let presence = Presence { member, ifindex: 7, link_up: None, adopted: vec![] };
+    let presence = Presence { member, ifindex: 7, link_up: None, adopted: vec![], displaced: false };
     lab.tell(Event::InterfacePresent(presence));
     lab.tell(Event::Carrier { member, up: true, at, source, downs: 0 });
     lab.turn();
@@ -112,7 +112,7 @@ fn flaps_that_nobody_reported_one_by_one_are_told_and_counted() {
 #[test]
 fn a_driver_that_cannot_tell_is_always_up() {
     let mut lab = Lab::settled(Setup::link_only(2));
-    let presence = Presence { member: a(), ifindex: 7, link_up: None, adopted: vec![] };
+    let presence = Presence { member: a(), ifindex: 7, link_up: None, adopted: vec![], displaced: false };
     lab.tell(Event::InterfacePresent(presence));
     lab.turn();
     assert_eq!((lab.state(a()), lab.member(a()).link_up), (ShownState::Ok, None));

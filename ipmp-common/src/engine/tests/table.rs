@@ -9,7 +9,7 @@ use core::fmt::Write as _;
 use super::harness::{GROUP, Lab, Setup, V4_TARGET, a, c, ms, secs};
 use crate::engine::{
     action::Action,
-    event::{Applied, CarrierSource, Command, Event, NotSent, Presence},
+    event::{Applied, CarrierSource, Command, Event, Hardware, NotSent, Presence},
     ids::{Family, MemberId, SessionId},
     snapshot::ShownState,
 };
@@ -71,8 +71,16 @@ fn events(lab: &Lab) -> Vec<(&'static str, Event)> {
     });
     let (session, seq) = newest.unwrap_or((SessionId(0), 1));
     let presence = |ifindex, link_up| {
-        Event::InterfacePresent(Presence { member, ifindex, link_up: Some(link_up), adopted: vec![] })
+        Event::InterfacePresent(Presence {
+            member,
+            ifindex,
+            link_up: Some(link_up),
+            adopted: vec![],
+            displaced: false,
+        })
     };
+    let hardware =
+        Hardware { mac: Some([2, 0, 0, 0, 0, 1]), mtu: 1500, link_type: 1, ipv4: true, ipv6: true };
     let carrier = |up, downs| Event::Carrier { member, up, at, source: CarrierSource::Fentry, downs };
     let not_sent = |cause| Event::ProbeNotSent { session, seq, cause };
     vec![
@@ -80,6 +88,7 @@ fn events(lab: &Lab) -> Vec<(&'static str, Event)> {
         ("interface-present same", presence(lab.member(a()).ifindex.max(1), true)),
         ("interface-present new", presence(99, true)),
         ("interface-present new, no carrier", presence(99, false)),
+        ("hardware", Event::Hardware { member, hardware }),
         ("interface-gone", Event::InterfaceGone { member }),
         ("carrier down", carrier(false, 1)),
         ("carrier up", carrier(true, 0)),

@@ -8,7 +8,7 @@ use super::harness::{Lab, Loss, Setup, a, b, c, secs};
 use crate::engine::{
     Engine,
     action::Action,
-    event::{Applied, CarrierSource, Command, Event, NotSent, Presence},
+    event::{Applied, CarrierSource, Command, Event, Hardware, NotSent, Presence},
     ids::{Family, GroupId, MemberId, SessionId},
     time::{Nanos, Timestamp},
 };
@@ -53,14 +53,22 @@ fn of_probes() -> impl Strategy<Value = Event> {
     ]
 }
 
+fn any_mac() -> impl Strategy<Value = Option<[u8; 6]>> {
+    prop_oneof![Just(None), (0..3u8).prop_map(|last| Some([2, 0, 0, 0, 0, last]))]
+}
+
 fn of_interfaces() -> impl Strategy<Value = Event> {
     let member = || any_number(3).prop_map(MemberId);
     let link = prop_oneof![Just(None), any::<bool>().prop_map(Some)];
     prop_oneof![
         (member(), 0..3u32, link).prop_map(|(member, ifindex, link_up)| {
-            Event::InterfacePresent(Presence { member, ifindex, link_up, adopted: vec![] })
+            Event::InterfacePresent(Presence { member, ifindex, link_up, adopted: vec![], displaced: false })
         }),
         member().prop_map(|member| Event::InterfaceGone { member }),
+        (member(), any_mac(), 0..3u32, any::<bool>()).prop_map(|(member, mac, mtu, ipv6)| Event::Hardware {
+            member,
+            hardware: Hardware { mac, mtu, link_type: 1, ipv4: true, ipv6 },
+        }),
         (member(), any::<bool>(), any_time(), prop_oneof![0..4u64, any::<u64>()]).prop_map(
             |(member, up, at, downs)| Event::Carrier { member, up, at, source: CarrierSource::Kprobe, downs }
         ),

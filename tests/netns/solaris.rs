@@ -1,0 +1,120 @@
+//! `ipmp` under the names of Solaris's programs, and its view of a failover, with the real daemon.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    os::unix::fs::symlink,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result};
+use ipmp_tests::{
+    config::Config,
+    daemon::bin_dir,
+    topology::{data, test4},
+    wait,
+};
+
+use crate::{Bed, FDT_MS};
+
+/// `ipmp` under another name, for the bed's daemon.
+fn program(bed: &Bed, name: &str) -> Result<Command> {
+    let link = bed.daemon.files().runtime().join(name);
+    if !link.exists() {
+        symlink(bin_dir()?.join("ipmp"), &link).context("a link to ipmp")?;
+    }
+    let mut command = Command::new(link);
+    command.arg("--runtime-dir").arg(bed.daemon.files().runtime()).stdin(Stdio::null());
+    Ok(command)
+}
+
+/// Exit status, standard output and standard error.
+fn run(bed: &Bed, name: &str, arguments: &[&str]) -> Result<(Option<i32>, String, String)> {
+    let output = program(bed, name)?.args(arguments).output().context("running ipmp")?;
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    Ok((output.status.code(), text(&output.stdout), text(&output.stderr)))
+}
+
+#[test]
+fn a35_if_mpadm_moves_the_addresses_away_and_back() -> Result<()> {
+    let Some(bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
+        return Ok(());
+    };
+    let address = data(0, false).to_string();
+    let row = |bed: &Bed| {
+        run(bed, "ipmpstat", &["-i", "-P", "-o", "interface,active,flags,state"])
+            .map(|(_, out, _)| out.lines().next().unwrap_or_default().to_owned())
+    };
+    assert_eq!(row(&bed)?, "eth0:yes:-------:ok");
+    assert_eq!(run(&bed, "if_mpadm", &["-d", "eth0"])?, (Some(0), String::new(), String::new()));
+    bed.wait_address_on(&address, "eth1")?;
+    assert_eq!(row(&bed)?, "eth0:no:-----d-:offline");
+    let last = "if_mpadm: cannot offline eth1: no other functioning interfaces are in its IPMP group\n";
+    assert_eq!(run(&bed, "if_mpadm", &["-d", "eth1"])?, (Some(1), String::new(), last.to_owned()));
+    assert_eq!(run(&bed, "if_mpadm", &["-r", "eth0"])?, (Some(0), String::new(), String::new()));
+    bed.wait_address_on(&address, "eth0")?;
+    let not = "if_mpadm: interface eth0 is not offline\n";
+    assert_eq!(run(&bed, "if_mpadm", &["-r", "eth0"])?, (Some(1), String::new(), not.to_owned()));
+    Ok(())
+}
+
+#[test]
+fn ipmpstat_streams_live_probes_with_both_round_trips() -> Result<()> {
+    let Some(bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
+        return Ok(());
+    };
+    let mut child = program(&bed, "ipmpstat")?
+        .args(["-p", "-P", "-o", "interface,probe,netrtt,rtt"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("running ipmpstat")?;
+    let mut lines = BufReader::new(child.stdout.take().context("its output")?).lines();
+    let milliseconds = |text: &str| text.strip_suffix("ms").and_then(|number| number.parse::<f64>().ok());
+    let mut complete = 0;
+    wait::until("ten probes with both round trips", || {
+        let line = lines.next().context("it ended")??;
+        let fields: Vec<&str> = line.split(':').collect();
+        let &[interface, probe, net, daemon] = fields.as_slice() else { return Ok(false) };
+        assert!(interface.starts_with("eth") && probe.parse::<u64>().is_ok(), "{line}");
+        if let (Some(net), Some(daemon)) = (milliseconds(net), milliseconds(daemon)) {
+            assert!(net <= daemon, "the kernel's round trip lies within the daemon's: {line}");
+            complete += 1;
+        }
+        Ok(complete >= 10)
+    })?;
+    // It goes when its reader has gone.
+    drop(lines);
+    let mut errors = String::new();
+    child.stderr.take().context("its errors")?.read_to_string(&mut errors)?;
+    assert_eq!((child.wait()?.code(), errors.as_str()), (Some(0), ""));
+    Ok(())
+}
+
+#[test]
+fn a53_a55_a57_a_failover_as_ifconfig_showed_it() -> Result<()> {
+    let Some(bed) = Bed::healthy(&Config::active_active(FDT_MS).only(false))? else {
+        return Ok(());
+    };
+    let shown = |bed: &Bed| -> Result<String> {
+        Ok(String::from_utf8_lossy(&bed.daemon.client(&["status", "--solaris"])?.stdout).into_owned())
+    };
+    let data_line = format!("\tinet {} netmask ", data(0, false));
+    let before = shown(&bed)?;
+    assert!(before.starts_with("eth0: flags=1000843<UP,BROADCAST,RUNNING,MULTICAST,IPv4> mtu "), "{before}");
+    assert!(before.contains(&data_line) && before.contains("\tether "), "{before}");
+    let test = format!(
+        "eth0:1: flags=9040843<UP,BROADCAST,RUNNING,MULTICAST,DEPRECATED,IPv4,NOFAILOVER> mtu 1500 index {}\n\tinet {} ",
+        before.lines().next().and_then(|line| line.rsplit(' ').next()).unwrap_or_default(),
+        test4(0)
+    );
+    assert!(before.contains(&test), "{before}\nlacks\n{test}");
+    bed.lab.cut(0)?;
+    bed.wait_address_on(&data(0, false).to_string(), "eth1")?;
+    let after = shown(&bed)?;
+    let failed = "eth0: flags=19000842<BROADCAST,RUNNING,MULTICAST,IPv4,NOFAILOVER,FAILED> mtu ";
+    assert!(after.starts_with(failed), "{after}");
+    assert!(after.contains(&test), "the test address stays up: {after}");
+    let moved = after.find("eth1:2: flags=1000843<").context("no third logical interface on eth1")?;
+    assert!(after[moved..].contains(&data_line), "{after}");
+    Ok(())
+}
