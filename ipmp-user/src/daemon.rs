@@ -15,6 +15,7 @@ pub mod clock;
 mod draw;
 mod gather;
 mod members;
+mod reassert;
 mod serve;
 mod start;
 mod ungrouped;
@@ -34,7 +35,7 @@ use ipmp_common::engine::{
 use sd_notify::NotifyState;
 use tokio::{io::unix::AsyncFd, signal::unix::Signal};
 
-use self::{actions::Reassert, clock::Alarm, draw::Draw, members::MemberIo};
+use self::{clock::Alarm, draw::Draw, members::MemberIo, reassert::Reassert};
 use crate::{
     announce::Announcer,
     config::FileConfig,
@@ -157,7 +158,7 @@ impl Daemon {
             return Some(Timestamp(0));
         }
         let poll = self.kernel.next_poll_ns().map(Timestamp);
-        [self.engine.poll_timeout(), poll, self.reassert_due()].into_iter().flatten().min()
+        [self.engine.poll_timeout(), poll, self.reassert.due()].into_iter().flatten().min()
     }
 
     async fn wait(&mut self, sources: &mut Sources) -> Result<Wake> {

@@ -5,6 +5,7 @@ use ipmp_tests::{
     config::Config,
     snapshot::Snapshot,
     topology::{Lab, data, test4},
+    wait,
 };
 
 use crate::{Bed, FDT_MS, Traffic};
@@ -166,4 +167,26 @@ fn a57_test_address_stays_up_on_the_failed_interface() -> Result<()> {
     let shown = bed.lab.host.ip("-4 address show dev eth0 up")?;
     assert!(shown.contains(&test4(0).to_string()), "{shown}");
     Ok(())
+}
+
+/// What the kernel refuses keeps nothing else back, and is done when it can be.
+#[test]
+fn route_that_was_refused_moves_when_it_is_allowed() -> Result<()> {
+    let Some(bed) = Bed::healthy(&Config::active_active(FDT_MS).only(false))? else {
+        return Ok(());
+    };
+    let default_by =
+        |nic: &str| Ok(bed.lab.host.ip("-6 route show default")?.contains(&format!("dev {nic}")));
+    ensure!(default_by("eth0")?, "the lab has an IPv6 default route");
+    bed.lab.host.sysctl("net/ipv6/conf/eth1/disable_ipv6", "1")?;
+    let cut_ns = bed.lab.cut(0)?;
+    bed.wait_address_on(&data(0, false).to_string(), "eth1")?;
+    bed.daemon.wait_event("the refusal is reported", cut_ns, |event| {
+        event["kind"] == "action-failed" && event.to_string().contains("IPv6 is disabled")
+    })?;
+    ensure!(default_by("eth0")?, "what is refused stays where it was");
+
+    bed.lab.host.sysctl("net/ipv6/conf/eth1/disable_ipv6", "0")?;
+    wait::until("the IPv6 default route by eth1", || default_by("eth1"))?;
+    wait::until("none by eth0", || Ok(!default_by("eth0")?))
 }

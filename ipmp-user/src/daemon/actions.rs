@@ -8,7 +8,7 @@ use ipmp_common::{
         action::{Action, Placement, Session},
         event::{Applied, Event},
         ids::{MemberId, SessionId},
-        time::{Nanos, Timestamp},
+        time::Timestamp,
     },
     wire::mapped,
 };
@@ -21,19 +21,6 @@ use crate::{
         plan::{MemberLink, Wanted},
     },
 };
-
-/// After a change of addresses or routes that we did not order ourselves, the wanted state is compared and
-/// re-asserted this much later, so that a burst of changes is answered once.
-const REASSERT_DELAY: Nanos = Nanos::from_millis(200);
-/// Two re-assertions are at least so far apart: another manager that insists must not drag us into a loop.
-const REASSERT_INTERVAL: Nanos = Nanos::from_secs(1);
-
-/// When the wanted state is asserted again.
-#[derive(Debug, Default)]
-pub(super) struct Reassert {
-    due: Option<Timestamp>,
-    last: Timestamp,
-}
 
 impl Daemon {
     /// Drains the engine's actions.
@@ -103,7 +90,7 @@ impl Daemon {
         let job = Job { group, epoch: placement.epoch, wanted, announce: Vec::new(), neighbours };
         if self.applier.submit(Box::new(job)).is_err() {
             tracing::warn!("a placement waits: earlier ones are still being carried out");
-            self.reassert.due = Some(now + REASSERT_DELAY);
+            self.reassert.postponed(now);
         }
         self.placements.insert(group, placement);
     }
@@ -143,6 +130,7 @@ impl Daemon {
 
     pub(super) fn take_outcome(&mut self, now: Timestamp, outcome: Outcome) {
         let Outcome { group, epoch, applied_at, announced_at, changes, errors, .. } = outcome;
+        self.reassert.carried_out(now, errors.is_empty());
         for Failure { what, errno } in errors {
             self.engine.handle(now, Event::ApplyFailed { group, epoch, what, errno });
         }
@@ -154,21 +142,15 @@ impl Daemon {
         let ours =
             ifindex.is_none_or(|ifindex| self.members.iter().any(|member| member.ifindex == Some(ifindex)));
         if ours {
-            let soonest = self.reassert.last + REASSERT_INTERVAL;
-            self.reassert.due.get_or_insert((now + REASSERT_DELAY).max(soonest));
+            self.reassert.changed(now);
         }
     }
 
-    /// When the wanted state is to be asserted again.
-    pub(super) const fn reassert_due(&self) -> Option<Timestamp> {
-        self.reassert.due
-    }
-
+    /// Asserts the wanted state again if that is due.
     pub(super) fn reassert(&mut self, now: Timestamp) {
-        if self.reassert.due.is_none_or(|due| due > now) {
+        if !self.reassert.is_due(now) {
             return;
         }
-        self.reassert = Reassert { due: None, last: now };
         let placements: BTreeMap<_, _> = std::mem::take(&mut self.placements);
         for placement in placements.into_values() {
             self.set_placement(now, placement);

@@ -11,10 +11,11 @@ use tokio::{
 
 use super::{
     Daemon, DaemonOptions, Sources,
-    actions::Reassert,
     clock::{self, Alarm},
     draw::{self, Draw},
-    members, ungrouped,
+    members,
+    reassert::Reassert,
+    ungrouped,
 };
 use crate::{
     announce::Announcer,

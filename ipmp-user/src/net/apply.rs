@@ -22,6 +22,7 @@ use super::{
         neighbours::{Moving, Neighbours},
         placement::Placement,
     },
+    route::RouteKey,
     socket::{Request, Socket},
     state::StateFile,
 };
@@ -70,6 +71,15 @@ pub struct Outcome {
     pub errors: Vec<Failure>,
     /// What was found on members but is somebody else's to manage.
     pub left_alone: Vec<String>,
+}
+
+/// What the kernel refused of one exchange.
+#[derive(Debug, Default)]
+struct Refused {
+    /// Additions of addresses.
+    addresses: BTreeSet<(u32, IpAddr)>,
+    /// Lists of routes.
+    routes: BTreeSet<RouteKey>,
 }
 
 /// Owns the netlink socket, the base and the state file. Not for two at the same time on the same members.
@@ -219,8 +229,8 @@ impl Applier {
         }
     }
 
-    /// Additions and routes, in one exchange where the kernel adds no routes of its own. Returns the additions that
-    /// failed.
+    /// Additions and routes; additions in one exchange where the kernel adds no routes of its own. Routes go where nothing
+    /// was refused. Returns the additions that failed.
     fn add_and_route(
         &mut self,
         inventory: &mut Inventory,
@@ -232,7 +242,7 @@ impl Applier {
         let mut ops = addresses.add.clone();
         let mut failed = BTreeSet::new();
         if addresses.brings_routes {
-            failed = self.execute(&ops, outcome);
+            failed = self.execute(&ops, outcome).addresses;
             ops.clear();
             match inventory.reload_routes(&mut self.socket) {
                 Ok(()) => self.base.learn(inventory, wanted, &self.present),
@@ -244,25 +254,30 @@ impl Applier {
         }
         let mut routes = plan::routes::routes(inventory, &self.base, wanted);
         outcome.left_alone.append(&mut routes.left_alone);
-        let moving = Moving { wanted, known: neighbours, moved: &addresses.moved, routes: &routes.ops };
+        let moving = Moving { wanted, known: neighbours, moved: &addresses.moved, routes: &routes.add };
         ops.append(&mut moving.copies());
-        ops.append(&mut routes.ops);
+        ops.append(&mut routes.add);
         let placement = Placement::new(&self.base, wanted);
         let ours = inventory.routes.values().flatten().filter(|route| placement.moves(route));
         self.present = ours.map(|route| route.identity().to_vec()).collect();
-        failed.extend(self.execute(&ops, outcome));
+        let refused = self.execute(&ops, outcome);
+        self.execute(&routes.removable(&refused.routes), outcome);
+        failed.extend(refused.addresses);
         failed
     }
 
-    /// Sends operations and notes the results; returns the addresses whose addition failed.
-    fn execute(&mut self, ops: &[Op], outcome: &mut Outcome) -> BTreeSet<(u32, IpAddr)> {
+    /// Sends operations and notes the results; returns what was refused.
+    fn execute(&mut self, ops: &[Op], outcome: &mut Outcome) -> Refused {
         let requests: Vec<Request> = ops.iter().map(Op::request).collect();
         let results = self.socket.batch(&requests);
-        let mut failed = BTreeSet::new();
+        let mut refused = Refused::default();
         for (op, result) in ops.iter().zip(results) {
             outcome.changes += 1;
             tracing::trace!(%op, refused = ?result.as_ref().err(), "netlink request");
             let refusal = result.err().filter(|error| !op.is_satisfied_by(error.errno()));
+            if refusal.is_some() {
+                refused.routes.extend(op.route_key());
+            }
             match (op, &refusal) {
                 (Op::AddRoute(route), None) => {
                     self.present.insert(route.identity().to_vec());
@@ -271,7 +286,7 @@ impl Applier {
                     self.present.remove(route.identity());
                 }
                 (Op::AddAddress(address), Some(_)) => {
-                    failed.insert((address.ifindex(), address.ip()));
+                    refused.addresses.insert((address.ifindex(), address.ip()));
                 }
                 (
                     Op::AddAddress(_)
@@ -288,7 +303,7 @@ impl Applier {
                 outcome.errors.push(Failure { what: format!("{op}: {error}"), errno: error.errno() });
             }
         }
-        failed
+        refused
     }
 
     fn announce(&mut self, inventory: &Inventory, job: &Job, outcome: &mut Outcome) {

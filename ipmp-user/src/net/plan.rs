@@ -27,7 +27,7 @@ use super::{
     address::{Address, family},
     inventory::Inventory,
     plan::neighbours::NeighbourEntry,
-    route::Route,
+    route::{Route, RouteKey},
     socket::Request,
 };
 
@@ -138,6 +138,18 @@ impl Op {
             Self::DelNeighbour(entry) => {
                 Request { message: RouteNetlinkMessage::DelNeighbour(entry.request()), flags: 0 }
             }
+        }
+    }
+
+    /// The list of routes that it changes, if it changes one.
+    pub const fn route_key(&self) -> Option<RouteKey> {
+        match self {
+            Self::AddRoute(route) | Self::DelRoute(route) => Some(route.key()),
+            Self::AddAddress(_)
+            | Self::SetAddressFlags(_)
+            | Self::DelAddress(_)
+            | Self::AddNeighbour(_)
+            | Self::DelNeighbour(_) => None,
         }
     }
 

@@ -11,7 +11,7 @@ fn hosts_are_resolved_neighbours_of_the_members_and_nobody_of_our_own() {
     let mut neighbour = |ifindex, address: &str, mac, state| {
         inventory
             .neighbours
-            .insert((ifindex, ip(address)), Neighbour { mac, state, kept: false, router: false });
+            .insert((ifindex, ip(address)), Neighbour { mac, state, router: false, kept: false });
     };
     let mac = Some([2, 0, 0, 0, 0, 1]);
     neighbour(2, "10.0.0.1", mac, NeighbourState::Stale);

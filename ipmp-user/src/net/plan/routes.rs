@@ -13,10 +13,26 @@ use crate::net::{
 /// The route half of a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoutePlan {
-    /// In the order to be carried out.
-    pub ops: Vec<Op>,
+    /// What is missing, in the order to be carried out.
+    pub add: Vec<Op>,
+    /// What goes afterwards, and what restores the order; each only if nothing of the same key was refused before.
+    pub remove: Vec<Op>,
     /// What was found on members but is not moved, as text for people.
     pub left_alone: Vec<String>,
+}
+
+impl RoutePlan {
+    /// What may go although these keys met a refusal: where the new route could not be made the old one stays.
+    pub fn removable(&self, refused: &BTreeSet<RouteKey>) -> Vec<Op> {
+        let free = |op: &&Op| op.route_key().is_none_or(|key| !refused.contains(&key));
+        self.remove.iter().filter(free).cloned().collect()
+    }
+
+    /// Everything, as if nothing was refused.
+    #[cfg(test)]
+    pub(crate) fn all(&self) -> Vec<Op> {
+        [self.add.clone(), self.remove.clone()].concat()
+    }
 }
 
 /// Operations of one key, by stage.
@@ -45,10 +61,10 @@ pub fn routes(inventory: &Inventory, base: &Base, wanted: &Wanted) -> RoutePlan 
     }
     append.sort_by_key(needs_gateway);
     delete.sort_by_key(|op| !needs_gateway(op));
-    plan.ops = append;
-    plan.ops.append(&mut delete);
-    plan.ops.append(&mut rotate);
-    plan.ops.append(&mut broadcast::restore_order(inventory, base));
+    plan.add = append;
+    plan.remove = delete;
+    plan.remove.append(&mut rotate);
+    plan.remove.append(&mut broadcast::restore_order(inventory, base));
     plan.left_alone = inventory.routes.values().flatten().filter_map(|r| left_alone(r, &placement)).collect();
     plan
 }

@@ -31,7 +31,7 @@ fn home_needs_nothing() {
     let (inventory, base) = at_home();
     let wanted = wanted(&DATA, HOME);
     assert_eq!(addresses(&inventory, &base, &wanted), AddressPlan::default());
-    assert_eq!(routes(&inventory, &base, &wanted).ops, []);
+    assert_eq!(routes(&inventory, &base, &wanted).all(), []);
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn failover_adds_before_it_removes_and_repeats_nothing() {
     // The secondary goes first: with the primary the kernel would delete both.
     let expected = ["delete address 10.0.0.11/24 on ifindex 2", "delete address 10.0.0.10/24 on ifindex 2"];
     assert_eq!(texts(&plan.remove), expected);
-    let moves = routes(&inventory, &base, &wanted).ops;
+    let moves = routes(&inventory, &base, &wanted).all();
     let expected = [
         "add route 10.0.0.0/24 ifindex 3 table 254 metric 0",
         "add route 0.0.0.0/0 via 10.0.0.1 ifindex 3 table 254 metric 0",
@@ -60,7 +60,7 @@ fn failover_adds_before_it_removes_and_repeats_nothing() {
     base.note_placement(&inventory, &wanted);
     base.learn(&inventory, &wanted, &BTreeSet::new());
     assert_eq!(addresses(&inventory, &base, &wanted), AddressPlan::default());
-    assert_eq!(routes(&inventory, &base, &wanted).ops, []);
+    assert_eq!(routes(&inventory, &base, &wanted).all(), []);
 }
 
 #[test]
@@ -134,14 +134,14 @@ fn withdrawn_addresses_are_removed_and_return_like_any_that_come_home() {
         ["delete address 10.0.0.11/24 on ifindex 2", "delete address 10.0.0.10/24 on ifindex 2"]
     );
     assert_eq!((plan.add, plan.blocked, plan.orphans), (vec![], vec![], false));
-    assert_eq!(routes(&inventory, &base, &wanted).ops, []);
+    assert_eq!(routes(&inventory, &base, &wanted).all(), []);
 
     // The kernel takes the connected route along; it is not put back while there is no address for it.
     take(&mut inventory, 2, "10.0.0.11/24");
     take(&mut inventory, 2, "10.0.0.10/24");
     inventory.routes.retain(|key, _| key.dst.prefix_len() == 0);
     assert_eq!(addresses(&inventory, &base, &wanted), AddressPlan::default());
-    assert_eq!(routes(&inventory, &base, &wanted).ops, []);
+    assert_eq!(routes(&inventory, &base, &wanted).all(), []);
 
     let wanted = Wanted { withdrawn: vec![], ..wanted };
     let plan = addresses(&inventory, &base, &wanted);

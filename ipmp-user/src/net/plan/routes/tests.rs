@@ -69,7 +69,7 @@ fn route_deleted_while_the_link_stood_is_forgotten() {
         inventory.routes.values().flatten().map(|route| route.identity().to_vec()).collect();
     inventory.update(RouteNetlinkMessage::DelRoute(message("0.0.0.0/0", 2, Some("10.0.0.1"))));
     base.learn(&inventory, &wanted, &present);
-    assert_eq!(routes(&inventory, &base, &wanted).ops, []);
+    assert_eq!(routes(&inventory, &base, &wanted).all(), []);
 }
 
 #[test]
@@ -81,14 +81,14 @@ fn route_deleted_together_with_the_link_is_restored() {
     inventory.update(RouteNetlinkMessage::DelRoute(message("0.0.0.0/0", 2, Some("10.0.0.1"))));
     set_up(&mut inventory, 2, false);
     base.learn(&inventory, &wanted, &present);
-    assert_eq!(routes(&inventory, &base, &wanted).ops, [], "not while it is down");
+    assert_eq!(routes(&inventory, &base, &wanted).all(), [], "not while it is down");
     set_up(&mut inventory, 2, true);
     base.learn(&inventory, &wanted, &present);
     let expected = [
         "add route 10.0.0.0/24 ifindex 2 table 254 metric 0",
         "add route 0.0.0.0/0 via 10.0.0.1 ifindex 2 table 254 metric 0",
     ];
-    assert_eq!(texts(&routes(&inventory, &base, &wanted).ops), expected);
+    assert_eq!(texts(&routes(&inventory, &base, &wanted).all()), expected);
 }
 
 #[test]
@@ -98,13 +98,13 @@ fn routes_of_a_member_without_data_move_only_if_it_is_unusable() {
     let mut wanted = wanted(&DATA, HOME);
     let mut base = Base::default();
     base.learn(&inventory, &wanted, &BTreeSet::new());
-    assert_eq!(routes(&inventory, &base, &wanted).ops, []);
+    assert_eq!(routes(&inventory, &base, &wanted).all(), []);
     wanted.unusable = vec![FOSTER];
     let expected = [
         "add route 172.16.0.0/12 via 10.0.0.9 ifindex 2 table 254 metric 0",
         "delete route 172.16.0.0/12 via 10.0.0.9 ifindex 3 table 254 metric 0",
     ];
-    assert_eq!(texts(&routes(&inventory, &base, &wanted).ops), expected);
+    assert_eq!(texts(&routes(&inventory, &base, &wanted).all()), expected);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn route_stays_with_the_network_of_its_gateway() {
     inventory.update(RouteNetlinkMessage::NewRoute(message("172.16.0.0/12", 2, Some("192.168.5.1"))));
     let mut base = Base::default();
     base.learn(&inventory, &wanted(&DATA, HOME), &BTreeSet::new());
-    let moved = texts(&routes(&inventory, &base, &wanted(&DATA, FOSTER)).ops);
+    let moved = texts(&routes(&inventory, &base, &wanted(&DATA, FOSTER)).all());
     assert!(moved.iter().any(|text| text.contains("0.0.0.0/0")), "{moved:?}");
     assert!(!moved.iter().any(|text| text.contains("172.16") || text.contains("192.168")), "{moved:?}");
 }

@@ -1,0 +1,74 @@
+//! When the wanted state is asserted again.
+//!
+//! A placement that was carried out stands until somebody changes it, and one that was refused may be accepted later. The
+//! kernel announces the first; of what stands in the way of the second (a setting, a limit, a driver) it says nothing, so
+//! that is tried again, less and less often. Asserting a state that holds already sends nothing but questions.
+
+use ipmp_common::engine::time::{Nanos, Timestamp};
+
+/// After a change of addresses or routes that we did not order ourselves, the wanted state is compared and re-asserted this
+/// much later, so that a burst of changes is answered once.
+const SETTLE: Nanos = Nanos::from_millis(200);
+/// Two re-assertions are at least so far apart: another manager that insists must not drag us into a loop.
+const INTERVAL: Nanos = Nanos::from_secs(1);
+/// The longest pause between two attempts at something that keeps being refused.
+const LONGEST: Nanos = Nanos::from_secs(60);
+
+/// One deadline for all groups.
+#[derive(Debug)]
+pub(super) struct Reassert {
+    due: Option<Timestamp>,
+    last: Timestamp,
+    /// Until the next attempt, should something be refused now.
+    pause: Nanos,
+}
+
+impl Default for Reassert {
+    fn default() -> Self {
+        Self { due: None, last: Timestamp::default(), pause: INTERVAL }
+    }
+}
+
+impl Reassert {
+    /// Something changed, perhaps not by us.
+    pub(super) fn changed(&mut self, now: Timestamp) {
+        self.earliest((now + SETTLE).max(self.last + INTERVAL));
+    }
+
+    /// A placement could not be handed over.
+    pub(super) fn postponed(&mut self, now: Timestamp) {
+        self.earliest(now + SETTLE);
+    }
+
+    /// A placement was carried out, or not entirely.
+    pub(super) fn carried_out(&mut self, now: Timestamp, entirely: bool) {
+        if entirely {
+            self.pause = INTERVAL;
+            return;
+        }
+        self.earliest(now + self.pause);
+        self.pause = Nanos(self.pause.0.saturating_mul(2)).min(LONGEST);
+    }
+
+    /// When to assert again.
+    pub(super) const fn due(&self) -> Option<Timestamp> {
+        self.due
+    }
+
+    /// Whether to assert now; the deadline is then over.
+    pub(super) fn is_due(&mut self, now: Timestamp) -> bool {
+        let due = self.due.is_some_and(|due| due <= now);
+        if due {
+            self.due = None;
+            self.last = now;
+        }
+        due
+    }
+
+    fn earliest(&mut self, at: Timestamp) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+}
+
+#[cfg(test)]
+mod tests;

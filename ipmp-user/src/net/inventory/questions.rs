@@ -1,0 +1,128 @@
+//! Questions about the present.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use ipmp_common::engine::ids::Family;
+use ipnet::IpNet;
+use rtnetlink::packet_route::neighbour::NeighbourState;
+
+use super::{Inventory, Link, Neighbour};
+use crate::net::address::Address;
+
+impl Inventory {
+    /// The interface with this number.
+    pub fn link(&self, ifindex: u32) -> Option<&Link> {
+        self.links.get(&ifindex)
+    }
+
+    /// The interface with this name.
+    pub fn link_by_name(&self, name: &str) -> Option<&Link> {
+        self.links.values().find(|link| link.name == name)
+    }
+
+    /// Addresses of an interface. Their order is the kernel's after a dump, that of arrival after a notification.
+    pub fn addresses(&self, ifindex: u32) -> &[Address] {
+        self.addresses.get(&ifindex).map_or(&[], Vec::as_slice)
+    }
+
+    /// Which interfaces each address is on.
+    pub fn hosts(&self) -> BTreeSet<(IpAddr, u32)> {
+        self.addresses.values().flatten().map(|address| (address.ip(), address.ifindex())).collect()
+    }
+
+    /// Every address of this host.
+    pub fn own_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.addresses.values().flatten().map(Address::ip)
+    }
+
+    /// Whether an address is this host's.
+    pub fn is_own(&self, ip: IpAddr) -> bool {
+        self.own_addresses().any(|own| own == ip)
+    }
+
+    /// The address a member may probe from: IPv4, the first configured test address that is there; IPv6, a
+    /// configured one, else the link-local address. Never a tentative or duplicate one.
+    pub fn probe_source(&self, ifindex: u32, family: Family, configured: &[IpAddr]) -> Option<IpAddr> {
+        let there = |ip: &IpAddr| self.addresses(ifindex).iter().any(|a| a.ip() == *ip && a.is_usable());
+        let chosen = configured.iter().copied().find(|ip| Family::of(*ip) == family && there(ip));
+        match family {
+            Family::V4 => chosen,
+            Family::V6 => chosen.or_else(|| {
+                let link_local = |a: &&Address| a.is_link_local_v6() && a.is_permanent() && a.is_usable();
+                self.addresses(ifindex).iter().find(link_local).map(Address::ip)
+            }),
+        }
+    }
+
+    /// Probe targets that the routing tables name: the next hops of default, prefix and host routes through these
+    /// interfaces, and the destinations of on-link host routes; in table order, own addresses left out.
+    pub fn routers(&self, ifindexes: &[u32]) -> (Vec<Ipv4Addr>, Vec<Ipv6Addr>) {
+        let mut v4 = Vec::new();
+        let mut v6 = Vec::new();
+        for route in self.routes.values().flatten() {
+            let host = route.key().dst.prefix_len() == route.key().dst.max_prefix_len();
+            for hop in route.hops().iter().filter(|hop| ifindexes.contains(&hop.oif)) {
+                let target = hop.gateway.or_else(|| host.then(|| route.key().dst.addr()));
+                match target.filter(|ip| !self.is_own(*ip) && !ip.is_multicast()) {
+                    Some(IpAddr::V4(ip)) if !v4.contains(&ip) && !ip.is_broadcast() => v4.push(ip),
+                    Some(IpAddr::V6(ip)) if !v6.contains(&ip) => v6.push(ip),
+                    Some(_) | None => {}
+                }
+            }
+        }
+        (v4, v6)
+    }
+
+    /// Neighbours of any of these interfaces whose hardware address is good, own addresses left out. IPv6 ones by their
+    /// link-local addresses, as in.mpathd does: those are on the link whatever its prefixes are.
+    pub fn neighbouring_hosts(&self, ifindexes: &[u32], family: Family) -> Vec<IpAddr> {
+        let own: BTreeSet<IpAddr> = self.own_addresses().collect();
+        let mut hosts = Vec::new();
+        for ((ifindex, ip), neighbour) in &self.neighbours {
+            let fits = match ip {
+                IpAddr::V4(ip) => !ip.is_multicast() && !ip.is_broadcast(),
+                IpAddr::V6(ip) => ip.is_unicast_link_local(),
+            };
+            // Entries that need no resolution (NOARP) are made by the kernel itself.
+            let resolved = neighbour.is_valid() && neighbour.state != NeighbourState::Noarp;
+            if fits
+                && resolved
+                && neighbour.mac.is_some()
+                && Family::of(*ip) == family
+                && ifindexes.contains(ifindex)
+                && !own.contains(ip)
+                && !hosts.contains(ip)
+            {
+                hosts.push(*ip);
+            }
+        }
+        hosts
+    }
+
+    /// What is known of the neighbours on an interface.
+    pub fn neighbours_on(&self, ifindex: u32) -> impl Iterator<Item = ((u32, IpAddr), Neighbour)> + '_ {
+        let first = (ifindex, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let last = (ifindex, IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)));
+        self.neighbours.range(first..=last).map(|(place, neighbour)| (*place, *neighbour))
+    }
+
+    /// What is known of a neighbour.
+    pub fn neighbour(&self, ifindex: u32, ip: IpAddr) -> Option<&Neighbour> {
+        self.neighbours.get(&(ifindex, ip))
+    }
+
+    /// Static global addresses of an interface that are not among `test`: what a member without a configured list
+    /// adopts as its data addresses.
+    pub fn adoptable(&self, ifindex: u32, test: &[IpAddr]) -> Vec<IpNet> {
+        // RT_SCOPE_UNIVERSE: link- and host-scoped addresses mean nothing on another interface.
+        self.addresses(ifindex)
+            .iter()
+            .filter(|a| a.is_permanent() && a.scope() == 0 && !a.is_link_local_v6())
+            .filter(|a| !test.contains(&a.ip()))
+            .map(Address::net)
+            .collect()
+    }
+}
