@@ -51,6 +51,8 @@ pub struct GroupConfig {
     /// How long after an interface appeared losses are not yet counted (ended by an answer). Not after a link-up:
     /// a member whose link was down has failed already, and needs answers, whatever it loses.
     pub quiet_period: Nanos,
+    /// Whether the first lost probe makes the next ones follow faster: an earlier verdict for more false ones.
+    pub suspicion: bool,
     /// In the order of the file; this order breaks ties.
     pub interfaces: Vec<InterfaceConfig>,
 }

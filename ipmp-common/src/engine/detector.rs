@@ -10,6 +10,8 @@
 //!      └───────── never left the host ─────────▶ forgotten  (evidence of nothing)
 //! ```
 
+mod suspect;
+
 use alloc::{collections::VecDeque, vec::Vec};
 use core::net::IpAddr;
 
@@ -19,6 +21,7 @@ use super::{
     event::NotSent,
     ids::SessionId,
     rng::Rng,
+    suspicion::Suspicion,
     target::Target,
     time::{Nanos, Timestamp},
 };
@@ -74,6 +77,10 @@ pub(super) struct Detector {
     interval: Nanos,
     turn: usize,
     base: Timestamp,
+    /// When the next regular slot is due; confirm probes leave in between.
+    next_slot: Timestamp,
+    /// `None`: only the regular slots are probed.
+    suspicion: Option<Suspicion>,
     probes: VecDeque<Probe>,
     /// So many of the oldest probes are settled for good: answered, or never sent.
     settled: usize,
@@ -81,6 +88,10 @@ pub(super) struct Detector {
     pub(super) losses: u32,
     /// Consecutive answers over all targets; counted no further than `REPLIES_OF_PATIENCE`.
     pub(super) replies: u32,
+    /// From the departure of the first probe of the present run of losses to that of the last.
+    loss_span: Nanos,
+    /// Confirm probes sent in the present suspicion.
+    confirms: u32,
     /// When the reply to the oldest probe of the present run of losses was overdue.
     pub(super) first_loss_at: Option<Timestamp>,
     /// Kernel time of the newest answer.
@@ -108,10 +119,14 @@ impl Detector {
             interval: fdt.divided(SLOTS_PER_FDT),
             turn: 0,
             base: Timestamp(0),
+            next_slot: Timestamp(0),
+            suspicion: None,
             probes: VecDeque::new(),
             settled: 0,
             losses: 0,
             replies: 0,
+            loss_span: Nanos(0),
+            confirms: 0,
             first_loss_at: None,
             last_reply_at: None,
             answered_sent_at: None,
@@ -126,6 +141,7 @@ impl Detector {
         self.forget();
         let first = now + rng.below(self.interval);
         self.base = first - self.interval.divided(2);
+        self.next_slot = first;
         first
     }
 
@@ -135,6 +151,8 @@ impl Detector {
         self.settled = 0;
         self.losses = 0;
         self.replies = 0;
+        self.loss_span = Nanos(0);
+        self.confirms = 0;
         self.first_loss_at = None;
     }
 
@@ -145,14 +163,9 @@ impl Detector {
         now: Timestamp,
         rng: &mut Rng,
     ) -> (Option<(SessionId, u64)>, u64, Timestamp) {
-        let skipped = now.since(self.base).0 / self.interval.0.max(1);
-        let skipped = skipped.saturating_sub(1);
-        self.base = self.base + self.interval.times(skipped + 1);
-        let half = self.interval.divided(2);
-        // On time, probes are at least half a slot apart; a late wake-up must not bring them closer.
-        let next = (self.base + half + rng.below(half)).max(now + half);
+        let skipped = self.advance(now, rng);
         let probe = self.next_probe(now);
-        (probe, skipped, next)
+        (probe, skipped, self.next_due(now))
     }
 
     fn next_probe(&mut self, now: Timestamp) -> Option<(SessionId, u64)> {
@@ -345,13 +358,13 @@ impl Detector {
             self.settled += 1;
         }
         let mut run: Option<Fate> = None;
-        let (mut length, mut oldest) = (0, None);
+        let (mut length, mut oldest, mut newest) = (0, None, None);
         for probe in self.probes.iter().rev() {
             match (probe.fate, run) {
                 (Fate::Outstanding | Fate::Excused | Fate::Unsent, _) => {}
                 (fate, None) => {
                     run = Some(fate);
-                    (length, oldest) = (1, Some(probe));
+                    (length, oldest, newest) = (1, Some(probe), Some(probe));
                 }
                 (fate, Some(of)) if fate == of => {
                     length += 1;
@@ -369,6 +382,9 @@ impl Detector {
             Some(Fate::Answered) => (0, length, None),
             Some(Fate::Outstanding | Fate::Excused | Fate::Unsent) | None => (0, 0, None),
         };
+        let departed = |probe: Option<&Probe>| probe.and_then(|probe| probe.sent_at);
+        let span = departed(newest).zip(departed(oldest)).map(|(newest, oldest)| newest.since(oldest));
+        self.set_loss_span(span);
     }
 
     /// Whether the newest probes, a detection time's worth of them, all failed to leave the host. Then it cannot
@@ -380,8 +396,8 @@ impl Detector {
     }
 
     /// Whether losses suffice to fail, as far as this family goes.
-    pub(super) const fn says_failed(&self) -> bool {
-        self.losses >= LOSSES_TO_FAIL
+    pub(super) fn says_failed(&self) -> bool {
+        self.losses >= LOSSES_TO_FAIL && self.spans_enough()
     }
 
     /// Whether answers suffice to repair.

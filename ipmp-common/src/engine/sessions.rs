@@ -95,7 +95,8 @@ impl Engine {
                 }
                 let quiet_until = self.group(group).map_or(quiet, |group| quiet + group.config.quiet_period);
                 let fdt = self.fdt_of(group);
-                let detector = Detector::new(source, ifindex, fdt, targets, quiet_until);
+                let detector = Detector::new(source, ifindex, fdt, targets, quiet_until)
+                    .with_suspicion(self.group(group).is_some_and(|group| group.config.suspicion));
                 self.put_detector(id, family, detector);
                 self.start_probing(now, id, family);
             }

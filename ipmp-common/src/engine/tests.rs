@@ -10,6 +10,7 @@ mod links;
 mod placement;
 mod properties;
 mod repair;
+mod suspicion;
 mod table;
 mod totality;
 

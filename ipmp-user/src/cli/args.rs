@@ -8,6 +8,11 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
+use ipmp_common::engine::{
+    config::{MAX_FAILURE_DETECTION_TIME, MIN_FAILURE_DETECTION_TIME},
+    time::Nanos,
+};
+
 use super::exit;
 
 /// Where the daemon puts its control socket.
@@ -80,6 +85,8 @@ pub enum Command {
     Offline(OfflineArgs),
     /// Use an interface again that was taken offline
     Online(InterfaceArgs),
+    /// Foretell what a failure detection time means on a lossy path; needs no daemon
+    Plan(PlanArgs),
 }
 
 /// `ipmp status`.
@@ -101,6 +108,26 @@ pub struct EventsArgs {
     /// Only what happened since: a duration ago such as "10m", or a `t_ns` of an earlier event
     #[arg(long, value_name = "T", value_parser = since)]
     pub since: Option<Since>,
+}
+
+/// `ipmp plan`.
+#[derive(Args, Debug)]
+pub struct PlanArgs {
+    /// The failure detection time, such as "100ms"
+    #[arg(long, value_name = "TIME", value_parser = detection_time)]
+    pub fdt: Nanos,
+    /// Share of packets lost there and back, such as "0.5%" or 0.005
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub loss: f64,
+    /// Mean length of a burst of loss, such as "5ms"
+    #[arg(long, value_name = "TIME", value_parser = span, default_value = "1ms")]
+    pub burst: Nanos,
+    /// Round-trip time to the probe targets
+    #[arg(long, value_name = "TIME", value_parser = span, default_value = "1ms")]
+    pub rtt: Nanos,
+    /// Interfaces that are probed
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16_384))]
+    pub members: u32,
 }
 
 /// An interface to act on.
@@ -129,6 +156,31 @@ pub enum Since {
     Ago(u64),
     /// `CLOCK_MONOTONIC` nanoseconds, as in `t_ns`.
     At(u64),
+}
+
+fn span(text: &str) -> Result<Nanos, String> {
+    humantime::parse_duration(text)
+        .ok()
+        .and_then(|span| u64::try_from(span.as_nanos()).ok())
+        .filter(|span| (1..=MAX_FAILURE_DETECTION_TIME.0).contains(span))
+        .map(Nanos)
+        .ok_or_else(|| {
+            r#"write a duration above zero and up to an hour, such as "5ms" or "100us""#.to_owned()
+        })
+}
+
+fn detection_time(text: &str) -> Result<Nanos, String> {
+    span(text).ok().filter(|fdt| *fdt >= MIN_FAILURE_DETECTION_TIME).ok_or_else(|| {
+        format!(r#"write a duration from {MIN_FAILURE_DETECTION_TIME} to an hour, such as "100ms""#)
+    })
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
+    let share = number.trim().parse::<f64>().map(|number| number / unit).ok();
+    share
+        .filter(|share| (1e-9..=0.9).contains(share))
+        .ok_or_else(|| r#"write a share above zero and up to 90 %, such as "0.5%" or 0.005"#.to_owned())
 }
 
 fn since(text: &str) -> Result<Since, String> {

@@ -7,6 +7,7 @@ mod explain;
 pub mod ipmpd;
 mod order;
 mod output;
+mod plan;
 mod status;
 
 #[cfg(test)]
@@ -36,8 +37,12 @@ pub fn main() -> ExitCode {
 }
 
 fn run(args: &ClientArgs) -> Result<u8, Failure> {
+    if let Command::Plan(wanted) = &args.command {
+        return plan::run(wanted, args.json);
+    }
     let mut client = Client::connect(&args.runtime_dir)?;
     match &args.command {
+        Command::Plan(wanted) => plan::run(wanted, args.json),
         Command::Status(wanted) => status::run(&mut client, wanted, args.json),
         Command::Events(wanted) => events::run(&mut client, wanted, args.json),
         Command::Explain(wanted) => explain::run(&mut client, &wanted.interface, args.json),

@@ -7,6 +7,7 @@ use ipmp_common::engine::{
         DEFAULT_FAILURE_DETECTION_TIME, DEFAULT_QUIET_PERIOD, MAX_FAILURE_DETECTION_TIME,
         MIN_FAILURE_DETECTION_TIME, OnGroupFailure,
     },
+    suspicion::DEFAULT_SUSPICION,
     time::Nanos,
 };
 use ipnet::IpNet;
@@ -21,8 +22,15 @@ use super::{
 const TOP: &[&str] =
     &["failure-detection-time", "failback", "track-interfaces-only-with-groups", "daemon", "group"];
 const DAEMON: &[&str] = &["real-time-priority", "control-group"];
-const GROUP: &[&str] =
-    &["failure-detection-time", "failback", "targets", "on-group-failure", "quiet-period", "interface"];
+const GROUP: &[&str] = &[
+    "failure-detection-time",
+    "failback",
+    "targets",
+    "on-group-failure",
+    "quiet-period",
+    "suspicion",
+    "interface",
+];
 const INTERFACE: &[&str] = &["data", "test", "standby"];
 
 /// The longest time for which losses may be forgiven after a start or a link-up: as long as the slowest detection.
@@ -41,6 +49,7 @@ pub(super) struct GroupDraft {
     pub(super) targets: Vec<At<IpAddr>>,
     pub(super) on_group_failure: OnGroupFailure,
     pub(super) quiet_period: Nanos,
+    pub(super) suspicion: bool,
     pub(super) interfaces: Vec<InterfaceDraft>,
 }
 
@@ -147,6 +156,7 @@ fn group(
         targets: Vec::new(),
         on_group_failure: OnGroupFailure::Keep,
         quiet_period: DEFAULT_QUIET_PERIOD,
+        suspicion: DEFAULT_SUSPICION,
         interfaces: Vec::new(),
     };
     for (key, field) in table_of(field, "[group.NAME]", problems) {
@@ -160,6 +170,7 @@ fn group(
             "quiet-period" => {
                 put(field.duration(Nanos(0), MAX_QUIET_PERIOD, problems), &mut draft.quiet_period);
             }
+            "suspicion" => put(field.boolean(problems), &mut draft.suspicion),
             "interface" => draft.interfaces = interfaces(name.value, &field, problems),
             _ => unknown_key(&key, &format!("in [group.{}]", name.value), GROUP, problems),
         }

@@ -170,6 +170,7 @@ fn group_config(draft: GroupDraft) -> GroupConfig {
         targets: draft.targets.into_iter().map(|target| target.value).collect(),
         on_group_failure: draft.on_group_failure,
         quiet_period: draft.quiet_period,
+        suspicion: draft.suspicion,
         interfaces: draft.interfaces.into_iter().map(interface_config).collect(),
     }
 }

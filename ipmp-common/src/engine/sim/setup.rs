@@ -52,6 +52,8 @@ pub struct Setup {
     pub failback: bool,
     /// Losses do not count so long after an interface appeared.
     pub quiet_period: Nanos,
+    /// Whether a first loss is confirmed faster.
+    pub suspicion: bool,
     /// Configured targets.
     pub targets: Vec<IpAddr>,
     /// The members of each group.
@@ -89,6 +91,7 @@ impl Setup {
             fdt: ms(700),
             failback: true,
             quiet_period: Nanos(0),
+            suspicion: false,
             targets: vec![V4_TARGET],
             members: vec![member; count],
             groups: 1,
@@ -166,6 +169,7 @@ impl Setup {
                 targets: self.targets.clone(),
                 on_group_failure: OnGroupFailure::Keep,
                 quiet_period: self.quiet_period,
+                suspicion: self.suspicion,
                 interfaces: interfaces.collect(),
             }
         };

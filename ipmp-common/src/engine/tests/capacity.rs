@@ -37,6 +37,7 @@ fn crowd() -> Engine {
         targets: (1..=5).map(|host| IpAddr::V4(Ipv4Addr::new(10, 0, 0, host))).collect(),
         on_group_failure: OnGroupFailure::Keep,
         quiet_period: Nanos(0),
+        suspicion: false,
         interfaces: (number * MAX_MEMBERS..(number + 1) * MAX_MEMBERS).map(interface).collect(),
     };
     Engine::new(Config { seed: 1, groups: (0..GROUPS).map(group).collect() })
