@@ -16,7 +16,7 @@ use ipmp_common::engine::{
 };
 
 /// Seeds for each story; a debug build is some twenty times slower.
-const SEEDS: u64 = if cfg!(debug_assertions) { 60 } else { 3000 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 60 } else { 2000 };
 /// As many as the smallest machine we build on has cores.
 const THREADS: u64 = 2;
 

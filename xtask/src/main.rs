@@ -9,6 +9,7 @@ mod lab;
 mod privilege;
 mod setup;
 mod shell;
+mod sim;
 mod stage;
 mod test;
 mod timeline;
@@ -37,6 +38,8 @@ enum Command {
     Demo(demo::Options),
     /// Leave the demo's lab standing and print commands to try
     Lab(lab::Options),
+    /// Simulate lossy paths: what suspicion gains and costs
+    Sim(sim::Options),
     /// Measure
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -60,6 +63,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Test(options) => test::run(options),
         Command::Demo(options) => demo::run(options),
         Command::Lab(options) => lab::run(options),
+        Command::Sim(options) => sim::run(options),
         Command::Bench(bench) => bench::run(bench),
     }
 }

@@ -16,8 +16,8 @@ use crate::{build, privilege, setup, shell};
 
 /// The package whose test binaries need root.
 const ROOT_PACKAGE: &str = "tests";
-/// The one among them that needs none: the network is simulated.
-const SIMULATION: &str = "sim";
+/// Those among them that need none: the network is simulated.
+const ROOTLESS: [&str; 2] = ["replay", "sim"];
 /// Network tests at the same time: each runs several processes, and two cores are the least we run on.
 const ROOT_TEST_THREADS: &str = "2";
 
@@ -44,7 +44,7 @@ struct Binary {
 
 impl Binary {
     fn needs_root(&self) -> bool {
-        self.integration && self.package == ROOT_PACKAGE && self.name != SIMULATION
+        self.integration && self.package == ROOT_PACKAGE && !ROOTLESS.contains(&self.name.as_str())
     }
 
     fn label(&self) -> String {

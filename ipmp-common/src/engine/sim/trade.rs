@@ -1,5 +1,7 @@
 //! What suspicion gains and costs, measured on the simulated network: detection times and false failures of one
 //! member on a bursty path whose sibling's path is clean.
+//!
+#![doc = include_str!("TABLE.md")]
 
 use alloc::vec::Vec;
 
