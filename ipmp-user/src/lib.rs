@@ -9,3 +9,4 @@ pub mod journal;
 pub mod kernel;
 pub mod net;
 pub mod probe;
+pub mod recorder;

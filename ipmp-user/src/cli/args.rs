@@ -39,6 +39,9 @@ pub struct DaemonArgs {
     /// Only check the configuration and print how it was understood
     #[arg(long)]
     pub check: bool,
+    /// Record everything the engine is told and asks for in a file, for `ipmp replay`; it grows without limit
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// Directory of the control socket
     #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNTIME_DIR)]
     pub runtime_dir: PathBuf,
@@ -58,7 +61,7 @@ pub struct DaemonArgs {
     about = "IP multipathing: shows and steers the daemon ipmpd",
     after_help = "\
 Exit codes: 0 ok, 3 no daemon, 64 usage, 69 refused, 74 the daemon's answer was lost, 77 not permitted;\n\
-`status` also 1 degraded, 2 failed."
+`status` also 1 degraded, 2 failed; `replay` also 1 if an action differs."
 )]
 pub struct ClientArgs {
     /// Directory of the daemon's control socket
@@ -87,6 +90,8 @@ pub enum Command {
     Online(InterfaceArgs),
     /// Foretell what a failure detection time means on a lossy path; needs no daemon
     Plan(PlanArgs),
+    /// Run a recording of `ipmpd --record` through the engine and compare its actions; needs no daemon
+    Replay(ReplayArgs),
 }
 
 /// `ipmp status`.
@@ -128,6 +133,14 @@ pub struct PlanArgs {
     /// Interfaces that are probed
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16_384))]
     pub members: u32,
+}
+
+/// `ipmp replay`.
+#[derive(Args, Debug)]
+pub struct ReplayArgs {
+    /// The recording
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 /// An interface to act on.

@@ -8,6 +8,7 @@ pub mod ipmpd;
 mod order;
 mod output;
 mod plan;
+mod replay;
 mod status;
 
 #[cfg(test)]
@@ -37,17 +38,15 @@ pub fn main() -> ExitCode {
 }
 
 fn run(args: &ClientArgs) -> Result<u8, Failure> {
-    if let Command::Plan(wanted) = &args.command {
-        return plan::run(wanted, args.json);
-    }
-    let mut client = Client::connect(&args.runtime_dir)?;
+    let client = || Client::connect(&args.runtime_dir);
     match &args.command {
+        Command::Status(wanted) => status::run(&mut client()?, wanted, args.json),
+        Command::Events(wanted) => events::run(&mut client()?, wanted, args.json),
+        Command::Explain(wanted) => explain::run(&mut client()?, &wanted.interface, args.json),
+        Command::Offline(wanted) => order::offline(&mut client()?, wanted, args.json),
+        Command::Online(wanted) => order::online(&mut client()?, &wanted.interface, args.json),
         Command::Plan(wanted) => plan::run(wanted, args.json),
-        Command::Status(wanted) => status::run(&mut client, wanted, args.json),
-        Command::Events(wanted) => events::run(&mut client, wanted, args.json),
-        Command::Explain(wanted) => explain::run(&mut client, &wanted.interface, args.json),
-        Command::Offline(wanted) => order::offline(&mut client, wanted, args.json),
-        Command::Online(wanted) => order::online(&mut client, &wanted.interface, args.json),
+        Command::Replay(wanted) => replay::run(&wanted.file, args.json),
     }
 }
 

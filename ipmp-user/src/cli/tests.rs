@@ -72,7 +72,7 @@ fn plan_answers_what_detection_time_may_be_used() {
     let ratio = falses(&serde_json::to_value(&many).unwrap()) / falses(&json);
     assert!((9.99..10.01).contains(&ratio));
     let text = plan::text(&tight);
-    assert!(text.contains("a day") && !text.contains("warning"), "{text}");
+    assert!(text.contains("a year") && !text.contains("warning"), "{text}");
     let slow = planned(&["--fdt", "100ms", "--loss", "0.5%", "--rtt", "30ms"]).unwrap();
     assert!(plan::text(&slow).contains("take at least 210 ms"));
 }

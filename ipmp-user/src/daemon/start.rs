@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, os::fd::AsRawFd as _, sync::Arc};
 
 use anyhow::{Context as _, Result};
-use ipmp_common::engine::{Engine, event::Event};
+use ipmp_common::engine::event::Event;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     signal::unix::{SignalKind, signal},
@@ -23,6 +23,7 @@ use crate::{
     kernel::{Kernel, KernelOptions},
     net::{apply, monitor::Monitor, resolve::Resolver, state::StateFile, sysctl::Sysctl},
     probe::Sender,
+    recorder::Recorded,
 };
 
 impl Daemon {
@@ -52,7 +53,8 @@ impl Daemon {
         let mut daemon = Self {
             members: members::from_config(&config),
             names: Names::of(&config),
-            engine: Engine::new(config),
+            engine: Recorded::new(config, options.record.as_deref())
+                .context("--record: the file cannot be written")?,
             kernel: Kernel::open(&KernelOptions::new(&options.pin_dir)),
             monitor,
             inventory,
