@@ -87,9 +87,9 @@ fn loss_in_one_direction_of_one_member_leaves_the_other_alone() {
         let loss = Loss::Bursts(Bursts::new(0.3, ms(1 + dice.below(60))));
         let port = &mut lab.wire.ports[0];
         if dice.below(2) == 0 {
-            port.out = loss
+            port.out = loss;
         } else {
-            port.back = loss
+            port.back = loss;
         }
         lab.run(secs(3));
         only_on_five_losses(&lab);

@@ -51,9 +51,9 @@ fn json_and_the_directory_stand_before_or_behind_the_command() {
 
 fn planned(line: &[&str]) -> Result<plan::Plan, clap::Error> {
     let line = ["ipmp", "plan"].iter().chain(line);
-    ClientArgs::try_parse_from(line).map(|args| match args.command {
-        Command::Plan(wanted) => plan::plan(&wanted),
-        other => panic!("{other:?}"),
+    ClientArgs::try_parse_from(line).map(|args| {
+        let Command::Plan(wanted) = args.command else { panic!("{args:?}") };
+        plan::plan(&wanted)
     })
 }
 

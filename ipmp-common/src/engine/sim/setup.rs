@@ -117,6 +117,7 @@ impl Setup {
     }
 
     /// Makes a member a standby without data addresses.
+    #[must_use]
     pub fn standby(mut self, member: MemberId) -> Self {
         let interface = &mut self.members[member.0 as usize];
         interface.standby = true;
@@ -125,18 +126,21 @@ impl Setup {
     }
 
     /// `FAILBACK=no`.
+    #[must_use]
     pub fn without_failback(mut self) -> Self {
         self.failback = false;
         self
     }
 
     /// Sets how many data addresses are at home on a member.
+    #[must_use]
     pub fn addresses(mut self, member: MemberId, count: usize) -> Self {
         self.members[member.0 as usize].addresses = count;
         self
     }
 
     /// A member that is not there at start.
+    #[must_use]
     pub fn absent(mut self, member: MemberId) -> Self {
         self.members[member.0 as usize].present = false;
         self
