@@ -8,7 +8,7 @@
 
 #[cfg(feature = "engine")]
 extern crate alloc;
-#[cfg(any(test, feature = "sim"))]
+#[cfg(any(test, feature = "forecast"))]
 extern crate std;
 
 pub mod abi;

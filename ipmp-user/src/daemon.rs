@@ -26,7 +26,6 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use ipmp_common::engine::{
-    Engine,
     action::Placement,
     event::Event,
     ids::{GroupId, SessionId},
@@ -44,6 +43,7 @@ use crate::{
     kernel::Kernel,
     net::{apply, base::Base, inventory::Inventory, monitor::Monitor, resolve::Resolver, sysctl::Sysctl},
     probe::Sender,
+    recorder::Recorded,
 };
 
 /// What the command line and the configuration file gave.
@@ -57,11 +57,13 @@ pub struct DaemonOptions {
     pub runtime_dir: PathBuf,
     /// The bpffs directory under which the ABI version's sub-directory holds programs, links and maps.
     pub pin_dir: PathBuf,
+    /// Where to record what the engine is told and asks for, if anywhere.
+    pub record: Option<PathBuf>,
 }
 
 /// Everything the loop owns.
 struct Daemon {
-    engine: Engine,
+    engine: Recorded,
     members: Vec<MemberIo>,
     kernel: Kernel,
     monitor: Monitor,

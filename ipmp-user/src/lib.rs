@@ -11,3 +11,4 @@ pub mod journal;
 pub mod kernel;
 pub mod net;
 pub mod probe;
+pub mod recorder;

@@ -9,6 +9,7 @@ mod lab;
 mod privilege;
 mod setup;
 mod shell;
+mod sim;
 mod stage;
 mod test;
 mod timeline;
@@ -40,6 +41,8 @@ enum Command {
     Lab(lab::Options),
     /// Run a command, or the network tests, under another kernel in a virtual machine
     Vm(vm::Options),
+    /// Simulate lossy paths: what suspicion gains and costs
+    Sim(sim::Options),
     /// Measure
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -64,6 +67,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Demo(options) => demo::run(options),
         Command::Lab(options) => lab::run(options),
         Command::Vm(options) => vm::run(options),
+        Command::Sim(options) => sim::run(options),
         Command::Bench(bench) => bench::run(bench),
     }
 }

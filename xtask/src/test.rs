@@ -16,6 +16,8 @@ use crate::{build, privilege, setup, shell};
 
 /// The package whose test binaries need root.
 const ROOT_PACKAGE: &str = "tests";
+/// Those among them that need none: the network is simulated.
+const ROOTLESS: [&str; 2] = ["replay", "sim"];
 /// Network tests at the same time: each runs several processes, and two cores are the least we run on.
 const ROOT_TEST_THREADS: &str = "2";
 
@@ -42,7 +44,7 @@ pub(crate) struct Binary {
 
 impl Binary {
     pub(crate) fn needs_root(&self) -> bool {
-        self.integration && self.package == ROOT_PACKAGE
+        self.integration && self.package == ROOT_PACKAGE && !ROOTLESS.contains(&self.name.as_str())
     }
 
     fn label(&self) -> String {

@@ -58,6 +58,8 @@ pub struct GroupConfig {
     /// How long good and bad news must last before they count.
     #[serde(default)]
     pub damping: Damping,
+    /// Whether the first lost probe makes the next ones follow faster: an earlier verdict for more false ones.
+    pub suspicion: bool,
     /// In the order of the file; this order breaks ties.
     pub interfaces: Vec<InterfaceConfig>,
 }

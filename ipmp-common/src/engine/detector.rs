@@ -11,6 +11,7 @@
 //! ```
 
 mod blame;
+mod suspect;
 
 use alloc::{collections::VecDeque, vec::Vec};
 use core::net::IpAddr;
@@ -21,6 +22,7 @@ use super::{
     event::NotSent,
     ids::SessionId,
     rng::Rng,
+    suspicion::Suspicion,
     target::Target,
     time::{Nanos, Timestamp},
 };
@@ -84,6 +86,10 @@ pub(super) struct Detector {
     /// Losses before this are not the target's fault: nothing was answered then.
     pub(super) blame_after: Timestamp,
     base: Timestamp,
+    /// When the next regular slot is due; confirm probes leave in between.
+    next_slot: Timestamp,
+    /// `None`: only the regular slots are probed.
+    suspicion: Option<Suspicion>,
     probes: VecDeque<Probe>,
     /// So many of the oldest probes are settled for good: answered, or never sent.
     settled: usize,
@@ -91,6 +97,10 @@ pub(super) struct Detector {
     pub(super) losses: u32,
     /// Consecutive answers over all targets; counted no further than `REPLIES_OF_PATIENCE`.
     pub(super) replies: u32,
+    /// From the departure of the first probe of the present run of losses to that of the last.
+    loss_span: Nanos,
+    /// Confirm probes sent in the present suspicion.
+    confirms: u32,
     /// When the reply to the oldest probe of the present run of losses was overdue.
     pub(super) first_loss_at: Option<Timestamp>,
     /// Kernel time of the newest answer.
@@ -120,10 +130,14 @@ impl Detector {
             trial_turn: 0,
             blame_after: Timestamp(0),
             base: Timestamp(0),
+            next_slot: Timestamp(0),
+            suspicion: None,
             probes: VecDeque::new(),
             settled: 0,
             losses: 0,
             replies: 0,
+            loss_span: Nanos(0),
+            confirms: 0,
             first_loss_at: None,
             last_reply_at: None,
             answered_sent_at: None,
@@ -138,6 +152,7 @@ impl Detector {
         self.forget();
         let first = now + rng.below(self.interval);
         self.base = first - self.interval.divided(2);
+        self.next_slot = first;
         first
     }
 
@@ -147,6 +162,8 @@ impl Detector {
         self.settled = 0;
         self.losses = 0;
         self.replies = 0;
+        self.loss_span = Nanos(0);
+        self.confirms = 0;
         self.first_loss_at = None;
     }
 
@@ -157,14 +174,9 @@ impl Detector {
         now: Timestamp,
         rng: &mut Rng,
     ) -> (Option<(SessionId, u64)>, u64, Timestamp) {
-        let skipped = now.since(self.base).0 / self.interval.0.max(1);
-        let skipped = skipped.saturating_sub(1);
-        self.base = self.base + self.interval.times(skipped + 1);
-        let half = self.interval.divided(2);
-        // On time, probes are at least half a slot apart; a late wake-up must not bring them closer.
-        let next = (self.base + half + rng.below(half)).max(now + half);
+        let skipped = self.advance(now, rng);
         let probe = self.next_probe(now);
-        (probe, skipped, next)
+        (probe, skipped, self.next_due(now))
     }
 
     /// Whose turn it is among the active targets: slow ones are passed over while there are others.
@@ -182,8 +194,10 @@ impl Detector {
     pub(super) fn set_interval(&mut self, now: Timestamp, interval: Nanos, rng: &mut Rng) -> Timestamp {
         let half = interval.divided(2);
         self.interval = interval;
+        self.suspicion = self.suspicion.map(|_| Suspicion::of_slot(interval));
         self.base = now;
-        now + half + rng.below(half)
+        self.next_slot = now + half + rng.below(half);
+        self.next_slot
     }
 
     fn next_probe(&mut self, now: Timestamp) -> Option<(SessionId, u64)> {
@@ -389,13 +403,13 @@ impl Detector {
             self.settled += 1;
         }
         let mut run: Option<Fate> = None;
-        let (mut length, mut oldest) = (0, None);
+        let (mut length, mut oldest, mut newest) = (0, None, None);
         for probe in self.probes.iter().rev() {
             match (probe.fate, run) {
                 (Fate::Outstanding | Fate::Excused | Fate::Unsent, _) => {}
                 (fate, None) => {
                     run = Some(fate);
-                    (length, oldest) = (1, Some(probe));
+                    (length, oldest, newest) = (1, Some(probe), Some(probe));
                 }
                 (fate, Some(of)) if fate == of => {
                     length += 1;
@@ -419,6 +433,9 @@ impl Detector {
             let own = active.filter_map(|target| Some(self.own_replies(target.session?))).max();
             self.replies = self.replies.max(own.unwrap_or(0).min(REPLIES_TO_REPAIR));
         }
+        let departed = |probe: Option<&Probe>| probe.and_then(|probe| probe.sent_at);
+        let span = departed(newest).zip(departed(oldest)).map(|(newest, oldest)| newest.since(oldest));
+        self.set_loss_span(span);
     }
 
     /// Whether the newest probes, a detection time's worth of them, all failed to leave the host. Then it cannot
@@ -430,8 +447,8 @@ impl Detector {
     }
 
     /// Whether losses suffice to fail, as far as this family goes.
-    pub(super) const fn says_failed(&self) -> bool {
-        self.losses >= LOSSES_TO_FAIL
+    pub(super) fn says_failed(&self) -> bool {
+        self.losses >= LOSSES_TO_FAIL && self.spans_enough()
     }
 
     /// Whether answers suffice to repair.

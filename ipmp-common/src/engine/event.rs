@@ -131,6 +131,7 @@ pub struct Presence {
     /// Static data addresses found on it whose home it is; used for `DataAddresses::Adopt`.
     pub adopted: Vec<IpNet>,
     /// Whether another member whose link is not down serves some of its data addresses: an earlier run has moved them.
+    #[serde(default)]
     pub displaced: bool,
 }
 

@@ -168,6 +168,7 @@ impl Engine {
             target: detector.last_target.unwrap_or(detector.source),
             silent_for: member.last_reply_at().map(|at| now.since(at)),
             fdt: self.fdt_of(member.group),
+            confirmed_in: detector.confirmed_in(),
         }
     }
 

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `time`, `ids`, `config`, `event`, `action`, `reason`, `snapshot` | the vocabulary |
 //! | `detector`, `target`, `rtt` | one member, one family: what became of each probe |
+//! | `suspicion` | the first loss makes the next probes follow faster |
 //! | `member`, `group` | what is known, and the states that follow |
 //! | `facts` | events are written down |
 //! | `judge` | timers, failure and repair verdicts |
@@ -14,6 +15,7 @@
 //! | `damping` | how long good and bad news must last before they count |
 //! | `moves` | placements and announcements, and what came of them |
 //! | `sessions` | targets turned into probe sessions |
+//! | `forecast` (feature `forecast`) | what a detection time means on a lossy path |
 //! | `sim` (feature `sim`) | a simulated host and network around the engine |
 //! | `sessions`, `targets` | known targets; which of them are probed, each a session |
 //! | `discovery` | somebody to probe where no route names a router |
@@ -30,6 +32,8 @@ pub mod detector;
 mod discovery;
 pub mod event;
 mod facts;
+#[cfg(any(test, feature = "forecast"))]
+pub mod forecast;
 mod group;
 pub mod ids;
 mod judge;
@@ -45,6 +49,7 @@ mod sessions;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 pub mod snapshot;
+pub mod suspicion;
 mod target;
 mod targets;
 pub mod time;

@@ -142,6 +142,9 @@ pub enum Reason {
         silent_for: Option<Nanos>,
         /// The failure detection time in force.
         fdt: Nanos,
+        /// From the first to the last lost probe, if suspicion confirmed the loss faster than the slots would.
+        #[serde(default)]
+        confirmed_in: Option<Nanos>,
     },
     /// Consecutive probes were answered.
     ProbesAnswered {

@@ -146,11 +146,15 @@ impl Reason {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's list names what comes here")]
     fn of_probes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ProbesLost { losses, family, target, silent_for, fdt } => {
+            Self::ProbesLost { losses, family, target, silent_for, fdt, confirmed_in } => {
                 write!(f, "{losses} consecutive {family} probes lost, the last to {target}; ")?;
                 match silent_for {
-                    Some(silent) => write!(f, "silent for {silent} (FDT {fdt})"),
-                    None => write!(f, "never answered (FDT {fdt})"),
+                    Some(silent) => write!(f, "silent for {silent} (FDT {fdt})")?,
+                    None => write!(f, "never answered (FDT {fdt})")?,
+                }
+                match confirmed_in {
+                    Some(span) => write!(f, ", confirmed on suspicion within {span}"),
+                    None => Ok(()),
                 }
             }
             Self::ProbesAnswered { replies, family, target } => {

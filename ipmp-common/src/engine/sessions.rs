@@ -98,7 +98,9 @@ impl Engine {
                 self.drop_sessions(other);
                 let quiet_until = self.group(group).map_or(quiet, |group| quiet + group.config.quiet_period);
                 let fdt = self.fdt_of(group);
-                let mut detector = Detector::new(source, ifindex, fdt, Vec::new(), quiet_until);
+                let suspicion = self.group(group).is_some_and(|group| group.config.suspicion);
+                let mut detector =
+                    Detector::new(source, ifindex, fdt, Vec::new(), quiet_until).with_suspicion(suspicion);
                 self.update_targets(id, family, &mut detector, &known);
                 if detector.probed_targets() == 0 {
                     self.rebuild_family(now, id, family, None);

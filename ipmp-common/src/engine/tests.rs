@@ -13,6 +13,7 @@ mod links;
 mod placement;
 mod properties;
 mod repair;
+mod suspicion;
 mod table;
 mod targets;
 mod totality;

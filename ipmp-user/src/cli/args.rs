@@ -8,6 +8,11 @@ use std::{
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use ipmp_common::engine::{
+    config::{MAX_FAILURE_DETECTION_TIME, MIN_FAILURE_DETECTION_TIME},
+    time::Nanos,
+};
+
 use super::exit;
 use crate::import::From;
 
@@ -35,6 +40,9 @@ pub struct DaemonArgs {
     /// Only check the configuration and print how it was understood
     #[arg(long)]
     pub check: bool,
+    /// Record everything the engine is told and asks for in a file, for `ipmp replay`; it grows without limit
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// Directory of the control socket
     #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNTIME_DIR)]
     pub runtime_dir: PathBuf,
@@ -54,7 +62,7 @@ pub struct DaemonArgs {
     about = "IP multipathing: shows and steers the daemon ipmpd",
     after_help = "\
 Exit codes: 0 ok, 3 no daemon, 64 usage, 69 refused, 74 the daemon's answer was lost, 77 not permitted;\n\
-`status` also 1 degraded, 2 failed."
+`status` also 1 degraded, 2 failed; `replay` also 1 if an action differs."
 )]
 pub struct ClientArgs {
     /// Directory of the daemon's control socket
@@ -85,6 +93,10 @@ pub enum Command {
     Stat(StatArgs),
     /// Propose a configuration from another system's files, on standard output
     Import(ImportArgs),
+    /// Foretell what a failure detection time means on a lossy path; needs no daemon
+    Plan(PlanArgs),
+    /// Run a recording of `ipmpd --record` through the engine and compare its actions; needs no daemon
+    Replay(ReplayArgs),
 }
 
 /// `ipmp status`.
@@ -180,6 +192,34 @@ pub struct EventsArgs {
     pub since: Option<Since>,
 }
 
+/// `ipmp plan`.
+#[derive(Args, Debug)]
+pub struct PlanArgs {
+    /// The failure detection time, such as "100ms"
+    #[arg(long, value_name = "TIME", value_parser = detection_time)]
+    pub fdt: Nanos,
+    /// Share of packets lost there and back, such as "0.5%" or 0.005
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub loss: f64,
+    /// Mean length of a burst of loss, such as "5ms"
+    #[arg(long, value_name = "TIME", value_parser = span, default_value = "1ms")]
+    pub burst: Nanos,
+    /// Round-trip time to the probe targets
+    #[arg(long, value_name = "TIME", value_parser = span, default_value = "1ms")]
+    pub rtt: Nanos,
+    /// Interfaces that are probed
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16_384))]
+    pub members: u32,
+}
+
+/// `ipmp replay`.
+#[derive(Args, Debug)]
+pub struct ReplayArgs {
+    /// The recording
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
 /// An interface to act on.
 #[derive(Args, Debug)]
 pub struct InterfaceArgs {
@@ -206,6 +246,31 @@ pub enum Since {
     Ago(u64),
     /// `CLOCK_MONOTONIC` nanoseconds, as in `t_ns`.
     At(u64),
+}
+
+fn span(text: &str) -> Result<Nanos, String> {
+    humantime::parse_duration(text)
+        .ok()
+        .and_then(|span| u64::try_from(span.as_nanos()).ok())
+        .filter(|span| (1..=MAX_FAILURE_DETECTION_TIME.0).contains(span))
+        .map(Nanos)
+        .ok_or_else(|| {
+            r#"write a duration above zero and up to an hour, such as "5ms" or "100us""#.to_owned()
+        })
+}
+
+fn detection_time(text: &str) -> Result<Nanos, String> {
+    span(text).ok().filter(|fdt| *fdt >= MIN_FAILURE_DETECTION_TIME).ok_or_else(|| {
+        format!(r#"write a duration from {MIN_FAILURE_DETECTION_TIME} to an hour, such as "100ms""#)
+    })
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
+    let share = number.trim().parse::<f64>().map(|number| number / unit).ok();
+    share
+        .filter(|share| (1e-9..=0.9).contains(share))
+        .ok_or_else(|| r#"write a share above zero and up to 90 %, such as "0.5%" or 0.005"#.to_owned())
 }
 
 fn since(text: &str) -> Result<Since, String> {

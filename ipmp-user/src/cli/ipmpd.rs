@@ -69,6 +69,7 @@ fn start(args: DaemonArgs) -> Result<ExitCode, Failure> {
         config_path: args.config,
         runtime_dir: args.runtime_dir,
         pin_dir: args.pin_dir,
+        record: args.record,
     };
     daemon::run(&options).map_err(|error| Failure::new(exit::SOFTWARE, format!("{error:#}")))
 }

@@ -10,6 +10,8 @@ mod import;
 pub mod ipmpd;
 mod order;
 mod output;
+mod plan;
+mod replay;
 mod solaris;
 mod stat;
 mod status;
@@ -61,6 +63,8 @@ fn run(args: &ClientArgs) -> Result<u8, Failure> {
         Command::Online(wanted) => order::online(&mut client()?, &wanted.interface, args.json),
         Command::Stat(wanted) => stat::run(&args.runtime_dir, wanted),
         Command::Import(wanted) => import::run(wanted, args.json),
+        Command::Plan(wanted) => plan::run(wanted, args.json),
+        Command::Replay(wanted) => replay::run(&wanted.file, args.json),
     }
 }
 

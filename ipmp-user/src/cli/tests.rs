@@ -7,7 +7,7 @@ use super::{
     args::{ClientArgs, Command, DaemonArgs, Since},
     events, exit, explain,
     output::{Clock, Table},
-    status,
+    plan, status,
 };
 use crate::{
     control::{
@@ -46,6 +46,46 @@ fn json_and_the_directory_stand_before_or_behind_the_command() {
             args.json
                 && matches!(&args.command, Command::Status(wanted) if wanted.group.as_deref() == Some("g"))
         );
+    }
+}
+
+fn planned(line: &[&str]) -> Result<plan::Plan, clap::Error> {
+    let line = ["ipmp", "plan"].iter().chain(line);
+    ClientArgs::try_parse_from(line).map(|args| {
+        let Command::Plan(wanted) = args.command else { panic!("{args:?}") };
+        plan::plan(&wanted)
+    })
+}
+
+#[test]
+fn plan_answers_what_detection_time_may_be_used() {
+    let tight = planned(&["--fdt", "100ms", "--loss", "0.5%", "--burst", "5ms"]).unwrap();
+    let json = serde_json::to_value(&tight).unwrap();
+    let falses = |json: &serde_json::Value| json["no_suspicion"]["false_failures_per_day"].as_f64().unwrap();
+    assert!((0.1..10.0).contains(&falses(&json)), "{json}");
+    let smallest = json["no_suspicion"]["smallest_fdt_ns"].as_u64().unwrap();
+    assert!(smallest > 100_000_000, "{json}");
+    let fdt = format!("{smallest}ns");
+    let wide = planned(&["--fdt", &fdt, "--loss", "0.005", "--burst", "5ms"]).unwrap();
+    assert!(falses(&serde_json::to_value(&wide).unwrap()) * 365.25 < 1.0);
+    let many = planned(&["--fdt", "100ms", "--loss", "0.5%", "--burst", "5ms", "--members", "20"]).unwrap();
+    let ratio = falses(&serde_json::to_value(&many).unwrap()) / falses(&json);
+    assert!((9.99..10.01).contains(&ratio));
+    let text = plan::text(&tight);
+    assert!(text.contains("a year") && !text.contains("warning"), "{text}");
+    let slow = planned(&["--fdt", "100ms", "--loss", "0.5%", "--rtt", "30ms"]).unwrap();
+    assert!(plan::text(&slow).contains("take at least 210 ms"));
+}
+
+#[test]
+fn plan_refuses_what_makes_no_sense() {
+    for wrong in [
+        ["--fdt", "1ms", "--loss", "1%"],
+        ["--fdt", "1s", "--loss", "0"],
+        ["--fdt", "1s", "--loss", "95%"],
+        ["--fdt", "1s", "--loss", "NaN"],
+    ] {
+        assert!(planned(&wrong).is_err(), "{wrong:?}");
     }
 }
 

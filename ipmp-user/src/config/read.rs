@@ -7,6 +7,7 @@ use ipmp_common::engine::{
         DEFAULT_FAILURE_DETECTION_TIME, DEFAULT_QUIET_PERIOD, Damping, MAX_DAMPING,
         MAX_FAILURE_DETECTION_TIME, MIN_FAILURE_DETECTION_TIME, OnGroupFailure,
     },
+    suspicion::DEFAULT_SUSPICION,
     time::Nanos,
 };
 use ipnet::IpNet;
@@ -32,6 +33,7 @@ const GROUP: &[&str] = &[
     "failback-delay",
     "hold-down",
     "hold-down-max",
+    "suspicion",
     "interface",
 ];
 const INTERFACE: &[&str] = &["data", "test", "standby"];
@@ -55,6 +57,7 @@ pub(super) struct GroupDraft {
     pub(super) damping: Damping,
     /// Place of `hold-down`, if it is given.
     pub(super) hold_down_at: Option<usize>,
+    pub(super) suspicion: bool,
     pub(super) interfaces: Vec<InterfaceDraft>,
 }
 
@@ -167,6 +170,7 @@ fn group(
         quiet_period: DEFAULT_QUIET_PERIOD,
         damping: Damping::default(),
         hold_down_at: None,
+        suspicion: DEFAULT_SUSPICION,
         interfaces: Vec::new(),
     };
     for (key, field) in table_of(field, "[group.NAME]", problems) {
@@ -188,6 +192,7 @@ fn group(
                 put(damping(&field, problems), &mut draft.damping.hold_down);
             }
             "hold-down-max" => put(damping(&field, problems), &mut draft.damping.hold_down_max),
+            "suspicion" => put(field.boolean(problems), &mut draft.suspicion),
             "interface" => draft.interfaces = interfaces(name.value, &field, problems),
             _ => unknown_key(&key, &format!("in [group.{}]", name.value), GROUP, problems),
         }

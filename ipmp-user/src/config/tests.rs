@@ -42,6 +42,7 @@ fn the_contracts_example_is_understood() {
     assert_eq!(group.failure_detection_time, Nanos::from_millis(100));
     assert!(group.failback);
     assert_eq!(group.quiet_period, Nanos::from_secs(40));
+    assert!(group.suspicion);
     assert_eq!(group.on_group_failure, OnGroupFailure::Keep);
     let targets: Vec<IpAddr> = ["192.168.10.1", "fe80::1"].iter().map(|t| t.parse().unwrap()).collect();
     assert_eq!(group.targets, targets);
@@ -53,6 +54,13 @@ fn the_contracts_example_is_understood() {
     assert_eq!((eth1.name.as_str(), eth1.standby), ("eth1", true));
     assert_eq!(eth1.data, DataAddresses::Adopt);
     assert!(config.daemon.track_interfaces_only_with_groups);
+}
+
+#[test]
+fn suspicion_can_be_turned_off() {
+    let config = parse("f", b"[group.g]\nsuspicion = false\n[group.g.interface.a]\n").unwrap();
+    assert!(!config.engine.groups[0].suspicion);
+    assert!(problems("[group.g]\nsuspicion = 1\n[group.g.interface.a]\n")[0].contains("suspicion"));
 }
 
 #[test]
@@ -322,7 +330,7 @@ fn the_summary_shows_defaults() {
     assert_eq!(
         lines,
         [
-            "group ipmp0: failure detection time 100 ms, failback yes, on group failure keep, quiet period 40.0 s, targets 192.168.10.1, fe80::1",
+            "group ipmp0: failure detection time 100 ms, failback yes, on group failure keep, quiet period 40.0 s, suspicion on, targets 192.168.10.1, fe80::1",
             "  eth0: data 192.168.10.10/24, 2001:db8::10/64; test 192.168.10.110",
             "  eth1: data those found on it; test 192.168.10.111, standby",
             "daemon: real-time priority 10, control socket readable by root",

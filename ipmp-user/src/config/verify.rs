@@ -183,6 +183,7 @@ fn group_config(draft: GroupDraft) -> GroupConfig {
         on_group_failure: draft.on_group_failure,
         quiet_period: draft.quiet_period,
         damping: draft.damping,
+        suspicion: draft.suspicion,
         interfaces: draft.interfaces.into_iter().map(interface_config).collect(),
     }
 }

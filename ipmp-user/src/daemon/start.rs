@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, os::fd::AsRawFd as _, sync::Arc};
 
 use anyhow::{Context as _, Result, bail};
-use ipmp_common::engine::{Engine, event::Event};
+use ipmp_common::engine::event::Event;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     signal::unix::{SignalKind, signal},
@@ -24,6 +24,7 @@ use crate::{
     kernel::{Kernel, KernelOptions},
     net::{apply, monitor::Monitor, resolve::Resolver, state::StateFile, sysctl::Sysctl},
     probe::Sender,
+    recorder::Recorded,
 };
 
 impl Daemon {
@@ -60,7 +61,8 @@ impl Daemon {
         let mut daemon = Self {
             members: members::from_config(&config),
             names: Names::of(&config),
-            engine: Engine::new(config),
+            engine: Recorded::new(config, options.record.as_deref())
+                .context("--record: the file cannot be written")?,
             kernel,
             monitor,
             inventory,

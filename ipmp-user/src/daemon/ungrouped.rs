@@ -57,6 +57,7 @@ pub(super) fn group(inventory: &Inventory, config: &Config) -> Option<GroupConfi
         targets: Vec::new(),
         on_group_failure: OnGroupFailure::Keep,
         quiet_period: DEFAULT_QUIET_PERIOD,
+        suspicion: false,
         damping: Damping::default(),
         interfaces,
     })

@@ -14,11 +14,14 @@
     reason = "a simulation that contradicts itself, or an engine that breaks a rule, shall end with a panic"
 )]
 
+mod dice;
 mod lab;
 mod setup;
+pub mod trade;
 mod watch;
 mod wire;
 
+pub use dice::Dice;
 pub use lab::{GROUP, Lab};
 pub use setup::{Interface, Setup, V4_TARGET, a, b, c, ms, secs};
 pub use wire::{Bursts, Loss, Port, Wire};

@@ -54,6 +54,8 @@ pub struct Setup {
     pub failback: bool,
     /// Losses do not count so long after an interface appeared.
     pub quiet_period: Nanos,
+    /// Whether a first loss is confirmed faster.
+    pub suspicion: bool,
     /// Configured targets.
     pub targets: Vec<IpAddr>,
     /// The members of each group.
@@ -96,6 +98,7 @@ impl Setup {
             fdt: ms(700),
             failback: true,
             quiet_period: Nanos(0),
+            suspicion: false,
             targets: vec![V4_TARGET],
             damping: Damping::default(),
             on_group_failure: OnGroupFailure::Keep,
@@ -180,6 +183,7 @@ impl Setup {
                 on_group_failure: self.on_group_failure,
                 quiet_period: self.quiet_period,
                 damping: self.damping,
+                suspicion: self.suspicion,
                 interfaces: interfaces.collect(),
             }
         };

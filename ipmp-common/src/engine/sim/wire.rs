@@ -165,6 +165,9 @@ struct Frame {
 pub struct Wire {
     /// By member.
     pub ports: Vec<Port>,
+    /// Targets that answer no more than once in so long, whoever asks.
+    pub limited_targets: BTreeMap<IpAddr, Nanos>,
+    last_answer: BTreeMap<IpAddr, Timestamp>,
     /// Targets that answer nobody.
     pub dead_targets: BTreeSet<IpAddr>,
     /// Round trip of every frame sent from now on.
@@ -184,6 +187,8 @@ impl Wire {
         Self {
             ports: (0..members).map(|_| Port::new()).collect(),
             dead_targets: BTreeSet::new(),
+            limited_targets: BTreeMap::new(),
+            last_answer: BTreeMap::new(),
             rtt,
             rtt_of: BTreeMap::new(),
             slow_ports: BTreeMap::new(),
@@ -229,6 +234,7 @@ impl Wire {
             let ((at, _), frame) = entry.remove_entry();
             match frame.leg {
                 Leg::ToTarget if self.dead_targets.contains(&frame.target) => {}
+                Leg::ToTarget if !self.may_answer(at, frame.target) => {}
                 Leg::ToTarget => {
                     let rest = Nanos(frame.rtt.0 - frame.rtt.divided(2).0);
                     self.put(at + rest, Frame { leg: Leg::Back, ..frame });
@@ -236,6 +242,15 @@ impl Wire {
                 Leg::Back => self.arrive(at, frame),
             }
         }
+    }
+
+    fn may_answer(&mut self, at: Timestamp, target: IpAddr) -> bool {
+        let Some(limit) = self.limited_targets.get(&target) else { return true };
+        if self.last_answer.get(&target).is_some_and(|last| at.since(*last) < *limit) {
+            return false;
+        }
+        self.last_answer.insert(target, at);
+        true
     }
 
     fn arrive(&mut self, at: Timestamp, frame: Frame) {

@@ -1,0 +1,30 @@
+//! `ipmp replay`: runs a recording of `ipmpd --record` through the engine and compares. Needs no daemon.
+
+use std::{fs::File, io::BufReader, path::Path};
+
+use serde_json::json;
+
+use super::{
+    exit::{self, Failure},
+    output::{print, print_json},
+};
+use crate::recorder::replay;
+
+/// Replays `file`; a difference is a failure with exit code 1.
+pub(super) fn run(file: &Path, json: bool) -> Result<u8, Failure> {
+    let name = file.display();
+    let opened = File::open(file).map_err(|error| {
+        Failure::new(
+            exit::USAGE,
+            format!("cannot read the recording: {name}: {error}: name a file of `ipmpd --record`"),
+        )
+    })?;
+    let replayed = replay(BufReader::new(opened))
+        .map_err(|error| Failure::new(exit::DEGRADED, format!("replay ended: {name}: {error}")))?;
+    if json {
+        print_json(&json!({ "version": 1, "events": replayed.events, "actions": replayed.actions }))?;
+    } else {
+        print(&format!("{name}: {} events led to the same {} actions\n", replayed.events, replayed.actions))?;
+    }
+    Ok(0)
+}
