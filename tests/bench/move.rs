@@ -37,6 +37,15 @@ const HOME: MemberId = MemberId(0);
 const FOSTER: MemberId = MemberId(1);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Ipv4,
+    /// Each address has a solicited-node multicast group of its own (RFC 4291 section 2.7.1).
+    Ipv6,
+    /// All share one, because their last 24 bits are equal.
+    Ipv6OneGroup,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Direction {
     Away,
     Back,
@@ -45,11 +54,11 @@ enum Direction {
 fn main() {
     println!("| addresses | direction | raw batch | traffic moved | announced | all done | all done ÷ raw |");
     println!("|---|---|---|---|---|---|---|");
-    for ipv6 in [false, true] {
+    for kind in [Kind::Ipv4, Kind::Ipv6, Kind::Ipv6OneGroup] {
         for (count, rounds) in ROUNDS {
             let in_namespace = move || {
                 unshare(CloneFlags::CLONE_NEWNET).expect("root may make a network namespace");
-                measure(ipv6, count, rounds);
+                measure(kind, count, rounds);
             };
             thread::spawn(in_namespace).join().expect("measured");
         }
@@ -65,8 +74,8 @@ struct Figures {
     done: Vec<Duration>,
 }
 
-fn measure(ipv6: bool, count: usize, rounds: usize) {
-    let nets: Vec<IpNet> = (0..count).map(|n| net(ipv6, n)).collect();
+fn measure(kind: Kind, count: usize, rounds: usize) {
+    let nets: Vec<IpNet> = (0..count).map(|n| net(kind, n)).collect();
     let links = [interface("eth0"), interface("eth1")];
     let mut socket = Socket::open().expect("a netlink socket");
     let home: Vec<Op> =
@@ -77,7 +86,7 @@ fn measure(ipv6: bool, count: usize, rounds: usize) {
     for _ in 0..rounds {
         for (ops, figures) in [(&raw_away, &mut away), (&raw_back, &mut back)] {
             let requests: Vec<Request> = ops.iter().map(Op::request).collect();
-            settle(ipv6);
+            settle(kind);
             let start = Instant::now();
             let results = socket.batch(&requests);
             figures.raw.push(start.elapsed());
@@ -90,7 +99,7 @@ fn measure(ipv6: bool, count: usize, rounds: usize) {
         let wanted = wanted(&nets, links, on);
         let job =
             Job { group: GroupId(0), epoch: 0, wanted, announce: Vec::new(), neighbours: BTreeMap::new() };
-        settle(ipv6);
+        settle(kind);
         let (start, start_ns) = (Instant::now(), monotonic_ns());
         let outcome = applier.carry_out(&job);
         let done = start.elapsed();
@@ -111,15 +120,19 @@ fn measure(ipv6: bool, count: usize, rounds: usize) {
             figures.done.push(done);
         }
     }
-    row(ipv6, count, Direction::Away, &mut away);
-    row(ipv6, count, Direction::Back, &mut back);
+    row(kind, count, Direction::Away, &mut away);
+    row(kind, count, Direction::Back, &mut back);
 }
 
-fn row(ipv6: bool, count: usize, direction: Direction, figures: &mut Figures) {
+fn row(kind: Kind, count: usize, direction: Direction, figures: &mut Figures) {
     let [raw, applied, announced, done] =
         [&mut figures.raw, &mut figures.applied, &mut figures.announced, &mut figures.done]
             .map(|values| median(values));
-    let family = if ipv6 { "IPv6" } else { "IPv4" };
+    let family = match kind {
+        Kind::Ipv4 => "IPv4",
+        Kind::Ipv6 => "IPv6",
+        Kind::Ipv6OneGroup => "IPv6, one group",
+    };
     let way = if direction == Direction::Away { "failover" } else { "failback" };
     let micros = |value: Duration| format!("{:.0} µs", value.as_secs_f64() * 1e6);
     println!(
@@ -137,13 +150,12 @@ fn median(values: &mut [Duration]) -> Duration {
     values[values.len() / 2]
 }
 
-/// Addresses of one subnet; IPv6 ones differ in their last 24 bits, so each has a solicited-node group of its own
-/// (RFC 4291 section 2.7.1), which is the expensive case.
-fn net(ipv6: bool, n: usize) -> IpNet {
-    let text = if ipv6 {
-        format!("2001:db8::1:{:x}/64", n + 1)
-    } else {
-        format!("10.1.{}.{}/16", n / 250, n % 250 + 1)
+/// Addresses of one subnet.
+fn net(kind: Kind, n: usize) -> IpNet {
+    let text = match kind {
+        Kind::Ipv4 => format!("10.1.{}.{}/16", n / 250, n % 250 + 1),
+        Kind::Ipv6 => format!("2001:db8::1:{:x}/64", n + 1),
+        Kind::Ipv6OneGroup => format!("2001:db8::{:x}:0:1/64", n + 1),
     };
     text.parse().expect("an address")
 }
@@ -188,8 +200,8 @@ fn send(socket: &mut Socket, ops: &[Op]) {
 }
 
 /// Waits until the kernel's work queue has installed what was added: it is no part of the next round.
-fn settle(ipv6: bool) {
-    while ipv6 && ip("-6 addr show tentative").contains("inet6") {
+fn settle(kind: Kind) {
+    while kind != Kind::Ipv4 && ip("-6 addr show tentative").contains("inet6") {
         thread::yield_now();
     }
 }
