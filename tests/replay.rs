@@ -4,6 +4,8 @@
 //! After a wanted change of the engine `IPMP_BLESS=1 cargo test --test replay` writes the actions anew: look at the
 //! difference before you commit it.
 
+#![expect(clippy::expect_used, reason = "a failed expectation fails the test")]
+
 use std::{
     fs::{self, File},
     io::BufReader,
