@@ -4,7 +4,7 @@
 //! After a wanted change of the engine `IPMP_BLESS=1 cargo test --test replay` writes the actions anew: look at the
 //! difference before you commit it.
 
-#![expect(clippy::expect_used, reason = "a failed expectation fails the test")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a failed expectation fails the test")]
 
 use std::{
     fs::{self, File},

@@ -172,7 +172,7 @@ fn a_stalled_daemon_still_finds_a_dead_path() {
 
 #[test]
 fn a_group_of_64_members() {
-    tell(seeds((SEEDS / 50).max(1)), |seed| {
+    tell(seeds(SEEDS.div_ceil(50)), |seed| {
         let mut dice = Dice::new(seed);
         let mut lab = Lab::settled(setup(seed, 64));
         let dead: Vec<MemberId> = (0..64).map(MemberId).filter(|_| dice.below(2) == 0).collect();
@@ -185,7 +185,9 @@ fn a_group_of_64_members() {
             let expected = if dead.contains(&member) { ShownState::Failed } else { ShownState::Ok };
             assert_eq!(lab.state(member), expected, "{member:?}");
         }
-        dead.iter().for_each(|member| lab.mend(*member));
+        for member in &dead {
+            lab.mend(*member);
+        }
         lab.run(ms(200));
         all_well(&lab);
     });
@@ -193,20 +195,24 @@ fn a_group_of_64_members() {
 
 #[test]
 fn two_hundred_and_fifty_six_groups_keep_apart() {
-    tell(seeds((SEEDS / 500).max(1)), |seed| {
+    tell(seeds(SEEDS.div_ceil(500)), |seed| {
         let mut dice = Dice::new(seed);
         let mut setup = setup(seed, 2);
         setup.groups = 256;
         let mut lab = Lab::settled(setup);
         let dead: Vec<MemberId> =
             (0..256).filter(|_| dice.below(8) == 0).map(|group| MemberId(2 * group)).collect();
-        dead.iter().for_each(|member| lab.cut(*member));
+        for member in &dead {
+            lab.cut(*member);
+        }
         lab.run(ms(106));
         let failed = lab.records(Kind::Failed).into_iter().filter_map(|record| record.member);
         let mut failed: Vec<MemberId> = failed.collect();
         failed.sort_unstable();
         assert_eq!(failed, dead);
-        dead.iter().for_each(|member| lab.mend(*member));
+        for member in &dead {
+            lab.mend(*member);
+        }
         lab.run(ms(200));
         all_well(&lab);
     });

@@ -31,7 +31,7 @@ fn what_was_recorded_replays() {
     }
     assert!(actions > 0);
     drop(engine);
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         // The writer ends a moment after the daemon; a last line may be half written until then.
         match replay(io::BufReader::new(File::open(&file).unwrap())) {
