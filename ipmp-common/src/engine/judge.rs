@@ -8,7 +8,6 @@ use super::{
     ids::{Family, GroupId, MemberId},
     member::{Member, slot},
     reason::{Kind, Reason, Record},
-    rtt::RttEstimate,
     time::{Nanos, Timestamp},
     timer::TimerKey,
 };
@@ -319,10 +318,6 @@ impl Engine {
         let (failback, all_failed) =
             self.group(group_id).map_or((true, false), |group| (group.config.failback, group.all_failed));
         let Some(member) = self.member_mut(id) else { return };
-        // Round trips of the outage (a neighbour that was being resolved) say nothing about the path as it is now.
-        for target in member.detectors.iter_mut().flatten().flat_map(|detector| &mut detector.targets) {
-            target.rtt = RttEstimate::unknown();
-        }
         member.failed = false;
         member.inactive = member.config.standby || !(failback || all_failed);
         member.flap_told = false;
