@@ -140,6 +140,30 @@ fn path_cut_is_decided_within_the_detection_time_ipv6() -> Result<()> {
     one_family_decides_within_the_detection_time(true)
 }
 
+/// The kernel asks for a neighbour for three seconds before it gives up. A family that waits for that cannot speak
+/// for the path; the other one, which was heard, decides alone.
+#[test]
+fn path_cut_is_decided_while_a_neighbour_is_unresolved() -> Result<()> {
+    let mut config = Config::active_active(FDT_MS);
+    config.targets.retain(|target| !target.contains(':'));
+    config.targets.push("fe80::dead".to_owned());
+    let Some(bed) = Bed::healthy(&config)? else {
+        return Ok(());
+    };
+    bed.lab.pull(0)?;
+    bed.wait_state("eth0", "failed")?;
+    let plugged_ns = bed.lab.plug(0)?;
+    let of_eth0 = |kind: &'static str| {
+        move |event: &serde_json::Value| event["kind"] == kind && event["interface"] == "eth0"
+    };
+    bed.daemon.wait_event("eth0 is repaired", plugged_ns, of_eth0("repaired"))?;
+    let cut_ns = bed.lab.cut(0)?;
+    let failed = bed.daemon.wait_event("eth0 fails", cut_ns, of_eth0("failed"))?;
+    let took_ms = (failed["decided_ns"].as_u64().context("decided_ns")?.saturating_sub(cut_ns)) / 1_000_000;
+    assert!(took_ms < 4 * FDT_MS, "{took_ms} ms of {FDT_MS} ms: {failed}");
+    Ok(())
+}
+
 #[test]
 fn link_based_group_needs_no_test_address() -> Result<()> {
     let Some(bed) = Bed::healthy(&Config::active_active(FDT_MS).link_based())? else {

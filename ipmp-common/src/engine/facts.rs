@@ -240,7 +240,7 @@ impl Engine {
             return;
         };
         detector.not_sent(now, session, seq, cause);
-        if detector.says_failed() {
+        if self.member(member).is_some_and(Member::probes_say_failed) {
             self.mark_dirty(member);
             // Known only after this turn's judgement; it must not wait for the next probe slot.
             self.timers.set(TimerKey::Verdict(member, family), now);

@@ -149,9 +149,11 @@ impl Member {
         self.judged().all(Detector::is_mute)
     }
 
-    /// Every judged family has lost enough: failing needs both, as IPv4 alone may be filtered.
+    /// Every judged family has lost enough: failing needs both, as IPv4 alone may be filtered. A family whose probes
+    /// do not leave the host cannot speak for the path and is not waited for.
     pub(super) fn probes_say_failed(&self) -> bool {
-        self.probed() && self.judged().all(Detector::says_failed)
+        let mut heard = self.judged().filter(|detector| !detector.abstains()).peekable();
+        heard.peek().is_some() && heard.all(Detector::says_failed)
     }
 
     /// One judged family has answered enough: repairing needs one.

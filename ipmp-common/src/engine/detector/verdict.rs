@@ -102,6 +102,18 @@ impl Detector {
             && self.probes.iter().rev().take(recent).all(|probe| probe.fate == Fate::Unsent)
     }
 
+    /// Whether none of the newest probes, a detection time's worth, has left the host: the neighbour is still
+    /// being resolved, or we are at fault. Such a family says nothing, neither for the path nor against it.
+    pub(in crate::engine) fn abstains(&self) -> bool {
+        let recent = self.probes.iter().rev().filter(|probe| !probe.trial).take(SLOTS_PER_FDT as usize);
+        let mut stayed = recent.map(|probe| match probe.fate {
+            Fate::Unsent => true,
+            Fate::Outstanding => probe.sent_at.is_none(),
+            Fate::Answered | Fate::Lost | Fate::Excused => false,
+        });
+        stayed.all(|stayed| stayed)
+    }
+
     /// Whether losses suffice to fail, as far as this family goes.
     pub(in crate::engine) fn says_failed(&self) -> bool {
         self.losses >= LOSSES_TO_FAIL && self.spans_enough()

@@ -127,11 +127,21 @@ pub struct Port {
     pub no_v6: bool,
     /// What the send call reports instead of sending.
     pub refuses: Option<NotSent>,
+    /// The same, for IPv6 alone.
+    pub refuses_v6: Option<NotSent>,
 }
 
 impl Port {
     pub(super) const fn new() -> Self {
-        Self { carrier: true, out: Loss::None, back: Loss::None, no_v4: false, no_v6: false, refuses: None }
+        Self {
+            carrier: true,
+            out: Loss::None,
+            back: Loss::None,
+            no_v4: false,
+            no_v6: false,
+            refuses: None,
+            refuses_v6: None,
+        }
     }
 }
 
@@ -209,7 +219,7 @@ impl Wire {
         target: IpAddr,
     ) -> Result<(), NotSent> {
         let port = &mut self.ports[member.0 as usize];
-        if let Some(cause) = port.refuses {
+        if let Some(cause) = port.refuses.or(port.refuses_v6.filter(|_| target.is_ipv6())) {
             return Err(cause);
         }
         self.stamps.insert((session, seq), Stamp { received: None });

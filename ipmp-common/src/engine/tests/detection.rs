@@ -131,6 +131,27 @@ fn what_never_left_proves_nothing() {
     }
 }
 
+/// Right after a link-up one family's neighbour may still be unresolved, for seconds: the other one decides alone.
+#[test]
+fn a_family_that_cannot_ask_is_not_waited_for() {
+    let mut lab = Lab::settled(Setup::dual_stack(2));
+    lab.wire.ports[0].refuses_v6 = Some(NotSent::Resolving);
+    lab.set_carrier(a(), false);
+    lab.run(ms(500));
+    lab.set_carrier(a(), true);
+    assert!(lab.run_until(secs(10), |lab| lab.count(Kind::Repaired, a()) == 1));
+    lab.forget_history();
+    lab.cut(a());
+    lab.run(ms(742));
+    assert_eq!(losses_told(&lab), Some(5), "IPv4 alone");
+    lab.mend(a());
+    assert!(lab.run_until(secs(10), |lab| lab.state(a()) == ShownState::Ok));
+    lab.wire.ports[0].refuses_v6 = None;
+    lab.wire.ports[0].no_v4 = true;
+    lab.run(secs(10));
+    assert_eq!(lab.state(a()), ShownState::Ok, "IPv6 answers again");
+}
+
 #[test]
 fn a_stopped_daemon_fails_nothing_over_and_says_so() {
     let mut setup = Setup::probed(2);
