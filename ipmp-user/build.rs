@@ -51,6 +51,8 @@ fn build(out: &Path) -> Result<()> {
     // SAFETY: a build script's main thread, before any other thread exists.
     unsafe {
         env::set_var("PATH", path);
+        // aya-build turns each line of progress into a warning; compilers' own warnings and errors still show.
+        env::set_var("CARGO_TERM_QUIET", "true");
         if toolchain != NIGHTLY {
             // aya-ebpf uses compiler intrinsics that stable hides; no other crate is let through.
             env::set_var("RUSTC_BOOTSTRAP", "aya_ebpf");

@@ -49,7 +49,8 @@ pub(crate) fn cargo() -> Command {
 
 /// The workspace's directory.
 pub(crate) fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here)
 }
 
 /// Where cargo puts what it builds for a profile (`debug`, `release`).
