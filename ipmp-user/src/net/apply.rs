@@ -191,6 +191,10 @@ impl Applier {
     fn converge(&mut self, mut inventory: Inventory, job: &Job, outcome: &mut Outcome) {
         let wanted = self.merged();
         self.learn_from(&inventory, &wanted);
+        if self.state.is_blank() {
+            // Whoever comes after a crash in the first move must know what was there before it.
+            self.save();
+        }
         let mut addresses = plan::addresses(&inventory, &self.base, &wanted);
         outcome.left_alone.append(&mut addresses.left_alone);
         let blocked = addresses.blocked.drain(..).map(|what| Failure { what, errno: libc::ENETDOWN });
@@ -211,6 +215,7 @@ impl Applier {
             self.restore_orphans(&wanted, outcome);
         }
         self.base.note_placement(&inventory, &wanted);
+        self.base.inherited &= !outcome.errors.is_empty();
     }
 
     /// Puts back secondary addresses that the kernel deleted together with a primary one, and their routes.

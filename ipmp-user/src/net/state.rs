@@ -92,6 +92,11 @@ impl StateFile {
         }
     }
 
+    /// Whether there is nothing on disk that a successor could go by.
+    pub fn is_blank(&self) -> bool {
+        self.written.borrow().is_empty()
+    }
+
     /// Writes it if it differs from what was written last: to a temporary file in the same directory, synced, renamed, so
     /// that a reader finds the old or the new one and never a part.
     pub fn save(&self, base: &Base) -> Result<(), NetError> {
@@ -163,6 +168,7 @@ fn decode(bytes: &[u8]) -> Result<Option<Base>, String> {
         order: document.order,
         placement: document.placement,
         unusable: document.unusable.into_iter().collect(),
+        inherited: true,
         ..Base::default()
     };
     for saved in document.addresses {
