@@ -11,6 +11,7 @@ use tokio::{
 
 use super::{
     Daemon, DaemonOptions, Sources,
+    claim::Claims,
     clock::{self, Alarm},
     draw::{self, Draw},
     members,
@@ -42,6 +43,7 @@ impl Daemon {
             options.config.daemon.control_group.as_deref(),
             Arc::clone(&journal),
         )?;
+        let claims = Claims::of(config.groups.iter().map(|group| group.name.as_str()))?;
         let base = StateFile::new(&options.runtime_dir).load().unwrap_or_else(|error| {
             tracing::warn!(%error, "the state file is set aside; homes are taken from the configuration");
             crate::net::base::Base::default()
@@ -80,6 +82,7 @@ impl Daemon {
             sessions: BTreeMap::new(),
             unread: false,
             reassert: Reassert::default(),
+            _claims: claims,
         };
         if let Err(error) = clock::lock_memory() {
             tracing::info!(%error, "memory is not locked: under memory pressure the daemon may be late, never wrong");

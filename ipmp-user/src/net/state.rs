@@ -114,10 +114,16 @@ impl StateFile {
 pub(super) fn write_atomically(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     let temporary = path.with_extension("json.new");
-    let mut file = fs::File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)
+    let written = fs::File::create(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    });
+    if written.is_err() {
+        // Half a file is of no use, and takes room on a disk that is perhaps full.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
 }
 
 fn state_error(path: &Path, what: String) -> NetError {
