@@ -105,6 +105,8 @@ pub fn run(options: &DaemonOptions) -> Result<ExitCode> {
     runtime.block_on(async {
         let mut daemon = Daemon::start(options)?;
         daemon.run().await?;
+        // What was carried out is written down.
+        daemon.applier.stop();
         Ok(ExitCode::SUCCESS)
     })
 }

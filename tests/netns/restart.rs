@@ -10,12 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::programs::links::{FdLink, PinnedLink};
 use ipmp_common::abi::ABI_VERSION;
 use ipmp_tests::{
-    address_log::AddressLog,
-    config::Config,
-    daemon::bin_dir,
-    snapshot::Snapshot,
-    topology::data,
-    wait,
+    address_log::AddressLog, config::Config, daemon::bin_dir, snapshot::Snapshot, topology::data, wait,
 };
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
@@ -42,7 +37,8 @@ fn links(bed: &Bed) -> Result<Vec<(String, u32)>> {
 
 fn carrier_changes(bed: &Bed) -> Result<Vec<Value>> {
     let links: Value = serde_json::from_str(&bed.lab.host.ip("-s -s -j link show")?)?;
-    let changes = links.as_array().into_iter().flatten().map(|link| link["stats64"]["tx"]["carrier_changes"].clone());
+    let changes =
+        links.as_array().into_iter().flatten().map(|link| link["stats64"]["tx"]["carrier_changes"].clone());
     let changes: Vec<Value> = changes.collect();
     ensure!(changes.iter().all(Value::is_number), "ip(8) counts carrier changes: {changes:?}");
     Ok(changes)

@@ -65,6 +65,15 @@ impl Base {
         order.filter_map(|ip| Some(self.addresses.get(ip)?.address.net())).collect()
     }
 
+    /// Data addresses that were put elsewhere than home last: address, home, where it was put.
+    pub fn away(&self) -> Vec<(IpAddr, String, String)> {
+        let placed = self
+            .placement
+            .iter()
+            .filter_map(|(ip, on)| Some((*ip, self.original(*ip)?.home.clone(), on.clone())));
+        placed.filter(|(_, home, on)| home != on).collect()
+    }
+
     /// Each data address's position on its home interface.
     pub fn positions(&self) -> BTreeMap<IpAddr, usize> {
         let at_home = |ip: &IpAddr, home: &String| self.addresses.get(ip).is_some_and(|o| o.home == *home);
@@ -102,7 +111,8 @@ impl Base {
         broadcast::learn(&mut self.broadcasts, inventory, &before, self.inherited);
         let stable = self.stable(inventory, &before);
         let placement = Placement::new(self, &before);
-        let comparison = Comparison { placement: &placement, present, stable: &stable, inherited: self.inherited };
+        let comparison =
+            Comparison { placement: &placement, present, stable: &stable, inherited: self.inherited };
         let mut learned = std::mem::take(&mut self.routes);
         for (key, list) in &inventory.routes {
             if learned.contains_key(key) || list.iter().any(|route| placement.moves(route)) {
@@ -278,7 +288,8 @@ impl Comparison<'_> {
 
     /// Whether a route is a known one, placed on other members: what a move that was not finished leaves.
     fn is_left_over(&self, known: &[Route], route: &Route) -> bool {
-        self.inherited && known.iter().any(|known| self.placement.variants(known).any(|moved| moved == *route))
+        self.inherited
+            && known.iter().any(|known| self.placement.variants(known).any(|moved| moved == *route))
     }
 }
 

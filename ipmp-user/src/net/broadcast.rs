@@ -83,12 +83,17 @@ pub(super) fn restore_order(inventory: &Inventory, base: &Base) -> Vec<Op> {
     let mut ops = Vec::new();
     for (key, known) in &base.broadcasts {
         let kernel = inventory.broadcasts.get(key).map_or(&[][..], Vec::as_slice);
-        let there =
-            known.iter().filter(|route| kernel.contains(route) || (base.inherited && has_source(inventory, route)));
+        let there = known
+            .iter()
+            .filter(|route| kernel.contains(route) || (base.inherited && has_source(inventory, route)));
         let others = kernel.iter().filter(|route| !known.contains(route));
         let desired: Vec<Route> = there.chain(others).cloned().collect();
         let anew = displaced(kernel, &desired).iter();
-        ops.extend(anew.flat_map(|route| appended_anew(route).into_iter().skip(usize::from(!kernel.contains(route)))));
+        ops.extend(
+            anew.flat_map(|route| {
+                appended_anew(route).into_iter().skip(usize::from(!kernel.contains(route)))
+            }),
+        );
     }
     ops
 }

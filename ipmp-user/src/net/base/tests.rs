@@ -29,7 +29,11 @@ fn route_that_an_unfinished_move_left_is_nobodys_original() {
     base.inherited = false;
     base.learn(&inventory, &home, &BTreeSet::new());
     let key = route("0.0.0.0/0", 3, Some("10.0.0.1")).key();
-    assert_eq!(base.routes(&key).len(), 2, "from a daemon that lives through its moves it is an administrator's");
+    assert_eq!(
+        base.routes(&key).len(),
+        2,
+        "from a daemon that lives through its moves it is an administrator's"
+    );
 }
 
 #[test]
