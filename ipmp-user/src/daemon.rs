@@ -11,6 +11,7 @@
 //! (`control`), so that none of them can delay a verdict.
 
 mod actions;
+mod claim;
 pub mod clock;
 mod draw;
 mod gather;
@@ -85,6 +86,7 @@ struct Daemon {
     /// More is ready to be read than one turn takes.
     unread: bool,
     reassert: Reassert,
+    _claims: claim::Claims,
 }
 
 /// What the daemon remembers of a probe session.
@@ -103,6 +105,8 @@ pub fn run(options: &DaemonOptions) -> Result<ExitCode> {
     runtime.block_on(async {
         let mut daemon = Daemon::start(options)?;
         daemon.run().await?;
+        // What was carried out is written down.
+        daemon.applier.stop();
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -12,3 +12,4 @@ pub mod kernel;
 pub mod net;
 pub mod probe;
 pub mod recorder;
+pub mod release;

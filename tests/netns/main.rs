@@ -1,9 +1,12 @@
 //! End to end: the real kernel, the real daemon, outages seen from the far side. Each test has a lab of its own.
 
 mod contract;
+mod crash;
 mod damping;
 mod failover;
 mod group;
+mod release;
+mod restart;
 mod solaris;
 mod stall;
 mod targets;

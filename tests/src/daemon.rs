@@ -149,22 +149,30 @@ impl Daemon {
             tempfile::Builder::new().prefix("ipmpt-").tempdir().context("a directory for the daemon")?;
         let files = Files { bin_dir, dir: dir.path().to_path_buf() };
         fs::write(files.config(), config).context("writing ipmpd.toml")?;
-        let mut command = files.daemon_command(netns)?;
-        // SAFETY: between fork and exec only the prctl system call is made, which is async-signal-safe.
-        unsafe {
-            // A killed test takes its daemons along.
-            command.pre_exec(|| prctl::set_pdeathsig(signal::Signal::SIGTERM).map_err(io::Error::from));
-        }
-        let child = command.spawn().context("starting ipmpd")?;
+        let child = spawn(&files, netns)?;
         let mut daemon = Self { child, files, _dir: dir };
+        daemon.wait_answer()?;
+        Ok(daemon)
+    }
+
+    /// Starts it once more with the same places, after it has ended or been killed; what is left of it is ended first.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_again(&mut self, netns: &Netns) -> Result<()> {
+        end(&mut self.child);
+        self.child = spawn(&self.files, netns)?;
+        self.wait_answer()
+    }
+
+    fn wait_answer(&mut self) -> Result<()> {
         wait::until("ipmpd answers", || {
-            if let Some(status) = daemon.child.try_wait().context("ipmpd")? {
+            if let Some(status) = self.child.try_wait().context("ipmpd")? {
                 bail!("ipmpd ended at once with {status}");
             }
-            Ok(daemon.status().is_ok())
+            Ok(self.status().is_ok())
         })
-        .map_err(|error| daemon.with_log(&error))?;
-        Ok(daemon)
+        .map_err(|error| self.with_log(&error))
     }
 
     /// Its places.
@@ -310,6 +318,16 @@ impl Daemon {
     fn with_log(&self, error: &anyhow::Error) -> anyhow::Error {
         anyhow!("{error:#}\nthe daemon's log ends with:\n{}", self.log_tail())
     }
+}
+
+fn spawn(files: &Files, netns: &Netns) -> Result<Child> {
+    let mut command = files.daemon_command(netns)?;
+    // SAFETY: between fork and exec only the prctl system call is made, which is async-signal-safe.
+    unsafe {
+        // A killed test takes its daemons along.
+        command.pre_exec(|| prctl::set_pdeathsig(signal::Signal::SIGTERM).map_err(io::Error::from));
+    }
+    command.spawn().context("starting ipmpd")
 }
 
 impl Drop for Daemon {

@@ -3,6 +3,7 @@
 //!
 //! Every object cleans up when dropped, also on a panic. Nothing here touches the machine's own interfaces.
 
+pub mod address_log;
 pub mod config;
 pub mod daemon;
 pub mod echo;
@@ -11,6 +12,7 @@ pub mod netns;
 pub mod ping;
 pub mod skip;
 pub mod snapshot;
+pub mod sudden_death;
 pub mod tcp;
 pub mod topology;
 pub mod wait;

@@ -40,6 +40,10 @@ pub struct DaemonArgs {
     /// Only check the configuration and print how it was understood
     #[arg(long)]
     pub check: bool,
+    /// Put back what ipmpd changed on this host, once it has ended for good: settings, test addresses, programs and
+    /// pins. Data addresses stay where they are
+    #[arg(long, conflicts_with_all = ["check", "record"])]
+    pub release: bool,
     /// Record everything the engine is told and asks for in a file, for `ipmp replay`; it grows without limit
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     config::{self, ConfigError},
     daemon::{self, DaemonOptions},
+    release,
 };
 
 /// What the daemon cannot do without, and for what.
@@ -46,6 +47,9 @@ fn start(args: DaemonArgs) -> Result<ExitCode, Failure> {
         let text = format!("usage: --log {:?}: {error}; write a level such as info or debug", args.log);
         Failure::new(exit::USAGE, text)
     })?;
+    if args.release {
+        return release(&args, filter);
+    }
     let config = config::load(&args.config).map_err(|error| {
         let code = match &error {
             ConfigError::Unreadable { source, .. }
@@ -72,6 +76,18 @@ fn start(args: DaemonArgs) -> Result<ExitCode, Failure> {
         record: args.record,
     };
     daemon::run(&options).map_err(|error| Failure::new(exit::SOFTWARE, format!("{error:#}")))
+}
+
+/// Needs no configuration: what was changed was written down.
+fn release(args: &DaemonArgs, filter: EnvFilter) -> Result<ExitCode, Failure> {
+    check_capabilities()?;
+    let _log = start_log(filter);
+    let done = release::run(&args.runtime_dir, &args.pin_dir)
+        .map_err(|error| Failure::new(exit::SOFTWARE, format!("--release: {error:#}")))?;
+    let text: String = done.iter().map(|line| format!("{line}\n")).collect();
+    // A reader that went away has seen enough.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Names every missing capability at once.

@@ -66,7 +66,7 @@ pub(super) fn bind(dir: &Path, group: Option<&str>) -> Result<(Bound, UnixListen
     Ok((Bound { path, _lock: lock }, listener))
 }
 
-fn lock(dir: &Path) -> Result<File, ControlError> {
+pub(super) fn lock(dir: &Path) -> Result<File, ControlError> {
     let path = dir.join(LOCK);
     let failed = |source| ControlError::Io { what: "lock the runtime directory", path: path.clone(), source };
     let mut file = OpenOptions::new()

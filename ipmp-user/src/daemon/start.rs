@@ -11,6 +11,7 @@ use tokio::{
 
 use super::{
     Daemon, DaemonOptions, Sources,
+    claim::Claims,
     clock::{self, Alarm},
     draw::{self, Draw},
     members,
@@ -22,7 +23,7 @@ use crate::{
     control,
     journal::{Journal, Names},
     kernel::{Kernel, KernelOptions},
-    net::{apply, monitor::Monitor, resolve::Resolver, state::StateFile, sysctl::Sysctl},
+    net::{apply, leftovers, monitor::Monitor, resolve::Resolver, state::StateFile, sysctl::Sysctl},
     probe::Sender,
     recorder::Recorded,
 };
@@ -42,6 +43,7 @@ impl Daemon {
             options.config.daemon.control_group.as_deref(),
             Arc::clone(&journal),
         )?;
+        let claims = Claims::of(config.groups.iter().map(|group| group.name.as_str()))?;
         let base = StateFile::new(&options.runtime_dir).load().unwrap_or_else(|error| {
             tracing::warn!(%error, "the state file is set aside; homes are taken from the configuration");
             crate::net::base::Base::default()
@@ -80,6 +82,7 @@ impl Daemon {
             sessions: BTreeMap::new(),
             unread: false,
             reassert: Reassert::default(),
+            _claims: claims,
         };
         if let Err(error) = clock::lock_memory() {
             tracing::info!(%error, "memory is not locked: under memory pressure the daemon may be late, never wrong");
@@ -94,6 +97,7 @@ impl Daemon {
         for complaint in self.kernel.complaints() {
             tracing::warn!("{complaint}");
         }
+        self.restore_others();
         let now = clock::now();
         self.sync_links(now, None);
         self.kernel.forget_others();
@@ -101,6 +105,27 @@ impl Daemon {
         self.gather(now);
         self.engine.handle(now, Event::Judge);
         self.act(now);
+    }
+
+    /// An interface that is no member any more gets back the settings it had, and loses the test addresses we gave it.
+    fn restore_others(&mut self) {
+        let members = || self.members.iter().filter(|member| !member.ungrouped).map(|member| &member.config);
+        let is_member = |name: &str| members().any(|member| member.name == name);
+        match self.sysctl.restore_others(is_member) {
+            Ok(names) if names.is_empty() => {}
+            Ok(names) => {
+                tracing::info!(interfaces = names.join(" "), "no members any more: settings restored")
+            }
+            Err(error) => tracing::warn!(%error, "settings of former members could not be restored"),
+        }
+        let wanted = members().flat_map(|m| m.test.iter().map(|ip| (m.name.clone(), *ip))).collect();
+        match leftovers::remove_test_addresses(&wanted) {
+            Ok(removed) if removed.is_empty() => {}
+            Ok(removed) => {
+                tracing::info!(addresses = removed.join(", "), "test addresses of former members removed")
+            }
+            Err(error) => tracing::warn!(%error, "test addresses of former members could not be removed"),
+        }
     }
 
     /// What the loop will wait on.

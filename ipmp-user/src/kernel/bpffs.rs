@@ -33,6 +33,18 @@ pub(super) fn unmount(dir: &Path) -> io::Result<()> {
     Ok(umount2(dir, MntFlags::MNT_DETACH)?)
 }
 
+/// Undoes what [`prepare`] may have done for a directory that nobody needs any more: one that holds something else stays.
+pub(super) fn give_up(dir: &Path) -> io::Result<()> {
+    if fs::read_dir(dir)?.flatten().any(|entry| entry.path().is_dir()) {
+        return Ok(());
+    }
+    let below = dir.parent().is_some_and(is_bpffs);
+    if is_bpffs(dir) && !below {
+        return unmount(dir);
+    }
+    fs::remove_dir(dir)
+}
+
 /// Judged by the nearest ancestor that exists.
 fn is_bpffs(dir: &Path) -> bool {
     dir.ancestors()

@@ -39,6 +39,7 @@ use self::{
 pub use self::{
     carrier::CarrierChange,
     evidence::Totals,
+    pins::unpin,
     rungs::{CarrierRung, DepartureRung, Refused, ReplyRung, Rungs},
 };
 

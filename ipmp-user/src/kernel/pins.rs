@@ -133,16 +133,7 @@ impl Pins {
         let Some(dir) = self.dir else {
             return;
         };
-        let ours = fs::read_dir(&dir)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX));
-        for entry in ours {
-            if let Err(error) = fs::remove_file(entry.path()) {
-                tracing::warn!(path = %entry.path().display(), %error, "pin not removed");
-            }
-        }
+        remove_all(&dir);
         for dir in [Some(dir.as_path()), dir.parent()].into_iter().flatten() {
             if let Err(error) = fs::remove_dir(dir) {
                 tracing::debug!(path = %dir.display(), %error, "directory stays");
@@ -154,6 +145,48 @@ impl Pins {
             tracing::warn!(path = %root.display(), %error, "not unmounted");
         }
     }
+}
+
+/// Removes everything of ours in a directory.
+fn remove_all(dir: &Path) {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+        if let Err(error) = fs::remove_file(entry.path()) {
+            tracing::warn!(path = %entry.path().display(), %error, "pin not removed");
+        }
+    }
+}
+
+/// Removes what daemons of any version left pinned below `root`, by which it is detached as well, and the directories.
+/// Those that held something are the answer.
+///
+/// # Errors
+/// `ResourceBusy` while a daemon uses one of them.
+pub fn unpin(root: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut done = Vec::new();
+    for dir in entries.flatten().map(|entry| entry.path()).filter(|path| is_versions(path)) {
+        match File::open(&dir)?.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::ResourceBusy.into()),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        remove_all(&dir);
+        fs::remove_dir(&dir)?;
+        done.push(dir);
+    }
+    bpffs::give_up(root)?;
+    Ok(done)
+}
+
+/// `v` and a number.
+fn is_versions(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let number = name.and_then(|name| name.strip_prefix('v'));
+    path.is_dir() && number.is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
 /// The pin of the link at `hook` of an interface. bpffs permits no dots in names.

@@ -73,6 +73,22 @@ pub struct Outcome {
     pub left_alone: Vec<String>,
 }
 
+impl Outcome {
+    /// Nothing done for a job (yet) but this, which failed.
+    fn nothing(job: &Job, errors: Vec<Failure>) -> Self {
+        Self {
+            group: job.group,
+            epoch: job.epoch,
+            applied_at: Timestamp::default(),
+            announced_at: None,
+            moved: Vec::new(),
+            changes: 0,
+            errors,
+            left_alone: Vec::new(),
+        }
+    }
+}
+
 /// What the kernel refused of one exchange.
 #[derive(Debug, Default)]
 struct Refused {
@@ -128,32 +144,22 @@ impl Applier {
     /// state file.
     pub fn apply(&mut self, job: &Job) -> Outcome {
         let outcome = self.carry_out(job);
-        self.save();
+        let failure = self.save();
+        self.pending.extend(failure);
         outcome
     }
 
-    /// Saves the state if it changed; a failure is reported with the next outcome. Not part of carrying out, because a
-    /// disk takes its time and nothing depends on it: after a crash in between, the addresses in the kernel say where
-    /// things are.
-    pub fn save(&mut self) {
-        if let Err(error) = self.state.save(&self.base) {
-            self.pending.push(Failure { what: error.to_string(), errno: error.errno() });
-        }
+    /// Saves the state if it changed, and says what went wrong. Not part of carrying out, because a disk takes its time and
+    /// nothing depends on it: after a crash in between, the addresses in the kernel say where things are.
+    pub fn save(&mut self) -> Option<Failure> {
+        let error = self.state.save(&self.base).err()?;
+        Some(Failure { what: error.to_string(), errno: error.errno() })
     }
 
     /// Carries a job out without saving the state. Total: whatever fails is in the outcome.
     pub fn carry_out(&mut self, job: &Job) -> Outcome {
         self.wanted.insert(job.group, job.wanted.clone());
-        let mut outcome = Outcome {
-            group: job.group,
-            epoch: job.epoch,
-            applied_at: Timestamp::default(),
-            announced_at: None,
-            moved: Vec::new(),
-            changes: 0,
-            errors: std::mem::take(&mut self.pending),
-            left_alone: Vec::new(),
-        };
+        let mut outcome = Outcome::nothing(job, std::mem::take(&mut self.pending));
         match Inventory::dump_without_neighbours(&mut self.socket) {
             Ok(inventory) => self.converge(inventory, job, &mut outcome),
             Err(error) => outcome.errors.push(Failure {
@@ -191,6 +197,11 @@ impl Applier {
     fn converge(&mut self, mut inventory: Inventory, job: &Job, outcome: &mut Outcome) {
         let wanted = self.merged();
         self.learn_from(&inventory, &wanted);
+        if self.state.is_blank() {
+            // Whoever comes after a crash in the first move must know what was there before it.
+            let failure = self.save();
+            outcome.errors.extend(failure);
+        }
         let mut addresses = plan::addresses(&inventory, &self.base, &wanted);
         outcome.left_alone.append(&mut addresses.left_alone);
         let blocked = addresses.blocked.drain(..).map(|what| Failure { what, errno: libc::ENETDOWN });
@@ -211,6 +222,7 @@ impl Applier {
             self.restore_orphans(&wanted, outcome);
         }
         self.base.note_placement(&inventory, &wanted);
+        self.base.inherited &= !outcome.errors.is_empty();
     }
 
     /// Puts back secondary addresses that the kernel deleted together with a primary one, and their routes.

@@ -48,6 +48,9 @@ pub struct Base {
     pub(crate) unusable: BTreeSet<String>,
     /// `carrier_down_count` of each member when the kernel was compared last.
     pub(crate) carrier_downs: BTreeMap<String, u32>,
+    /// Read from a file that a daemon left, perhaps in the middle of a move: until a placement has been carried out, what
+    /// a move can leave behind is not taken for an administrator's.
+    pub(crate) inherited: bool,
 }
 
 impl Base {
@@ -60,6 +63,15 @@ impl Base {
     pub fn at_home(&self, name: &str) -> Vec<IpNet> {
         let order = self.order.get(name).into_iter().flatten();
         order.filter_map(|ip| Some(self.addresses.get(ip)?.address.net())).collect()
+    }
+
+    /// Data addresses that were put elsewhere than home last: address, home, where it was put.
+    pub fn away(&self) -> Vec<(IpAddr, String, String)> {
+        let placed = self
+            .placement
+            .iter()
+            .filter_map(|(ip, on)| Some((*ip, self.original(*ip)?.home.clone(), on.clone())));
+        placed.filter(|(_, home, on)| home != on).collect()
     }
 
     /// Each data address's position on its home interface.
@@ -96,19 +108,21 @@ impl Base {
         self.rebind(inventory, wanted);
         let before = self.previous(inventory, wanted);
         self.learn_addresses(inventory, &before);
-        broadcast::learn(&mut self.broadcasts, inventory, &before);
+        broadcast::learn(&mut self.broadcasts, inventory, &before, self.inherited);
         let stable = self.stable(inventory, &before);
         let placement = Placement::new(self, &before);
+        let comparison =
+            Comparison { placement: &placement, present, stable: &stable, inherited: self.inherited };
         let mut learned = std::mem::take(&mut self.routes);
         for (key, list) in &inventory.routes {
             if learned.contains_key(key) || list.iter().any(|route| placement.moves(route)) {
                 let known = learned.remove(key).unwrap_or_default();
-                learned.insert(*key, merge(&known, list, &placement, present, &stable));
+                learned.insert(*key, comparison.merge(&known, list));
             }
         }
         let gone = |key: &RouteKey| !inventory.routes.contains_key(key);
         for (_, list) in learned.iter_mut().filter(|(key, _)| gone(key)) {
-            *list = merge(list, &[], &placement, present, &stable);
+            *list = comparison.merge(list, &[]);
         }
         learned.retain(|_, list| list.iter().any(|route| placement.moves(route)));
         self.routes = learned;
@@ -228,40 +242,55 @@ impl Base {
     }
 }
 
-/// The base list of one key after comparing it with the kernel's.
-fn merge(
-    known: &[Route],
-    kernel: &[Route],
-    placement: &Placement<'_>,
-    present: &BTreeSet<Vec<u8>>,
-    stable: &BTreeSet<u32>,
-) -> Vec<Route> {
-    let placed: Vec<Route> = known.iter().map(|route| placement.place(route)).collect();
-    let removed = |placed: &Route| {
-        present.contains(placed.identity())
-            && !kernel.contains(placed)
-            && placed.hops().iter().all(|hop| stable.contains(&hop.oif) || !placement.is_member(hop.oif))
-    };
-    let kept = || known.iter().zip(&placed).filter(|(_, placed)| !removed(placed)).map(|(route, _)| route);
-    let ours = |route: &&Route| {
-        !placed.contains(route) && !known.contains(route) && !present.contains(route.identity())
-    };
-    let at_home =
-        known.iter().zip(&placed).all(|(route, placed)| route == placed && !placement.demotes(placed));
-    if !at_home {
-        return kept().chain(kernel.iter().filter(ours)).cloned().collect();
-    }
-    // Everything is where it belongs: the kernel's order is the order. Routes that went with a link take their old
-    // place among the others.
-    let mut list: Vec<Route> =
-        kernel.iter().filter(|route| known.contains(route) || ours(route)).cloned().collect();
-    for (index, route) in known.iter().enumerate() {
-        let missing = !list.contains(route) && placement.moves(route);
-        if missing && !removed(route) {
-            list.insert(index.min(list.len()), route.clone());
+/// What the lists of the kernel are compared under.
+struct Comparison<'a> {
+    placement: &'a Placement<'a>,
+    present: &'a BTreeSet<Vec<u8>>,
+    stable: &'a BTreeSet<u32>,
+    inherited: bool,
+}
+
+impl Comparison<'_> {
+    /// The base list of one key after comparing it with the kernel's.
+    fn merge(&self, known: &[Route], kernel: &[Route]) -> Vec<Route> {
+        let Self { placement, present, stable, .. } = *self;
+        let placed: Vec<Route> = known.iter().map(|route| placement.place(route)).collect();
+        let removed = |placed: &Route| {
+            present.contains(placed.identity())
+                && !kernel.contains(placed)
+                && placed.hops().iter().all(|hop| stable.contains(&hop.oif) || !placement.is_member(hop.oif))
+        };
+        let kept =
+            || known.iter().zip(&placed).filter(|(_, placed)| !removed(placed)).map(|(route, _)| route);
+        let ours = |route: &&Route| {
+            !placed.contains(route)
+                && !known.contains(route)
+                && !present.contains(route.identity())
+                && !self.is_left_over(known, route)
+        };
+        let at_home =
+            known.iter().zip(&placed).all(|(route, placed)| route == placed && !placement.demotes(placed));
+        if !at_home {
+            return kept().chain(kernel.iter().filter(ours)).cloned().collect();
         }
+        // Everything is where it belongs: the kernel's order is the order. Routes that went with a link take their old
+        // place among the others.
+        let mut list: Vec<Route> =
+            kernel.iter().filter(|route| known.contains(route) || ours(route)).cloned().collect();
+        for (index, route) in known.iter().enumerate() {
+            let missing = !list.contains(route) && placement.moves(route);
+            if missing && !removed(route) {
+                list.insert(index.min(list.len()), route.clone());
+            }
+        }
+        list
     }
-    list
+
+    /// Whether a route is a known one, placed on other members: what a move that was not finished leaves.
+    fn is_left_over(&self, known: &[Route], route: &Route) -> bool {
+        self.inherited
+            && known.iter().any(|known| self.placement.variants(known).any(|moved| moved == *route))
+    }
 }
 
 #[cfg(test)]

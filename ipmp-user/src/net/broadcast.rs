@@ -26,8 +26,9 @@ use super::{
 type Lists = BTreeMap<RouteKey, Vec<Route>>;
 
 /// Takes in what the kernel has while the data addresses are placed as `before` says. As long as an address is away its
-/// entry keeps its place; what is missing although nothing is away was removed by somebody.
-pub(super) fn learn(known: &mut Lists, inventory: &Inventory, before: &Wanted) {
+/// entry keeps its place; what is missing although nothing is away was removed by somebody, or, where the state is
+/// `inherited`, by a daemon that died while it restored the order.
+pub(super) fn learn(known: &mut Lists, inventory: &Inventory, before: &Wanted, inherited: bool) {
     let members: BTreeSet<u32> = before.members.iter().map(|member| member.ifindex).collect();
     let homes: BTreeMap<IpAddr, Option<u32>> =
         before.data.iter().map(|placed| (placed.address.addr(), before.ifindex(placed.home))).collect();
@@ -43,7 +44,9 @@ pub(super) fn learn(known: &mut Lists, inventory: &Inventory, before: &Wanted) {
     };
     let is_expected = |route: &Route| {
         let link_stands = route.hops().iter().all(|hop| up_link(inventory, Some(hop.oif)).is_some());
-        !link_stands || route.prefsrc().is_some_and(|source| away.contains(&source))
+        !link_stands
+            || route.prefsrc().is_some_and(|source| away.contains(&source))
+            || (inherited && has_source(inventory, route))
     };
     let of_a_member =
         |list: &[Route]| list.iter().any(|route| members.iter().any(|member| route.uses(*member)));
@@ -67,15 +70,30 @@ pub(super) fn learn(known: &mut Lists, inventory: &Inventory, before: &Wanted) {
     }
 }
 
-/// What brings the entries that are there into the order learned.
+/// Whether the address for which the kernel made an entry stands where it did.
+fn has_source(inventory: &Inventory, route: &Route) -> bool {
+    let stands = |ifindex: u32| {
+        inventory.addresses(ifindex).iter().any(|address| Some(address.ip()) == route.prefsrc())
+    };
+    route.hops().iter().all(|hop| stands(hop.oif))
+}
+
+/// What brings the entries into the order learned. One that is missing although its address is there is put back.
 pub(super) fn restore_order(inventory: &Inventory, base: &Base) -> Vec<Op> {
     let mut ops = Vec::new();
     for (key, known) in &base.broadcasts {
-        let Some(kernel) = inventory.broadcasts.get(key) else { continue };
-        let there = known.iter().filter(|route| kernel.contains(route));
+        let kernel = inventory.broadcasts.get(key).map_or(&[][..], Vec::as_slice);
+        let there = known
+            .iter()
+            .filter(|route| kernel.contains(route) || (base.inherited && has_source(inventory, route)));
         let others = kernel.iter().filter(|route| !known.contains(route));
         let desired: Vec<Route> = there.chain(others).cloned().collect();
-        ops.extend(displaced(kernel, &desired).iter().flat_map(appended_anew));
+        let anew = displaced(kernel, &desired).iter();
+        ops.extend(
+            anew.flat_map(|route| {
+                appended_anew(route).into_iter().skip(usize::from(!kernel.contains(route)))
+            }),
+        );
     }
     ops
 }

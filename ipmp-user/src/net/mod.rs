@@ -8,6 +8,7 @@
 //! * [`plan`]: pure; inventory, base and what is wanted give an ordered list of operations.
 //! * [`apply`]: carries the plan out, make before break, in its own thread.
 //! * [`state`]: the base on disk, so that a restart while failed over knows homes and originals.
+//! * [`leftovers`]: test addresses that nobody wants any more.
 //! * [`sysctl`]: the settings members need, remembered and restored.
 //!
 //! Everything acts in the network namespace of the calling thread.
@@ -19,6 +20,7 @@ mod broadcast;
 #[cfg(test)]
 mod fixtures;
 pub mod inventory;
+pub mod leftovers;
 pub mod monitor;
 pub mod plan;
 pub mod resolve;

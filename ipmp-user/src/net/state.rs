@@ -92,6 +92,11 @@ impl StateFile {
         }
     }
 
+    /// Whether there is nothing on disk that a successor could go by.
+    pub fn is_blank(&self) -> bool {
+        self.written.borrow().is_empty()
+    }
+
     /// Writes it if it differs from what was written last: to a temporary file in the same directory, synced, renamed, so
     /// that a reader finds the old or the new one and never a part.
     pub fn save(&self, base: &Base) -> Result<(), NetError> {
@@ -109,10 +114,16 @@ impl StateFile {
 pub(super) fn write_atomically(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     let temporary = path.with_extension("json.new");
-    let mut file = fs::File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)
+    let written = fs::File::create(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    });
+    if written.is_err() {
+        // Half a file is of no use, and takes room on a disk that is perhaps full.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
 }
 
 fn state_error(path: &Path, what: String) -> NetError {
@@ -163,6 +174,7 @@ fn decode(bytes: &[u8]) -> Result<Option<Base>, String> {
         order: document.order,
         placement: document.placement,
         unusable: document.unusable.into_iter().collect(),
+        inherited: true,
         ..Base::default()
     };
     for saved in document.addresses {

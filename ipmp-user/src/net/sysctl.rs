@@ -40,9 +40,16 @@ impl Sysctl {
     /// The same on another tree.
     pub fn with_root(root: impl Into<PathBuf>, runtime_dir: impl Into<PathBuf>) -> Self {
         let directory = runtime_dir.into();
-        let saved = fs::read(directory.join("sysctl.json")).ok();
-        let previous = saved.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let previous = load(&directory.join("sysctl.json"));
         Self { root: root.into(), directory, previous }
+    }
+
+    /// Puts back what was there before on interfaces that are members no longer; which these are.
+    pub fn restore_others(&mut self, is_member: impl Fn(&str) -> bool) -> Result<Vec<String>, NetError> {
+        let others: Vec<String> =
+            self.previous.ipv4.keys().filter(|interface| !is_member(interface)).cloned().collect();
+        others.iter().try_for_each(|interface| self.restore_of(interface))?;
+        Ok(others)
     }
 
     /// Sets a member up. A value that serves at least as well (`arp_ignore` 2 and above) is left. Returns a warning, with
@@ -53,8 +60,8 @@ impl Sysctl {
             if number(&now) >= number(wanted) {
                 continue;
             }
-            let saved = self.previous.ipv4.entry(interface.to_owned()).or_default();
-            saved.entry(setting.to_owned()).or_insert(now);
+            // Also if something is remembered already: this is another interface of that name, or somebody's new wish.
+            self.previous.ipv4.entry(interface.to_owned()).or_default().insert(setting.to_owned(), now);
             self.save()?;
             self.write(interface, setting, wanted)?;
         }
@@ -64,12 +71,17 @@ impl Sysctl {
     /// Puts back what was there before. A value changed by somebody else meanwhile is theirs and stays; an interface that
     /// is gone needs nothing.
     pub fn restore(&mut self) -> Result<(), NetError> {
-        for (interface, settings) in std::mem::take(&mut self.previous.ipv4) {
-            for (setting, before) in settings {
-                let ours = SETTINGS.iter().find(|(name, _)| *name == setting).map(|(_, value)| *value);
-                if self.read(&interface, &setting).ok().as_deref() == ours {
-                    self.write(&interface, &setting, &before)?;
-                }
+        let interfaces: Vec<String> = self.previous.ipv4.keys().cloned().collect();
+        interfaces.iter().try_for_each(|interface| self.restore_of(interface))
+    }
+
+    /// The same for one interface.
+    pub fn restore_of(&mut self, interface: &str) -> Result<(), NetError> {
+        let Some(settings) = self.previous.ipv4.remove(interface) else { return Ok(()) };
+        for (setting, before) in settings {
+            let ours = SETTINGS.iter().find(|(name, _)| *name == setting).map(|(_, value)| *value);
+            if self.read(interface, &setting).ok().as_deref() == ours {
+                self.write(interface, &setting, &before)?;
             }
         }
         self.save()
@@ -110,6 +122,17 @@ impl Sysctl {
         let bytes = serde_json::to_vec_pretty(&self.previous).map_err(io::Error::from);
         bytes.and_then(|bytes| write_atomically(&self.directory, &path, &bytes)).map_err(|e| error(&path, &e))
     }
+}
+
+/// Nothing is remembered if there is no file. A damaged one is set aside: nothing in it is trusted.
+fn load(path: &Path) -> Previous {
+    let Ok(bytes) = fs::read(path) else { return Previous::default() };
+    serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+        let aside = path.with_extension("json.damaged");
+        let moved = fs::rename(path, &aside);
+        tracing::warn!(path = %path.display(), %error, ?moved, "damaged, set aside: earlier settings of members are not known");
+        Previous::default()
+    })
 }
 
 fn number(value: &str) -> i64 {

@@ -22,7 +22,7 @@ enum Order {
 #[derive(Debug)]
 pub struct Handle {
     orders: mpsc::Sender<Order>,
-    /// What came of the jobs, in their order.
+    /// What came of the jobs, in their order; a second one for a job whose result could not be written down.
     pub outcomes: mpsc::Receiver<Outcome>,
     thread: thread::JoinHandle<()>,
 }
@@ -67,8 +67,10 @@ pub fn spawn(
         while let Some(order) = incoming.blocking_recv() {
             match order {
                 Order::Apply(job) => {
-                    let sent = results.blocking_send(applier.carry_out(&job));
-                    applier.save();
+                    let mut sent = results.blocking_send(applier.carry_out(&job));
+                    if let Some(failure) = applier.save() {
+                        sent = results.blocking_send(Outcome::nothing(&job, vec![failure]));
+                    }
                     if sent.is_err() {
                         return;
                     }

@@ -14,6 +14,28 @@ fn route_that_appears_while_away_belongs_where_it_appeared() {
     assert_eq!(base.routes(&added.key()), [added]);
 }
 
+/// A daemon that died after it had added a route on the new interface, and before the address left the old one.
+#[test]
+fn route_that_an_unfinished_move_left_is_nobodys_original() {
+    let (mut inventory, mut base) = at_home();
+    let home = wanted(&DATA, HOME);
+    let left_over = message("0.0.0.0/0", 3, Some("10.0.0.1"));
+    let original = base.routes.clone();
+    inventory.update(RouteNetlinkMessage::NewRoute(left_over.clone()));
+    base.inherited = true;
+    base.learn(&inventory, &home, &BTreeSet::new());
+    assert_eq!(base.routes, original);
+
+    base.inherited = false;
+    base.learn(&inventory, &home, &BTreeSet::new());
+    let key = route("0.0.0.0/0", 3, Some("10.0.0.1")).key();
+    assert_eq!(
+        base.routes(&key).len(),
+        2,
+        "from a daemon that lives through its moves it is an administrator's"
+    );
+}
+
 #[test]
 fn placed_routes_are_not_taken_for_originals() {
     let (mut inventory, mut base) = at_home();

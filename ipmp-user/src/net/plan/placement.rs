@@ -45,6 +45,17 @@ impl<'a> Placement<'a> {
         self.members.contains_key(&ifindex)
     }
 
+    /// Where a route may have been put by any placement: all of its hops by one member, or those of one member by another.
+    pub fn variants<'b>(&'b self, route: &'b Route) -> impl Iterator<Item = Route> + 'b {
+        let members = || self.members.keys().copied();
+        let gathered =
+            members().map(|to| route.rerouted(|hop| if self.is_member(hop.oif) { to } else { hop.oif }));
+        let pairs = members().flat_map(move |from| members().map(move |to| (from, to)));
+        let single =
+            pairs.map(|(from, to)| route.rerouted(|hop| if hop.oif == from { to } else { hop.oif }));
+        gathered.chain(single).filter(|_| self.moves(route))
+    }
+
     /// Whether a route is ours to move: it leaves by a member and nobody else manages it.
     pub fn moves(&self, route: &Route) -> bool {
         !route.is_left_alone() && route.hops().iter().any(|hop| self.is_member(hop.oif))

@@ -65,3 +65,26 @@ fn absent_interface_is_an_error_with_its_path() {
     let error = Sysctl::with_root(&root, directory.path().join("run")).prepare("eth9").expect_err("absent");
     assert!(error.to_string().contains("eth9/arp_ignore"), "{error}");
 }
+
+#[test]
+fn settings_of_an_interface_that_is_no_member_any_more_are_restored() {
+    let (directory, root) = tree("eth0", "0", "0");
+    let run = directory.path().join("run");
+    Sysctl::with_root(&root, &run).prepare("eth0").expect("prepared");
+    let mut later = Sysctl::with_root(&root, &run);
+    assert_eq!(later.restore_others(|name| name == "eth0").expect("restored"), [""; 0]);
+    assert_eq!(value(&root, "eth0", "arp_announce"), "2");
+    assert_eq!(later.restore_others(|name| name == "eth1").expect("restored"), ["eth0"]);
+    assert_eq!(value(&root, "eth0", "arp_announce"), "0");
+}
+
+#[test]
+fn damaged_memory_of_settings_is_set_aside() {
+    let (directory, root) = tree("eth0", "0", "0");
+    let run = directory.path().join("run");
+    fs::create_dir_all(&run).expect("made");
+    fs::write(run.join("sysctl.json"), "{\"ipv4\": {\"eth0\"").expect("written");
+    Sysctl::with_root(&root, &run).restore().expect("nothing to restore");
+    assert!(run.join("sysctl.json.damaged").exists());
+    assert_eq!(value(&root, "eth0", "arp_announce"), "0");
+}

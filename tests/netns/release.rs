@@ -1,0 +1,133 @@
+//! What the daemon changes on a host is put back: for an interface that leaves, and for all when asked.
+
+use std::{fs, process::Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use ipmp_tests::{
+    config::Config,
+    daemon::{Daemon, bin_dir},
+    netns::Netns,
+    skip,
+    snapshot::Snapshot,
+    topology::{Lab, Shape, data, test4},
+};
+use nix::sys::signal::Signal;
+
+use crate::{Bed, FDT_MS};
+
+const SETTINGS: [&str; 3] = ["arp_ignore", "arp_announce", "promote_secondaries"];
+
+/// What members' settings are on two interfaces of a host.
+fn settings(host: &Netns) -> Result<Vec<[String; 3]>> {
+    let read = || {
+        ["eth0", "eth1"]
+            .iter()
+            .map(|nic| {
+                let value = |key| fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{nic}/{key}"));
+                let [a, b, c] = SETTINGS;
+                Ok([value(a)?, value(b)?, value(c)?])
+            })
+            .collect::<std::io::Result<Vec<_>>>()
+    };
+    host.run(read)?.context("settings")
+}
+
+/// A lab as it was before the daemon came, and the daemon.
+fn before_and_bed() -> Result<Option<(Snapshot, Vec<[String; 3]>, Bed)>> {
+    if !skip::can_run() {
+        return Ok(None);
+    }
+    let lab = Lab::new(&Shape { data_members: 2, ..Shape::default() })?;
+    let (before, set) = (Snapshot::take(&lab.host)?, settings(&lab.host)?);
+    let daemon = Daemon::start(&lab.host, &Config::active_active(FDT_MS))?;
+    daemon.wait_healthy()?;
+    ensure!(settings(&lab.host)? != set, "members have settings of their own");
+    Ok(Some((before, set, Bed { daemon, lab })))
+}
+
+/// Runs `ipmpd --release` in the host; its exit code and all it said.
+fn release(bed: &Bed) -> Result<(Option<i32>, String)> {
+    let files = bed.daemon.files();
+    let output = bed
+        .lab
+        .host
+        .command(bin_dir()?.join("ipmpd"))?
+        .arg("--release")
+        .arg("--runtime-dir")
+        .arg(files.runtime())
+        .arg("--pin-dir")
+        .arg(files.pins())
+        .stdin(Stdio::null())
+        .output()
+        .context("running ipmpd")?;
+    let text = [output.stdout, output.stderr].concat();
+    Ok((output.status.code(), String::from_utf8_lossy(&text).into_owned()))
+}
+
+fn has_program(bed: &Bed, nic: &str) -> Result<bool> {
+    Ok(bed.lab.host.ip(&format!("-d link show dev {nic}"))?.contains("prog/xdp"))
+}
+
+#[test]
+fn an_interface_that_left_the_configuration_gets_its_settings_back_at_the_next_start() -> Result<()> {
+    let Some((_, set, mut bed)) = before_and_bed()? else {
+        return Ok(());
+    };
+    ensure!(has_program(&bed, "eth1")?, "a member has a program");
+    bed.daemon.signal(Signal::SIGKILL)?;
+    bed.daemon.wait_exit()?;
+    fs::write(bed.daemon.files().config(), Config::new(FDT_MS, 1, 1).to_string()).context("ipmpd.toml")?;
+    bed.daemon.start_again(&bed.lab.host)?;
+    bed.daemon.wait_healthy()?;
+    let now = settings(&bed.lab.host)?;
+    assert_ne!(now[0], set[0], "eth0 is a member still");
+    assert_eq!(now[1], set[1], "eth1 is none any more");
+    assert!(!has_program(&bed, "eth1")?);
+    let shown = bed.lab.host.ip("address show dev eth1")?;
+    assert!(!shown.contains(&test4(1).to_string()), "{shown}");
+    assert!(shown.contains(&data(1, false).to_string()), "{shown}");
+    Ok(())
+}
+
+#[test]
+fn release_puts_the_host_back_after_a_crash() -> Result<()> {
+    let Some((before, set, mut bed)) = before_and_bed()? else {
+        return Ok(());
+    };
+    let (code, text) = release(&bed)?;
+    assert_eq!(code, Some(70), "refused while a daemon runs: {text}");
+    assert!(text.contains("another ipmpd runs"), "{text}");
+    bed.daemon.wait_healthy()?;
+
+    bed.daemon.signal(Signal::SIGKILL)?;
+    bed.daemon.wait_exit()?;
+    let (code, text) = release(&bed)?;
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(before.difference(&Snapshot::take(&bed.lab.host)?), "");
+    assert_eq!(settings(&bed.lab.host)?, set);
+    assert!(!has_program(&bed, "eth0")? && !has_program(&bed, "eth1")?);
+    assert!(!bed.daemon.files().runtime().join("state.json").exists());
+    assert_eq!(release(&bed)?, (Some(0), String::new()), "nothing is left to be put back");
+    Ok(())
+}
+
+#[test]
+fn release_leaves_an_address_where_it_serves() -> Result<()> {
+    let Some((_, set, mut bed)) = before_and_bed()? else {
+        return Ok(());
+    };
+    let address = data(0, false).to_string();
+    let pulled_ns = bed.lab.pull(0)?;
+    bed.daemon.wait_event("the move is noted", pulled_ns, |event| event["kind"] == "announced")?;
+    bed.daemon.signal(Signal::SIGTERM)?;
+    bed.daemon.wait_exit()?;
+    let (code, text) = release(&bed)?;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(&format!("{address}: stays on eth1; its home is eth0")), "{text}");
+    assert!(bed.lab.host.ip("-4 address show dev eth1")?.contains(&address));
+    assert_eq!(settings(&bed.lab.host)?, set);
+    // A daemon that is started after all knows the home.
+    bed.lab.plug(0)?;
+    bed.daemon.start_again(&bed.lab.host)?;
+    bed.wait_address_on(&address, "eth0")
+}

@@ -1,0 +1,186 @@
+//! Restarts, second daemons, and what a daemon finds of its predecessor.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use aya::programs::links::{FdLink, PinnedLink};
+use ipmp_common::abi::ABI_VERSION;
+use ipmp_tests::{
+    address_log::AddressLog, config::Config, daemon::bin_dir, snapshot::Snapshot, topology::data, wait,
+};
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sys::signal::Signal,
+};
+use serde_json::Value;
+
+use crate::{Bed, FDT_MS};
+
+/// The kernel's numbers of the daemon's links: one that was detached and attached again has another.
+fn links(bed: &Bed) -> Result<Vec<(String, u32)>> {
+    let mut found = Vec::new();
+    let pins = bed.daemon.files().pins().join(format!("v{ABI_VERSION}"));
+    for pin in fs::read_dir(pins).context("the pins")?.flatten() {
+        let name = pin.file_name().to_string_lossy().into_owned();
+        if name.contains("_if") {
+            let link: FdLink = PinnedLink::from_pin(pin.path()).with_context(|| name.clone())?.into();
+            found.push((name.clone(), link.info().with_context(|| name)?.id()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn carrier_changes(bed: &Bed) -> Result<Vec<Value>> {
+    let links: Value = serde_json::from_str(&bed.lab.host.ip("-s -s -j link show")?)?;
+    let changes =
+        links.as_array().into_iter().flatten().map(|link| link["stats64"]["tx"]["carrier_changes"].clone());
+    let changes: Vec<Value> = changes.collect();
+    ensure!(changes.iter().all(Value::is_number), "ip(8) counts carrier changes: {changes:?}");
+    Ok(changes)
+}
+
+fn restart_is_invisible(how: Signal) -> Result<()> {
+    let Some(mut bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
+        return Ok(());
+    };
+    let (before, attached, carriers) = (Snapshot::take(&bed.lab.host)?, links(&bed)?, carrier_changes(&bed)?);
+    assert!(!attached.is_empty(), "programs are attached");
+    let log = AddressLog::start(&bed.lab.host)?;
+    bed.daemon.signal(how)?;
+    bed.daemon.wait_exit()?;
+    bed.daemon.start_again(&bed.lab.host)?;
+    bed.daemon.wait_healthy()?;
+    assert_eq!(log.steps()?, []);
+    assert_eq!(links(&bed)?, attached);
+    assert_eq!(carrier_changes(&bed)?, carriers);
+    assert_eq!(before.difference(&Snapshot::take(&bed.lab.host)?), "");
+    Ok(())
+}
+
+#[test]
+fn a_restart_touches_no_address_no_link_and_no_program() -> Result<()> {
+    restart_is_invisible(Signal::SIGTERM)
+}
+
+#[test]
+fn a_crash_and_restart_touches_no_address_no_link_and_no_program() -> Result<()> {
+    restart_is_invisible(Signal::SIGKILL)
+}
+
+/// Runs another daemon with the same configuration until it gives up; its exit code and what it said.
+fn another(bed: &Bed, runtime: &Path, pins: &Path) -> Result<(Option<i32>, String)> {
+    let output = bed
+        .lab
+        .host
+        .command(bin_dir()?.join("ipmpd"))?
+        .arg("--config")
+        .arg(bed.daemon.files().config())
+        .arg("--runtime-dir")
+        .arg(runtime)
+        .arg("--pin-dir")
+        .arg(pins)
+        .stdin(Stdio::null())
+        .output()
+        .context("running ipmpd")?;
+    if *pins != bed.daemon.files().pins() {
+        while umount2(pins, MntFlags::MNT_DETACH).is_ok() {}
+    }
+    Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
+}
+
+#[test]
+fn a_second_daemon_for_a_group_is_refused_and_changes_nothing() -> Result<()> {
+    let Some(bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
+        return Ok(());
+    };
+    let (before, attached) = (Snapshot::take(&bed.lab.host)?, links(&bed)?);
+    let elsewhere = tempfile::tempdir().context("a directory")?;
+    let (run, pins) = (elsewhere.path().join("run"), elsewhere.path().join("pins"));
+    let files = bed.daemon.files();
+    for (runtime, pins) in [(&files.runtime(), &pins), (&run, &files.pins()), (&run, &pins)] {
+        let (code, text) = another(&bed, runtime, pins)?;
+        assert_eq!(code, Some(70), "{text}");
+        assert!(text.contains("another ipmpd"), "{text}");
+    }
+    assert_eq!(links(&bed)?, attached);
+    assert_eq!(before.difference(&Snapshot::take(&bed.lab.host)?), "");
+    bed.daemon.wait_healthy().map(drop)
+}
+
+#[test]
+fn a_damaged_state_file_is_set_aside_and_never_trusted() -> Result<()> {
+    let Some(mut bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
+        return Ok(());
+    };
+    let before = Snapshot::take(&bed.lab.host)?;
+    bed.daemon.signal(Signal::SIGKILL)?;
+    bed.daemon.wait_exit()?;
+    let state = bed.daemon.files().runtime().join("state.json");
+    let text = fs::read_to_string(&state).context("the state file")?;
+    fs::write(&state, &text[..text.len() / 2]).context("damaging the state file")?;
+    bed.daemon.start_again(&bed.lab.host)?;
+    bed.daemon.wait_healthy()?;
+    assert!(state.with_extension("json.damaged").exists());
+    let log = fs::read_to_string(bed.daemon.files().log()).context("the log")?;
+    assert!(log.contains("state.json") && log.contains("damaged"), "{log}");
+    bed.wait_unchanged_since(&before)
+}
+
+/// A file system of its own for a directory, so small that it can be filled.
+struct Tiny(PathBuf);
+
+impl Tiny {
+    fn on(dir: PathBuf) -> Result<Self> {
+        mount(Some("ipmpt"), &dir, Some("tmpfs"), MsFlags::empty(), Some("size=64k")).context("a tmpfs")?;
+        Ok(Self(dir))
+    }
+
+    fn fill(&self) -> Result<PathBuf> {
+        let filler = self.0.join("filler");
+        let mut file = fs::File::create(&filler).context("a filler")?;
+        while std::io::Write::write(&mut file, &[0; 4096]).is_ok() {}
+        Ok(filler)
+    }
+}
+
+impl Drop for Tiny {
+    fn drop(&mut self) {
+        if let Err(error) = umount2(&self.0, MntFlags::MNT_DETACH) {
+            eprintln!("{}: {error}", self.0.display());
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_reported_and_keeps_no_address_from_moving() -> Result<()> {
+    let Some(mut bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
+        return Ok(());
+    };
+    bed.daemon.signal(Signal::SIGTERM)?;
+    bed.daemon.wait_exit()?;
+    let disk = Tiny::on(bed.daemon.files().runtime())?;
+    bed.daemon.start_again(&bed.lab.host)?;
+    bed.daemon.wait_healthy()?;
+    let before = Snapshot::take(&bed.lab.host)?;
+    let filler = disk.fill()?;
+    let pulled_ns = bed.lab.pull(0)?;
+    bed.wait_address_on(&data(0, false).to_string(), "eth1")?;
+    bed.daemon.wait_event("the full disk is reported", pulled_ns, |event| {
+        let text = event.to_string();
+        event["kind"] == "action-failed" && text.contains("state.json") && text.contains("No space left")
+    })?;
+    fs::remove_file(filler).context("making room")?;
+    wait::until("what could not be written is written", || {
+        let text = fs::read_to_string(disk.0.join("state.json")).unwrap_or_default();
+        let state: Value = serde_json::from_str(&text).unwrap_or_default();
+        Ok(state["placement"][data(0, false).to_string()] == "eth1")
+    })?;
+    bed.lab.plug(0)?;
+    bed.daemon.wait_healthy()?;
+    bed.wait_unchanged_since(&before)
+}
