@@ -11,6 +11,7 @@
 use alloc::vec::Vec;
 
 use super::{
+    action::Action,
     config::MAX_FAILURE_DETECTION_TIME,
     core_loop::Engine,
     detector::{Detector, SLOTS_PER_FDT},
@@ -155,6 +156,9 @@ impl Engine {
         let probes = member.link_is_up() && !member.offline;
         let Some(detector) = member.detectors[slot(family)].as_mut() else { return };
         let next = detector.set_interval(now, interval, rng);
+        for session in detector.targets.iter().filter_map(|target| target.session) {
+            self.actions.push_back(Action::SetLateAfter { session, late_after: interval });
+        }
         if probes {
             self.timers.set(TimerKey::Slot(id, family), next);
             self.arm_verdict(id, family);
