@@ -37,6 +37,11 @@ pub(super) const SLOW_QUARANTINE: Nanos = Nanos::from_secs(60);
 /// A raised detection time stands at least so long (in.mpathd: a minute, of one clock for all groups).
 const SETTLING: Nanos = Nanos::from_secs(60);
 
+/// The failure detection time that a round trip's bound asks for.
+pub(super) fn raised(bound: Nanos) -> Nanos {
+    bound.times(RAISE_FACTOR).times(SLOTS_PER_FDT).min(MAX_FAILURE_DETECTION_TIME)
+}
+
 impl Target {
     /// SLOW: sets it aside. What was known of its round trip is forgotten, so that it is measured anew.
     pub(super) const fn set_aside(&mut self, until: Timestamp) {
@@ -83,11 +88,11 @@ impl Engine {
                 self.set_target_aside(now, id, family, session, bound);
                 return;
             }
-            let raised = bound.times(RAISE_FACTOR).times(SLOTS_PER_FDT).min(MAX_FAILURE_DETECTION_TIME);
-            if raised > fdt {
+            let fdt_wanted = raised(bound);
+            if fdt_wanted > fdt {
                 let reason =
-                    Reason::SlowRoundTrip { family, target: address, bound, configured, fdt: raised };
-                self.set_detection_time(now, group_id, id, raised, reason);
+                    Reason::SlowRoundTrip { family, target: address, bound, configured, fdt: fdt_wanted };
+                self.set_detection_time(now, group_id, id, fdt_wanted, reason);
             }
         } else if fdt > configured && bound < interval.divided(LOWER_FACTOR) && self.may_lower(now, group_id)
         {
