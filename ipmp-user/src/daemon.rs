@@ -26,11 +26,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use ipmp_common::engine::{
-    action::Placement,
-    event::Event,
-    ids::{GroupId, SessionId},
-    time::Timestamp,
+use ipmp_common::{
+    abi,
+    engine::{
+        action::Placement,
+        event::Event,
+        ids::{GroupId, SessionId},
+        time::Timestamp,
+    },
 };
 use sd_notify::NotifyState;
 use tokio::{io::unix::AsyncFd, signal::unix::Signal};
@@ -91,7 +94,8 @@ struct Daemon {
 
 /// What the daemon remembers of a probe session.
 struct SessionIo {
-    ifindex: u32,
+    /// As the kernel has it.
+    armed: abi::Session,
     /// Probes in a row that the kernel took and the egress program did not see.
     unseen_departures: u32,
 }

@@ -25,6 +25,13 @@ pub enum Action {
     },
     /// Prepare a session: kernel maps, frame template, neighbour resolution.
     ArmSession(Session),
+    /// The probe interval has changed: replies to this session's probes count as late from another age on.
+    SetLateAfter {
+        /// The session.
+        session: SessionId,
+        /// Replies later than this after sending are counted as late.
+        late_after: Nanos,
+    },
     /// Forget a session.
     DisarmSession {
         /// The session.

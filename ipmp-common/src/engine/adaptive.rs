@@ -11,6 +11,7 @@
 use alloc::vec::Vec;
 
 use super::{
+    action::Action,
     config::MAX_FAILURE_DETECTION_TIME,
     core_loop::Engine,
     detector::{Detector, SLOTS_PER_FDT},
@@ -35,6 +36,11 @@ const LOWER_FACTOR: u64 = 4;
 pub(super) const SLOW_QUARANTINE: Nanos = Nanos::from_secs(60);
 /// A raised detection time stands at least so long (in.mpathd: a minute, of one clock for all groups).
 const SETTLING: Nanos = Nanos::from_secs(60);
+
+/// The failure detection time that a round trip's bound asks for.
+pub(super) fn raised(bound: Nanos) -> Nanos {
+    bound.times(RAISE_FACTOR).times(SLOTS_PER_FDT).min(MAX_FAILURE_DETECTION_TIME)
+}
 
 impl Target {
     /// SLOW: sets it aside. What was known of its round trip is forgotten, so that it is measured anew.
@@ -82,11 +88,11 @@ impl Engine {
                 self.set_target_aside(now, id, family, session, bound);
                 return;
             }
-            let raised = bound.times(RAISE_FACTOR).times(SLOTS_PER_FDT).min(MAX_FAILURE_DETECTION_TIME);
-            if raised > fdt {
+            let fdt_wanted = raised(bound);
+            if fdt_wanted > fdt {
                 let reason =
-                    Reason::SlowRoundTrip { family, target: address, bound, configured, fdt: raised };
-                self.set_detection_time(now, group_id, id, raised, reason);
+                    Reason::SlowRoundTrip { family, target: address, bound, configured, fdt: fdt_wanted };
+                self.set_detection_time(now, group_id, id, fdt_wanted, reason);
             }
         } else if fdt > configured && bound < interval.divided(LOWER_FACTOR) && self.may_lower(now, group_id)
         {
@@ -155,6 +161,9 @@ impl Engine {
         let probes = member.link_is_up() && !member.offline;
         let Some(detector) = member.detectors[slot(family)].as_mut() else { return };
         let next = detector.set_interval(now, interval, rng);
+        for session in detector.targets.iter().filter_map(|target| target.session) {
+            self.actions.push_back(Action::SetLateAfter { session, late_after: interval });
+        }
         if probes {
             self.timers.set(TimerKey::Slot(id, family), next);
             self.arm_verdict(id, family);

@@ -42,6 +42,11 @@ impl Identity {
         self.shared_source[0] || self.shared_source[1]
     }
 
+    /// Whether it can carry a family, as far as is known.
+    pub(super) fn carries(&self, family: Family) -> bool {
+        self.hardware.is_none_or(|hardware| hardware.carries(family))
+    }
+
     fn mac(&self) -> Option<[u8; 6]> {
         self.hardware.and_then(|hardware| hardware.mac)
     }

@@ -29,6 +29,7 @@ pub struct Engine {
     pub(super) rngs: Vec<Rng>,
     pub(super) actions: VecDeque<Action>,
     pub(super) stalls: u64,
+    pub(super) skipped_slots: u64,
 }
 
 /// Why a command is refused.
@@ -71,6 +72,7 @@ impl Engine {
             rngs,
             actions: VecDeque::new(),
             stalls: 0,
+            skipped_slots: 0,
         }
     }
 

@@ -11,6 +11,7 @@
 //! show a failure a year; the simulation agrees where it can count (`sim/TABLE.md`).
 
 use super::{
+    adaptive::raised,
     config::{MAX_FAILURE_DETECTION_TIME, MIN_FAILURE_DETECTION_TIME},
     detector::{LOSSES_TO_FAIL, REPLIES_TO_REPAIR, SLOTS_PER_FDT},
     suspicion::Suspicion,
@@ -52,7 +53,13 @@ pub struct Forecast {
     pub repair: Times,
 }
 
-/// Foretells what `fdt` means on `path`.
+/// The failure detection time that comes to be in force on a path whose answers take `rtt`: the configured one, or, where
+/// they take longer than a probe slot, the least to which the daemon raises it (`adaptive`).
+pub fn in_force(fdt: Nanos, rtt: Nanos) -> Nanos {
+    if rtt <= fdt.divided(SLOTS_PER_FDT) { fdt } else { raised(rtt) }
+}
+
+/// Foretells what `fdt`, once it is in force, means on `path`.
 pub fn forecast(fdt: Nanos, path: Path, suspicion: bool) -> Forecast {
     let schedule = Schedule::new(fdt, path, suspicion);
     Forecast {
@@ -182,10 +189,11 @@ impl Schedule {
         Times { typical: nanos(typical + self.wait), worst: nanos(worst + self.wait) }
     }
 
-    /// The tenth answer may be noticed as late as in the following slot.
+    /// The tenth answer is noticed with the next probe; one that takes more than half a slot may miss that.
     fn repair(&self) -> Times {
         let slots = f64::from(REPLIES_TO_REPAIR);
-        Times { typical: nanos((slots + 0.5) * self.slot), worst: nanos((slots + 2.0) * self.slot) }
+        let missed = if self.wait > self.slot / 2.0 { 1.0 } else { 0.0 };
+        Times { typical: nanos((slots + 0.5) * self.slot), worst: nanos((slots + 1.5 + missed) * self.slot) }
     }
 }
 

@@ -53,10 +53,9 @@ impl Engine {
                 TimerKey::Announce(group) => self.announce_again(now, group),
             }
         }
-        if skipped_slots > 0 {
-            self.stalls += 1;
-        }
+        self.skipped_slots = self.skipped_slots.saturating_add(skipped_slots);
         if late_by > Nanos(0) {
+            self.stalls += 1;
             self.publish(now, Kind::Stalled, None, None, Reason::LateWakeup { late_by, skipped_slots });
         }
     }

@@ -40,7 +40,8 @@ impl Engine {
             .collect();
         let ifindexes: Vec<Option<u32>> = self.members_of(id).map(|member| member.ifindex).collect();
         let Some(group) = self.group(id) else { return };
-        let data = place(&group.addresses, &active);
+        let carries = |id, family| self.member(id).is_none_or(|member| member.identity.carries(family));
+        let data = place(&group.addresses, &active, carries);
         let withdrawn = group.config.on_group_failure == OnGroupFailure::Fail && self.has_failed(id);
         let placement = Placement { group: id, epoch: 0, data, withdrawn, unusable };
         let sent = SentPlacement { placement, ifindexes };

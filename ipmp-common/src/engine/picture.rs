@@ -22,6 +22,7 @@ impl Engine {
             at: now,
             groups: self.groups.iter().map(|group| self.group_picture(group)).collect(),
             stalls: self.stalls,
+            skipped_slots: self.skipped_slots,
         }
     }
 
@@ -29,13 +30,21 @@ impl Engine {
     ///
     /// A path that fails just after a probe has left loses the next five, and the last of these leaves at most five
     /// and a half slots later (each somewhere in the second half of its slot); then its reply is waited for. Repair
-    /// takes ten answers likewise.
+    /// takes ten answers likewise, the last of which is noticed with a later probe. Where only one of several targets answers, that one's answers count: its turn comes
+    /// once in so many slots.
     pub fn bounds(&self, group: GroupId) -> Option<Bounds> {
         let half_slot = self.fdt_of(group).divided(2 * SLOTS_PER_FDT);
-        let probed = self.members_of(group).flat_map(Member::judged);
-        let wait = probed.map(Detector::longest_wait).max()?;
+        let probed = || self.members_of(group).flat_map(Member::judged);
+        let wait = probed().map(Detector::longest_wait).max()?;
+        let targets = probed().map(Detector::active).max()? as u32;
         let halves = |probes: u32| half_slot.times(2 * u64::from(probes) + 1);
-        Some(Bounds { detection: halves(LOSSES_TO_FAIL) + wait, repair: halves(REPLIES_TO_REPAIR) + wait })
+        // The next two probes are at least half a slot apart.
+        let until_noticed = if wait > half_slot { 2 } else { 1 };
+        Some(Bounds {
+            detection: halves(LOSSES_TO_FAIL) + wait,
+            repair: halves(REPLIES_TO_REPAIR + until_noticed),
+            repair_by_one: halves(REPLIES_TO_REPAIR.saturating_mul(targets) + until_noticed),
+        })
     }
 
     fn group_picture(&self, group: &Group) -> GroupSnapshot {

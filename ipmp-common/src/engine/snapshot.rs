@@ -19,8 +19,11 @@ pub struct Snapshot {
     pub at: Timestamp,
     /// In the order of the configuration.
     pub groups: Vec<GroupSnapshot>,
-    /// Late wake-ups since start.
+    /// Late wake-ups since start, each told by a record of its own.
     pub stalls: u64,
+    /// Probe slots that were skipped since start because the daemon woke too late for them.
+    #[serde(default)]
+    pub skipped_slots: u64,
 }
 
 /// One group.
@@ -141,6 +144,8 @@ pub struct Bounds {
     pub detection: Nanos,
     /// From its recovery to the verdict, if every active target answers.
     pub repair: Nanos,
+    /// From its recovery to the verdict, if only one of the active targets answers.
+    pub repair_by_one: Nanos,
 }
 
 /// One target through one member.

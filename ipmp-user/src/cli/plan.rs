@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use ipmp_common::engine::{
     detector::SLOTS_PER_FDT,
-    forecast::{Forecast, Path, Times, forecast, smallest_fdt},
+    forecast::{Forecast, Path, Times, forecast, in_force, smallest_fdt},
     time::Nanos,
 };
 use serde::Serialize;
@@ -22,6 +22,9 @@ const DAYS_PER_YEAR: f64 = 365.25;
 pub(super) struct Plan {
     version: u32,
     fdt_ns: u64,
+    /// What it would be raised to at least, if answers take longer than a probe slot; else the same. What follows is
+    /// reckoned with this one.
+    fdt_in_force_ns: u64,
     loss: f64,
     burst_ns: u64,
     rtt_ns: u64,
@@ -61,8 +64,9 @@ pub(super) fn run(args: &PlanArgs, json: bool) -> Result<u8, Failure> {
 pub(super) fn plan(args: &PlanArgs) -> Plan {
     let path = Path { loss: args.loss, burst: args.burst, rtt: args.rtt };
     let members = f64::from(args.members);
+    let fdt = in_force(args.fdt, args.rtt);
     let outlook = |suspicion| {
-        let Forecast { false_failures, detection, repair } = forecast(args.fdt, path, suspicion);
+        let Forecast { false_failures, detection, repair } = forecast(fdt, path, suspicion);
         let Times { typical, worst } = detection;
         let per_day = 1.0 / DAYS_PER_YEAR / members;
         Outlook {
@@ -77,6 +81,7 @@ pub(super) fn plan(args: &PlanArgs) -> Plan {
     Plan {
         version: 1,
         fdt_ns: args.fdt.0,
+        fdt_in_force_ns: fdt.0,
         loss: args.loss,
         burst_ns: args.burst.0,
         rtt_ns: args.rtt.0,
@@ -113,9 +118,13 @@ pub(super) fn text(plan: &Plan) -> String {
     text.push_str(&table.text(2));
     text.push_str("smallest FDT: less than one false failure a year, all interfaces together\n");
     if plan.answers_too_late {
-        let fdt = Nanos(plan.rtt_ns).times(SLOTS_PER_FDT);
+        let (raised, fdt) = (Nanos(plan.fdt_in_force_ns), Nanos(plan.rtt_ns).times(SLOTS_PER_FDT));
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "warning: answers come later than the next probe: take at least {fdt}");
+        let _ = writeln!(
+            text,
+            "warning: answers come later than the next probe: ipmpd would raise the detection time to {raised} or more, \
+             which the table is about; take at least {fdt}"
+        );
     }
     text
 }

@@ -67,13 +67,18 @@ pub(crate) fn snapshot() -> Snapshot {
     Snapshot {
         at: Timestamp(5_000_000_000),
         stalls: 2,
+        skipped_slots: 30,
         groups: vec![GroupSnapshot {
             group: GroupId(0),
             name: "ipmp0".to_owned(),
             state: GroupState::Degraded,
             fdt: Nanos::from_millis(100),
             fdt_configured: Nanos::from_millis(100),
-            bounds: Some(Bounds { detection: Nanos::from_millis(90), repair: Nanos::from_millis(160) }),
+            bounds: Some(Bounds {
+                detection: Nanos::from_millis(90),
+                repair: Nanos::from_millis(160),
+                repair_by_one: Nanos::from_millis(160),
+            }),
             withdrawn: false,
             members: vec![
                 member(0, "eth0", ShownState::Failed, down),

@@ -108,8 +108,11 @@ pub struct Status {
     pub version: u32,
     /// When the picture was taken, `CLOCK_MONOTONIC`.
     pub at_ns: u64,
-    /// Late wake-ups of the daemon since its start.
+    /// Late wake-ups of the daemon since its start, each told by an event.
     pub stalls: u64,
+    /// Probe slots skipped since its start because it woke too late for them.
+    #[serde(default)]
+    pub skipped_slots: u64,
     /// In the order of the configuration.
     pub groups: Vec<GroupStatus>,
 }
@@ -130,6 +133,9 @@ pub struct GroupStatus {
     pub detection_worst_ns: Option<u64>,
     /// Longest time from a path's recovery to the verdict, if all active targets answer.
     pub repair_worst_ns: Option<u64>,
+    /// The same if only one of the active targets answers.
+    #[serde(default)]
+    pub repair_by_one_worst_ns: Option<u64>,
     /// In the order of the configuration.
     pub interfaces: Vec<InterfaceStatus>,
     /// In the order of the configuration.
@@ -232,6 +238,7 @@ pub fn build(snapshot: &Snapshot, evidence: &BTreeMap<MemberId, EvidenceInfo>) -
         fdt_configured_ns: group.fdt_configured.0,
         detection_worst_ns: group.bounds.map(|bounds| bounds.detection.0),
         repair_worst_ns: group.bounds.map(|bounds| bounds.repair.0),
+        repair_by_one_worst_ns: group.bounds.map(|bounds| bounds.repair_by_one.0),
         interfaces: group
             .members
             .iter()
@@ -243,6 +250,7 @@ pub fn build(snapshot: &Snapshot, evidence: &BTreeMap<MemberId, EvidenceInfo>) -
         version: VERSION,
         at_ns: snapshot.at.0,
         stalls: snapshot.stalls,
+        skipped_slots: snapshot.skipped_slots,
         groups: snapshot.groups.iter().map(group).collect(),
     }
 }

@@ -46,9 +46,10 @@ fn the_status_document_is_the_contracts() {
     let device = json!({"up": true, "mac": "00:03:ba:93:90:fc", "mtu": 1500,
         "test": [{"address": "192.168.10.110", "targets": "routes"}]});
     let wanted = json!({
-        "version": 1, "at_ns": 5_000_000_000_u64, "stalls": 2,
+        "version": 1, "at_ns": 5_000_000_000_u64, "stalls": 2, "skipped_slots": 30,
         "groups": [{"name": "ipmp0", "state": "degraded", "fdt_ns": 100_000_000, "fdt_configured_ns": 100_000_000,
             "detection_worst_ns": 90_000_000, "repair_worst_ns": 160_000_000,
+            "repair_by_one_worst_ns": 160_000_000,
             "interfaces": [
                 {"name": "eth0", "ifindex": 4, "state": "failed", "active": false, "standby": false,
                  "link": "down", "probe": "ok", "reason": "carrier lost (poll)",

@@ -8,7 +8,7 @@ use ipmp_common::{
         action::{Action, Placement, Session},
         event::{Applied, Event},
         ids::{MemberId, SessionId},
-        time::Timestamp,
+        time::{Nanos, Timestamp},
     },
     wire::mapped,
 };
@@ -29,6 +29,7 @@ impl Daemon {
             match action {
                 Action::SendProbe { session, seq } => self.sender.queue(session, seq),
                 Action::ArmSession(session) => self.arm(now, &session),
+                Action::SetLateAfter { session, late_after } => self.set_late_after(session, late_after),
                 Action::DisarmSession { session } => self.disarm(session),
                 Action::Discover { member, source } => self.search(member, source),
                 Action::SetPlacement(placement) => self.set_placement(now, placement),
@@ -58,8 +59,16 @@ impl Daemon {
             tracing::warn!(target = %session.target, %error, "a probe session cannot be armed");
         }
         self.sender.arm(now, session, token, icmp_id, source_mac);
-        let known = SessionIo { ifindex: session.ifindex, unseen_departures: 0 };
+        let known = SessionIo { armed: kernel_session, unseen_departures: 0 };
         self.sessions.insert(session.session, known);
+    }
+
+    fn set_late_after(&mut self, session: SessionId, late_after: Nanos) {
+        let Some(known) = self.sessions.get_mut(&session) else { return };
+        known.armed.late_after_ns = late_after.0;
+        if let Err(error) = self.kernel.change(session, known.armed) {
+            tracing::debug!(?session, %error, "late replies are counted by the earlier probe interval");
+        }
     }
 
     fn disarm(&mut self, session: SessionId) {

@@ -312,7 +312,7 @@ impl Daemon {
             known.unseen_departures = 0;
             return Event::ProbeSent { session, seq, at: Timestamp(stamped) };
         }
-        let departure = self.kernel.rungs(known.ifindex).map(|rungs| rungs.departure);
+        let departure = self.kernel.rungs(known.armed.ifindex).map(|rungs| rungs.departure);
         if departure.is_some_and(|rung| rung != DepartureRung::UserSpace)
             && known.unseen_departures < BLIND_EGRESS
         {

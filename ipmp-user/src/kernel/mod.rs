@@ -289,6 +289,15 @@ impl Kernel {
         Ok(())
     }
 
+    /// Changes what is known of an armed session but its token. Its evidence stays.
+    pub fn change(&mut self, SessionId(number): SessionId, session: Session) -> Result<(), KernelError> {
+        match &mut self.bpf {
+            Some(bpf) if number < MAX_SESSIONS => bpf.set_session(number, session),
+            Some(_) => Err(KernelError::TooManySessions(number)),
+            None => Ok(()),
+        }
+    }
+
     /// Disarms a session: nothing matches it any more. Its stamps stay readable until it is armed again.
     pub fn disarm(&mut self, SessionId(number): SessionId) -> Result<(), KernelError> {
         if number >= MAX_SESSIONS {

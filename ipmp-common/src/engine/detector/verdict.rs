@@ -83,8 +83,9 @@ impl Detector {
             Some(Fate::Answered) => (0, length, None),
             Some(Fate::Outstanding | Fate::Excused | Fate::Unsent) | None => (0, 0, None),
         };
-        if self.replies < REPLIES_TO_REPAIR && self.active() > 1 {
-            // One target that answers shows the path, whatever the others do: repair counts its answers alone too.
+        if self.replies < REPLIES_TO_REPAIR {
+            // One target that answers shows the path, whatever the others do, or did before they were set aside: repair
+            // counts its answers alone too.
             let active = self.targets.iter().filter(|target| target.is_active());
             let own = active.filter_map(|target| Some(self.own_replies(target.session?))).max();
             self.replies = self.replies.max(own.unwrap_or(0).min(REPLIES_TO_REPAIR));

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::engine::{
     Engine,
-    action::Action,
+    action::{Action, Session},
     event::{Applied, CarrierSource, Command, Event, Presence},
     ids::{Family, GroupId, MemberId},
     reason::{Kind, Record},
@@ -209,7 +209,10 @@ impl Lab {
                 self.wire.forget(*session);
                 None
             }
-            Action::Discover { .. } | Action::Announce { .. } | Action::Publish(_) => None,
+            Action::SetLateAfter { .. }
+            | Action::Discover { .. }
+            | Action::Announce { .. }
+            | Action::Publish(_) => None,
         }
     }
 
@@ -273,6 +276,11 @@ impl Lab {
             adopted: Vec::new(),
             displaced: false,
         }));
+        self.tell_test_address(member);
+    }
+
+    /// A member's test addresses are as they were set up.
+    pub fn tell_test_address(&mut self, member: MemberId) {
         let (number, wants) = (member.0, self.setup.members[member.0 as usize % self.setup.members.len()]);
         if wants.v4 {
             let address = Some(v4_test(number));
@@ -314,6 +322,7 @@ impl Lab {
             Action::Publish(record) => Some(record),
             Action::SendProbe { .. }
             | Action::ArmSession(_)
+            | Action::SetLateAfter { .. }
             | Action::DisarmSession { .. }
             | Action::SetPlacement(_)
             | Action::Discover { .. }
@@ -330,6 +339,11 @@ impl Lab {
     /// Forgets what was recorded so far, so that a test sees only what follows.
     pub fn forget_history(&mut self) {
         self.actions.clear();
+    }
+
+    /// Sessions as they are armed now.
+    pub fn sessions(&self) -> Vec<Session> {
+        self.watch.sessions().cloned().collect()
     }
 
     /// Sessions armed now.

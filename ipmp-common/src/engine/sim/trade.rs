@@ -99,6 +99,7 @@ fn told(lab: &Lab, kind: Kind, member: MemberId) -> Option<Timestamp> {
         Action::Publish(record) => (record.kind == kind && record.member == Some(member)).then_some(*at),
         Action::SendProbe { .. }
         | Action::ArmSession(_)
+        | Action::SetLateAfter { .. }
         | Action::DisarmSession { .. }
         | Action::SetPlacement(_)
         | Action::Announce { .. }

@@ -44,6 +44,28 @@ fn a_path_slower_than_the_interval_raises_the_detection_time_and_does_not_fail()
     }
 }
 
+/// The kernel counts late replies by the interval in force.
+#[test]
+fn sessions_learn_what_late_means_after_a_raise_and_after_a_lowering() {
+    let mut setup = Setup::dual_stack(2);
+    setup.targets.push("192.0.2.9".parse().expect("an address"));
+    let mut lab = Lab::settled(setup);
+    let quick = lab.wire.rtt;
+    let as_in_force = |lab: &Lab| {
+        let interval = fdt(lab).divided(7);
+        let sessions = lab.sessions();
+        assert_eq!(sessions.len(), 6, "two members, three targets");
+        sessions.iter().all(|session| session.late_after == interval)
+    };
+    assert!(as_in_force(&lab));
+    lab.wire.rtt = lab.setup.slot() + ms(10);
+    lab.run(secs(5));
+    assert!(fdt(&lab) > lab.setup.fdt && as_in_force(&lab));
+    lab.wire.rtt = quick;
+    assert!(lab.run_until(secs(300), |lab| fdt(lab) == lab.setup.fdt));
+    assert!(as_in_force(&lab));
+}
+
 #[test]
 fn a_path_dead_after_a_raise_fails_within_the_raised_detection_time() {
     let mut lab = Lab::settled(Setup::probed(2));

@@ -6,8 +6,8 @@ use core::net::IpAddr;
 use super::harness::{Lab, Setup, a, b, c, ms, secs};
 use crate::engine::{
     action::{Action, PlacedAddress},
-    event::{Applied, Event},
-    ids::MemberId,
+    event::{Applied, Event, Hardware},
+    ids::{Family, MemberId},
     place,
     reason::{Kind, Reason},
     time::{Nanos, Timestamp},
@@ -22,10 +22,13 @@ fn hosts(addresses: &[PlacedAddress]) -> Vec<MemberId> {
     addresses.iter().map(|address| address.on).collect()
 }
 
+/// Every member carries both families.
+const ANY: fn(MemberId, Family) -> bool = |_, _| true;
+
 #[test]
 fn a47_the_member_with_the_fewest_addresses_takes_over() {
     let addresses = [placed(a(), a(), 1), placed(b(), b(), 2), placed(b(), b(), 3), placed(c(), c(), 4)];
-    assert_eq!(hosts(&place(&addresses, &[b(), c()])), [c(), b(), b(), c()]);
+    assert_eq!(hosts(&place(&addresses, &[b(), c()], ANY)), [c(), b(), b(), c()]);
 }
 
 #[test]
@@ -38,14 +41,44 @@ fn a47_several_addresses_are_spread() {
 
 #[test]
 fn the_earlier_configured_member_wins_a_tie() {
-    assert_eq!(hosts(&place(&[placed(a(), a(), 1)], &[b(), c()])), [b()]);
+    assert_eq!(hosts(&place(&[placed(a(), a(), 1)], &[b(), c()], ANY)), [b()]);
 }
 
 #[test]
 fn an_address_goes_home_or_stays() {
     let addresses = [placed(a(), c(), 1), placed(b(), c(), 2)];
-    assert_eq!(hosts(&place(&addresses, &[a(), c()])), [a(), c()], "one is home again, one stays");
-    assert_eq!(hosts(&place(&addresses, &[])), [c(), c()], "nowhere better");
+    assert_eq!(hosts(&place(&addresses, &[a(), c()], ANY)), [a(), c()], "one is home again, one stays");
+    assert_eq!(hosts(&place(&addresses, &[], ANY)), [c(), c()], "nowhere better");
+}
+
+#[test]
+fn an_address_avoids_a_member_without_its_family() {
+    let v6 = |home, on| PlacedAddress { address: "2001:db8::1/64".parse().expect("an address"), home, on };
+    let without_v6_on = |member| move |other, family| other != member || family == Family::V4;
+    let addresses = [placed(a(), a(), 1), v6(a(), a())];
+    assert_eq!(hosts(&place(&addresses, &[b(), c()], without_v6_on(b()))), [b(), c()]);
+    assert_eq!(hosts(&place(&addresses, &[a(), b()], without_v6_on(a()))), [a(), b()], "not even at home");
+    assert_eq!(hosts(&place(&[v6(a(), c())], &[a(), c()], without_v6_on(a()))), [c()], "so it does not go home");
+    assert_eq!(hosts(&place(&addresses, &[b()], without_v6_on(b()))), [b(), a()], "nowhere better");
+}
+
+#[test]
+fn a_family_that_is_disabled_moves_its_addresses_and_their_return_brings_them_back() {
+    let mut lab = Lab::settled(Setup::probed(3).addresses(a(), 2));
+    let hardware = |ipv6| Hardware { mac: None, mtu: 1500, link_type: 1, ipv4: true, ipv6 };
+    for member in [a(), b(), c()] {
+        lab.tell(Event::Hardware { member, hardware: hardware(true) });
+    }
+    lab.turn();
+    lab.tell(Event::Hardware { member: a(), hardware: hardware(false) });
+    lab.turn();
+    assert_eq!(lab.places(), [a(), b(), b(), c()], "IPv4 stays, IPv6 goes");
+    lab.tell(Event::Hardware { member: b(), hardware: hardware(false) });
+    lab.turn();
+    assert_eq!(lab.places(), [a(), c(), b(), c()]);
+    lab.tell(Event::Hardware { member: a(), hardware: hardware(true) });
+    lab.turn();
+    assert_eq!(lab.places(), [a(), a(), b(), c()]);
 }
 
 #[test]

@@ -49,11 +49,20 @@ fn a15_a_loss_begins_the_count_anew() {
 
 #[test]
 fn repairing_needs_one_family() {
-    let mut lab = with_a_failed(Setup::dual_stack(2));
-    lab.mend(a());
-    lab.wire.ports[0].no_v4 = true;
-    lab.run(ms(1200));
-    assert_eq!(lab.state(a()), ShownState::Ok);
+    for v4 in [true, false] {
+        let mut lab = with_a_failed(Setup::dual_stack(2));
+        lab.mend(a());
+        let port = &mut lab.wire.ports[0];
+        (port.no_v4, port.no_v6) = (!v4, v4);
+        lab.run(ms(1200));
+        assert_eq!(lab.state(a()), ShownState::Ok);
+        let repaired = lab.records(Kind::Repaired);
+        let answered = if v4 { Family::V4 } else { Family::V6 };
+        let [Reason::ProbesAnswered { replies: 10, family, .. }] = [&repaired[0].reason] else {
+            panic!("{repaired:?}")
+        };
+        assert_eq!(*family, answered);
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::harness::{Lab, Loss, Setup, V4_TARGET, a, b, ms, secs, trade::Case};
 use crate::engine::{
     action::Action,
-    forecast::{Path, forecast, smallest_fdt},
+    forecast::{Path, forecast, in_force, smallest_fdt},
     reason::{Kind, Reason},
     snapshot::ShownState,
     suspicion::Suspicion,
@@ -166,6 +166,30 @@ fn suspicion_costs_no_false_failures_and_saves_time() {
                 assert!(with.detection.worst < without.detection.worst);
             }
         }
+    }
+}
+
+#[test]
+fn the_forecast_follows_a_detection_time_that_is_raised() {
+    let (fdt, rtt) = (ms(700), ms(160));
+    let expected = in_force(fdt, rtt);
+    assert_eq!(expected, ms(160 * 14));
+    assert_eq!(in_force(fdt, ms(100)), fdt, "a slot is short enough");
+    for seed in 0..20 {
+        let mut setup = Setup::probed(2);
+        (setup.seed, setup.fdt, setup.rtt) = (seed, fdt, rtt);
+        let mut lab = Lab::settled(setup);
+        // Until what was guessed of the round trip is measured, and a minute after it.
+        lab.run(secs(400));
+        let raised = lab.engine.snapshot(lab.now).groups[0].fdt;
+        assert!(raised >= expected && raised <= expected.times(2), "{raised}");
+        let foretold = forecast(raised, Path { loss: 0.01, burst: ms(1), rtt }, false);
+        let cut = lab.now;
+        lab.cut(a());
+        assert!(lab.run_until(foretold.detection.worst, |lab| lab.state(a()) == ShownState::Failed));
+        assert!(lab.now.since(cut) > fdt.divided(2));
+        lab.mend(a());
+        assert!(lab.run_until(foretold.repair.worst, |lab| lab.state(a()) == ShownState::Ok));
     }
 }
 

@@ -139,6 +139,7 @@ fn words(action: &Action) -> String {
     match action {
         Action::SendProbe { .. } => "probe".into(),
         Action::ArmSession(session) => format!("arm {}", name(session.member)),
+        Action::SetLateAfter { late_after, .. } => format!("late after {late_after}"),
         Action::DisarmSession { .. } => "disarm".into(),
         Action::SetPlacement(placement) => {
             let unusable: Vec<&str> = placement.unusable.iter().copied().map(name).collect();

@@ -333,6 +333,7 @@ fn placements(lab: &Lab) -> Vec<(bool, Vec<MemberId>)> {
         }
         Action::SendProbe { .. }
         | Action::ArmSession(_)
+        | Action::SetLateAfter { .. }
         | Action::DisarmSession { .. }
         | Action::Discover { .. }
         | Action::Announce { .. }

@@ -47,10 +47,11 @@ fn status(name: &str, interfaces: Vec<InterfaceStatus>, addresses: Vec<AddressSt
         fdt_configured_ns: 10_000_000_000,
         detection_worst_ns: None,
         repair_worst_ns: None,
+        repair_by_one_worst_ns: None,
         interfaces,
         addresses,
     };
-    Status { version: 1, at_ns: 0, stalls: 0, groups: vec![group] }
+    Status { version: 1, at_ns: 0, stalls: 0, skipped_slots: 0, groups: vec![group] }
 }
 
 const CE0: &str = "00:03:ba:93:90:fc";
