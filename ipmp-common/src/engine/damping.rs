@@ -176,9 +176,10 @@ impl Engine {
         }
     }
 
-    /// The interface has gone, and with it everything that was deferred.
-    pub(super) fn cancel_damping(&mut self, id: MemberId) {
-        for key in [TimerKey::LinkDown(id), TimerKey::LinkRepair(id), TimerKey::Failback(id)] {
+    /// The interface has gone, and with it everything that was waited for.
+    pub(super) fn cancel_waits(&mut self, id: MemberId) {
+        use TimerKey::{Failback, LinkDown, LinkRepair, ProbingGrace};
+        for key in [LinkDown(id), LinkRepair(id), Failback(id), ProbingGrace(id)] {
             self.timers.cancel(key);
         }
     }

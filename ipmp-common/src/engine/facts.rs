@@ -48,12 +48,17 @@ impl Engine {
         if appeared {
             member.link = link_up;
             member.link_changed_at = now;
+            member.probing_expected_by = now + TEST_ADDRESS_GRACE;
             if !member.failed {
                 member.reason = Reason::InterfaceFound { ifindex };
                 member.since = now;
             }
         }
         let group_id = member.group;
+        if appeared && !member.config.test.is_empty() {
+            let by = member.probing_expected_by;
+            self.timers.set(TimerKey::ProbingGrace(id), by);
+        }
         let returns = was_told_absent && self.siblings(id).any(Member::functioning);
         // At start: what an earlier run found dead may be so still, and a restart must not move addresses onto it.
         let left = displaced && appeared && !was_told_absent;
@@ -107,7 +112,7 @@ impl Engine {
         member.inactive = member.config.standby;
         member.reason = Reason::InterfaceRemoved;
         member.since = now;
-        self.cancel_damping(id);
+        self.cancel_waits(id);
         self.rebuild_sessions(now, id);
         self.sources_given_up(now, id, sources);
         self.mark_dirty(id);

@@ -49,6 +49,7 @@ impl Engine {
                 }
                 TimerKey::LinkDown(member) => self.link_down_counts(member),
                 TimerKey::LinkRepair(member) | TimerKey::Failback(member) => self.mark_dirty(member),
+                TimerKey::ProbingGrace(member) => self.tell_probing(now, member),
                 TimerKey::Discover(group) => self.search(now, group),
                 TimerKey::Announce(group) => self.announce_again(now, group),
             }

@@ -56,6 +56,8 @@ pub(super) struct Member {
     pub(super) damped: Damped,
     pub(super) identity: Identity,
     pub(super) probing_told: Option<bool>,
+    /// That it is not probed is news only then: its test addresses are only being configured, its targets looked for.
+    pub(super) probing_expected_by: Timestamp,
     pub(super) reason: Reason,
     pub(super) since: Timestamp,
 }
@@ -95,6 +97,7 @@ impl Member {
             damped: Damped::default(),
             identity: Identity::default(),
             probing_told: None,
+            probing_expected_by: Timestamp(0),
             reason: Reason::NoInterface,
             since: Timestamp(0),
         }

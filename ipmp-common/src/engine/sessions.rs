@@ -228,8 +228,7 @@ impl Engine {
         }
         let first_time = member.probing_told.is_none();
         let has_source = member.sources.iter().any(Option::is_some) && !member.config.test.is_empty();
-        if !probed && first_time && !member.config.test.is_empty() {
-            // Its test address is only being configured; absence is news only when it lasts.
+        if !probed && first_time && !member.config.test.is_empty() && now < member.probing_expected_by {
             return;
         }
         member.probing_told = Some(probed);

@@ -13,6 +13,8 @@ mod links;
 mod placement;
 mod properties;
 mod repair;
+mod rtt;
+mod schedule;
 mod suspicion;
 mod table;
 mod targets;

@@ -23,6 +23,8 @@ pub(super) enum TimerKey {
     LinkRepair(MemberId),
     /// A repaired member may serve again.
     Failback(MemberId),
+    /// A member's test addresses and targets have had their time to appear.
+    ProbingGrace(MemberId),
     /// A group looks for hosts to probe.
     Discover(GroupId),
     /// Announcements of a group are due for repetition.

@@ -132,6 +132,33 @@ fn a35_offline_moves_away_and_online_moves_back() {
 }
 
 #[test]
+fn a_standby_at_rest_counts_as_functioning_when_the_active_one_is_taken_offline() {
+    let mut lab = Lab::settled(Setup::probed(2).standby(b()));
+    assert_eq!(lab.engine.check(&offline(a(), false)), Ok(()));
+    lab.command(offline(a(), false));
+    lab.turn();
+    assert_eq!((active(&lab), lab.places()), ([false, true].into(), [b()].into()));
+    lab.command(Command::Online { member: a() });
+    lab.turn();
+    assert_eq!((active(&lab), lab.places()), ([true, false].into(), [a()].into()));
+}
+
+#[test]
+fn what_is_repaired_while_offline_stays_offline_and_comes_online_working() {
+    let mut lab = Lab::settled(Setup::link_only(2));
+    lab.set_carrier(a(), false);
+    lab.turn();
+    lab.command(offline(a(), true));
+    lab.turn();
+    lab.set_carrier(a(), true);
+    lab.run(secs(1));
+    assert_eq!((lab.state(a()), lab.places()), (ShownState::Offline, [b(), b()].into()));
+    lab.command(Command::Online { member: a() });
+    lab.turn();
+    assert_eq!((lab.state(a()), lab.places()), (ShownState::Ok, [a(), b()].into()));
+}
+
+#[test]
 fn b11_the_last_functioning_member_is_not_taken_offline() {
     let mut lab = Lab::settled(Setup::probed(2));
     lab.cut(b());

@@ -96,6 +96,52 @@ fn a_member_that_returns_waits_for_its_test_address_but_not_for_ever() {
     assert_eq!(lab.places(), [a(), b()], "judged by its link");
 }
 
+/// in.mpathd waits as long before it says so, once an interface.
+#[test]
+fn a20_a23_a_test_address_that_does_not_come_is_told_after_twenty_seconds() {
+    let mut setup = Setup::probed(2);
+    setup.members[0].v4 = true;
+    let mut lab = Lab::start(setup.absent(a()));
+    // Configured, but the kernel never shows it.
+    let presence =
+        Presence { member: a(), ifindex: 7, link_up: Some(true), adopted: vec![], displaced: false };
+    lab.tell(Event::InterfacePresent(presence));
+    let told = |lab: &Lab| -> Vec<Reason> {
+        let records = lab.records(Kind::Probing).into_iter().filter(|record| record.member == Some(a()));
+        records.map(|record| record.reason).collect()
+    };
+    lab.run(ms(19_999));
+    assert_eq!(told(&lab), []);
+    lab.run(secs(60));
+    assert_eq!(told(&lab), [Reason::NoTestAddress], "once");
+    assert_eq!(lab.state(b()), ShownState::Ok, "the others are probed all the same");
+    lab.tell_test_address(a());
+    lab.run(secs(1));
+    assert_eq!(told(&lab).last(), Some(&Reason::TargetsKnown { targets: 1 }));
+}
+
+#[test]
+fn a23_a_member_without_test_address_is_told_once() {
+    let mut setup = Setup::probed(2);
+    setup.members[0].v4 = false;
+    let mut lab = Lab::settled(setup);
+    lab.run(secs(60));
+    let told: Vec<_> =
+        lab.records(Kind::Probing).into_iter().filter(|told| told.member == Some(a())).collect();
+    assert_eq!(told.len(), 1);
+    assert_eq!((&told[0].reason, lab.member(a()).probe), (&Reason::NoTestAddress, ProbeState::Disabled));
+}
+
+#[test]
+fn targets_that_cannot_be_found_are_told_after_twenty_seconds() {
+    let mut setup = Setup::probed(1);
+    setup.targets.clear();
+    let mut lab = Lab::start(setup);
+    lab.run(secs(60));
+    let told: Vec<Reason> = lab.records(Kind::Probing).into_iter().map(|record| record.reason).collect();
+    assert_eq!((told, lab.state(a())), (vec![Reason::NoTargets], ShownState::Unknown));
+}
+
 #[test]
 fn all_members_absent_move_nothing() {
     let mut lab = Lab::settled(Setup::probed(2).absent(a()).absent(b()));

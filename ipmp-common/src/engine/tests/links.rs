@@ -71,6 +71,21 @@ fn the_third_link_up_within_a_minute_is_deferred() {
 }
 
 #[test]
+fn a_member_without_carrier_at_start_is_failed_and_covered() {
+    for setup in [Setup::link_only(2), Setup::probed(2)] {
+        let mut lab = Lab::settled(setup.absent(a()));
+        lab.set_carrier(a(), false);
+        lab.appear(a());
+        lab.run(secs(1));
+        assert_eq!((lab.state(a()), lab.places()), (ShownState::Failed, vec![b(), b()]));
+        assert_eq!(lab.count(Kind::Failed, a()), 1, "once");
+        lab.set_carrier(a(), true);
+        lab.run(secs(25));
+        assert_eq!((lab.state(a()), lab.places()), (ShownState::Ok, vec![a(), b()]));
+    }
+}
+
+#[test]
 fn link_ups_further_apart_are_not_flaps() {
     let mut lab = Lab::settled(Setup::link_only(2));
     for _ in 0..6 {

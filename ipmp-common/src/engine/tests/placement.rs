@@ -58,7 +58,11 @@ fn an_address_avoids_a_member_without_its_family() {
     let addresses = [placed(a(), a(), 1), v6(a(), a())];
     assert_eq!(hosts(&place(&addresses, &[b(), c()], without_v6_on(b()))), [b(), c()]);
     assert_eq!(hosts(&place(&addresses, &[a(), b()], without_v6_on(a()))), [a(), b()], "not even at home");
-    assert_eq!(hosts(&place(&[v6(a(), c())], &[a(), c()], without_v6_on(a()))), [c()], "so it does not go home");
+    assert_eq!(
+        hosts(&place(&[v6(a(), c())], &[a(), c()], without_v6_on(a()))),
+        [c()],
+        "so it does not go home"
+    );
     assert_eq!(hosts(&place(&addresses, &[b()], without_v6_on(b()))), [b(), a()], "nowhere better");
 }
 

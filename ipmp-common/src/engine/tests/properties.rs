@@ -273,7 +273,13 @@ fn told_again(lab: &mut Lab) -> Vec<Action> {
             continue;
         }
         let (ifindex, link_up) = (shown.ifindex, shown.link_up);
-        lab.tell(Event::InterfacePresent(Presence { member, ifindex, link_up, adopted: vec![], displaced: false }));
+        lab.tell(Event::InterfacePresent(Presence {
+            member,
+            ifindex,
+            link_up,
+            adopted: vec![],
+            displaced: false,
+        }));
         if let Some(up) = link_up {
             let (at, source) = (lab.now, CarrierSource::Netlink);
             lab.tell(Event::Carrier { member, up, at, source, downs: u64::from(!up) });
