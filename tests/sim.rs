@@ -10,7 +10,7 @@ use ipmp_common::engine::{
     action::Action,
     ids::MemberId,
     reason::{Kind, Reason},
-    sim::{Bursts, Dice, Lab, Loss, Setup, V4_TARGET, a, b, ms, secs},
+    sim::{Bursts, Dice, GROUP, Lab, Loss, Setup, V4_TARGET, a, b, ms, secs},
     snapshot::ShownState,
     time::{Nanos, Timestamp},
 };
@@ -60,6 +60,56 @@ fn all_well(lab: &Lab) {
     let groups = lab.engine.snapshot(lab.now).groups;
     assert!(groups.iter().flat_map(|group| &group.members).all(|member| member.state == ShownState::Ok));
     assert!(groups.iter().flat_map(|group| &group.addresses).all(|address| address.on == address.home));
+}
+
+/// Whatever the families, the number of targets, the round trip and the moment, and with the daemon awake on time.
+#[test]
+fn a14_a15_detection_and_repair_keep_the_worst_cases_that_status_shows() {
+    tell(seeds(u64::MAX), |seed| {
+        let mut dice = Dice::new(seed);
+        let mut setup = setup(seed, 2);
+        setup.fdt = [ms(10), ms(100), ms(1000), secs(10), secs(600)][dice.below(5) as usize];
+        if dice.below(2) == 0 {
+            let dual = Setup::dual_stack(2);
+            (setup.members, setup.targets) = (dual.members, dual.targets);
+        }
+        setup.targets.extend((2..2 + dice.below(5) as u8).map(|host| IpAddr::from([192, 0, 2, host])));
+        setup.rtt = Nanos(1 + dice.below(setup.slot().0));
+        let fdt = setup.fdt;
+        let mut lab = Lab::settled(setup);
+        lab.run(Nanos(dice.below(fdt.0)));
+        let worst = |lab: &Lab| lab.engine.bounds(GROUP).expect("a probed group");
+        let in_force = |lab: &Lab| lab.engine.snapshot(lab.now).groups[0].fdt;
+        let (bounds, limit) = (worst(&lab), Nanos(in_force(&lab).0 / 100 * 106));
+        assert!(bounds.detection <= limit, "{bounds:?} of {limit}");
+        lab.cut(a());
+        assert!(lab.run_until(bounds.detection, |lab| lab.state(a()) == ShownState::Failed), "{bounds:?}");
+        only_on_five_losses(&lab);
+        lab.run(Nanos(fdt.0 + dice.below(fdt.0)));
+        let bounds = worst(&lab);
+        lab.mend(a());
+        assert!(lab.run_until(bounds.repair, |lab| lab.state(a()) == ShownState::Ok), "{bounds:?}");
+        only_on_five_losses(&lab);
+        assert_eq!(lab.count(Kind::Failed, b()), 0);
+    });
+}
+
+/// A tight pair of boundaries: four losses wherever they fall are forgiven, a fifth is not.
+#[test]
+fn a14_four_losses_fail_nothing_and_five_do() {
+    tell(seeds(u64::MAX), |seed| {
+        for (losses, fails) in [(4, false), (5, true)] {
+            let mut dice = Dice::new(seed);
+            let mut setup = setup(seed, 2);
+            // With suspicion a run of five must also last; see `engine/suspicion.rs`.
+            setup.suspicion = false;
+            let mut lab = Lab::settled(setup);
+            lab.run(Nanos(dice.below(ms(100).0)));
+            lab.set_loss(a(), Loss::Drop(losses));
+            lab.run(ms(500));
+            assert_eq!(lab.count(Kind::Failed, a()), usize::from(fails), "{losses} losses");
+        }
+    });
 }
 
 #[test]

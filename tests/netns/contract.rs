@@ -9,11 +9,12 @@ use std::{
 use anyhow::{Context as _, Result};
 use ipmp_tests::{
     config::Config,
-    daemon::{Daemon, bin_dir, group},
+    daemon::{Daemon, bin_dir, group, interface},
     snapshot::Snapshot,
     topology::data,
 };
 use nix::{sys::signal::Signal, unistd::Uid};
+use serde_json::Value;
 
 use crate::{Bed, FDT_MS};
 
@@ -70,6 +71,43 @@ fn a_restart_changes_nothing() -> Result<()> {
     let bed = Bed { daemon: Daemon::start(&lab.host, &config)?, lab };
     bed.daemon.wait_healthy()?;
     bed.wait_unchanged_since(&before)
+}
+
+/// A failed interface is known as failed after the restart, too: its addresses stay with the stand-in, without a
+/// moment on the dead one, and go home when it is repaired.
+#[test]
+fn a_restart_while_an_interface_is_failed_moves_nothing() -> Result<()> {
+    let Some(mut bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
+        return Ok(());
+    };
+    let healthy = Snapshot::take(&bed.lab.host)?;
+    bed.lab.cut(0)?;
+    let addresses = [data(0, false).to_string(), data(0, true).to_string()];
+    for address in &addresses {
+        bed.wait_address_on(address, "eth1")?;
+    }
+    bed.daemon.wait_event("both were moved", 0, |event| {
+        event["kind"] == "moved"
+            && event["address"].as_str().is_some_and(|address| address.starts_with(&addresses[1]))
+    })?;
+    let failed = Snapshot::take(&bed.lab.host)?;
+    bed.daemon.signal(Signal::SIGTERM)?;
+    bed.daemon.wait_exit()?;
+    bed.daemon.start_again(&bed.lab.host)?;
+    bed.wait_state("eth0", "failed")?;
+    bed.wait_state("eth1", "ok")?;
+    let asked = |status: &Value| {
+        let targets = interface(status, "eth0")["targets"].as_array().cloned().unwrap_or_default();
+        targets.iter().filter_map(|target| target["sent"].as_u64()).sum::<u64>()
+    };
+    // As long as two verdicts take.
+    let status = bed.daemon.wait_for("the dead path was probed", |status| asked(status) >= 20)?;
+    assert_eq!(interface(&status, "eth0")["state"], "failed", "{status:#}");
+    assert_eq!((bed.count("moved", 0)?, bed.count("repaired", 0)?), (0, 0));
+    assert_eq!(failed.difference(&Snapshot::take(&bed.lab.host)?), "");
+    bed.lab.mend(0)?;
+    bed.daemon.wait_healthy()?;
+    bed.wait_unchanged_since(&healthy)
 }
 
 #[test]

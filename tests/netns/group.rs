@@ -20,6 +20,7 @@ fn all_fail_at_once_moves_nothing_and_recovers() -> Result<()> {
     let broken_ns = bed.lab.cut_peer(0)?;
     bed.daemon.wait_for("the group failed", |status| group(status)["state"] == "failed")?;
     assert_eq!(before.difference(&Snapshot::take(&bed.lab.host)?), "");
+    bed.wait_log("All IP interfaces in group ipmp0 are now unusable")?;
     assert_eq!(bed.count("moved", broken_ns)?, 0);
 
     bed.lab.mend_peer(0)?;
@@ -27,7 +28,27 @@ fn all_fail_at_once_moves_nothing_and_recovers() -> Result<()> {
     traffic.wait_flow()?;
     assert_eq!(bed.count("moved", broken_ns)?, 0);
     bed.wait_unchanged_since(&before)?;
+    bed.wait_log("At least 1 IP interface (eth")?;
     traffic.tcp.finish().map(drop)
+}
+
+#[test]
+fn a22_a_group_of_one_interface_tells_its_failure_and_its_groups() -> Result<()> {
+    let config = Config::new(FDT_MS, 1, 1);
+    let Some(bed) = Bed::healthy(&config)? else {
+        return Ok(());
+    };
+    let before = Snapshot::take(&bed.lab.host)?;
+    let cut_ns = bed.lab.cut(0)?;
+    bed.daemon.wait_for("the group failed", |status| group(status)["state"] == "failed")?;
+    bed.wait_log("IP interface failure detected on eth0 of group ipmp0")?;
+    bed.wait_log("All IP interfaces in group ipmp0 are now unusable")?;
+    bed.lab.mend(0)?;
+    bed.daemon.wait_healthy()?;
+    bed.wait_log("IP interface repair detected on eth0 of group ipmp0")?;
+    bed.wait_log("At least 1 IP interface (eth0) in group ipmp0 is now usable")?;
+    assert_eq!((bed.count("failed", cut_ns)?, bed.count("moved", cut_ns)?), (1, 0));
+    bed.wait_unchanged_since(&before)
 }
 
 /// Carriers cannot go at the same instant; what counts is that the last member keeps what it has.

@@ -13,7 +13,7 @@ mod targets;
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use ipmp_tests::{
     config::Config,
     daemon::{Daemon, address_on, interface},
@@ -73,6 +73,12 @@ impl Bed {
     fn count(&self, kind: &str, since_ns: u64) -> Result<usize> {
         let events = self.daemon.events_since(since_ns)?;
         Ok(events.iter().filter(|event| event["kind"] == kind).count())
+    }
+
+    /// Waits until the daemon's log has a line with this text.
+    fn wait_log(&self, text: &str) -> Result<()> {
+        wait::until(&format!("the log line {text:?}"), || Ok(self.daemon.log_tail().contains(text)))
+            .with_context(|| self.daemon.log_tail())
     }
 
     /// Waits until addresses and routes are what they were, order included.
