@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use ipmp_tests::{
     config::Config,
     daemon::{Daemon, address_on, group, interface},
@@ -112,6 +112,57 @@ fn a12_ipv6_hosts_are_found_by_multicast_where_there_is_no_router() -> Result<()
     let moved = bed.count("moved", before)?;
     ensure!(moved == 4, "two addresses there and back, not {moved} moves");
     Ok(())
+}
+
+/// The test addresses are in a private network that only the target shares; the data addresses' network has no part in
+/// probing.
+#[test]
+fn a21_test_addresses_may_be_in_another_subnet_than_the_data() -> Result<()> {
+    let mut config = Config::active_active(FDT_MS).only(false);
+    config.targets = vec!["10.99.0.1".to_owned()];
+    for (member, host) in config.members.iter_mut().zip(10..) {
+        member.test = vec![format!("10.99.0.{host}")];
+    }
+    let private = |lab: &Lab| {
+        let nic = lab.peer().ip("-o -4 addr show to 192.168.10.0/24")?;
+        let nic = nic.split_whitespace().nth(1).context("the neighbour's NIC")?.to_owned();
+        lab.peer().ip(&format!("addr add 10.99.0.1/24 dev {nic}")).map(drop)
+    };
+    let Some(bed) = bed(&config, 1, private)? else {
+        return Ok(());
+    };
+    let status = bed.daemon.wait_healthy()?;
+    assert_eq!(target(&status, "eth0", "10.99.0.1"), "active");
+    wait::until("answers", || Ok(interface(&bed.daemon.status()?, "eth1")["probe"] == "ok"))?;
+    let traffic = Traffic::start(&bed.lab, false)?;
+    bed.lab.cut(0)?;
+    bed.wait_address_on(&data(0, false).to_string(), "eth1")?;
+    traffic.wait_flow()?;
+    bed.lab.mend(0)?;
+    bed.daemon.wait_healthy()?;
+    traffic.tcp.finish().map(drop)
+}
+
+/// Who names a host of the link as target does not depend on the gateway.
+#[test]
+fn a19_with_a_target_of_its_own_a_group_outlives_its_gateway() -> Result<()> {
+    let mut config = Config::active_active(FDT_MS).only(false);
+    config.targets = vec![peer4(1).to_string()];
+    let Some(bed) = bed(&config, 2, |_| Ok(()))? else {
+        return Ok(());
+    };
+    let status = bed.daemon.wait_healthy()?;
+    assert!(target(&status, "eth0", &peer4(0).to_string()).is_null(), "the router is not probed: {status:#}");
+    let dead_ns = bed.lab.cut_peer(0)?;
+    let acked =
+        |status: &Value| interface(status, "eth0")["targets"][0]["acked"].as_u64().unwrap_or_default();
+    let before = acked(&bed.daemon.status()?);
+    // As long as two verdicts take.
+    let status = bed.daemon.wait_for("probing goes on", |status| acked(status) >= before + 20)?;
+    assert_eq!(group(&status)["state"], "ok");
+    assert_eq!((bed.count("failed", dead_ns)?, bed.count("moved", dead_ns)?), (0, 0));
+    bed.lab.cut(0)?;
+    bed.wait_address_on(&data(0, false).to_string(), "eth1")
 }
 
 fn without_ipv6(lab: &Lab) -> Result<()> {

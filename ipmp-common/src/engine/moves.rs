@@ -109,12 +109,14 @@ impl Engine {
             .collect()
     }
 
-    /// Moves that a later placement overtook are no longer among the open ones: they never took place.
+    /// Moves that a later placement overtook are no longer among the open ones: they never took place. Nor did those
+    /// that found everything in its place, as after a restart.
     pub(super) fn applied(&mut self, now: Timestamp, applied: &Applied) {
-        let Applied { group: id, epoch, applied_at, announced_at, changes: _ } = *applied;
+        let Applied { group: id, epoch, applied_at, announced_at, changes } = *applied;
         let Some(group) = self.group_mut(id) else { return };
         let (done, open): (Vec<Move>, Vec<Move>) =
             core::mem::take(&mut group.moves).into_iter().partition(|entry| entry.epoch <= epoch);
+        let done = if changes == 0 { Vec::new() } else { done };
         group.moves = open;
         let returned = group.returned.take_if(|at| *at <= epoch).is_some();
         let first = returned || epoch == 1 && done.is_empty();

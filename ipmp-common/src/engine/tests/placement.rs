@@ -3,7 +3,7 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::net::IpAddr;
 
-use super::harness::{Lab, Setup, a, b, c, ms, secs};
+use super::harness::{GROUP, Lab, Setup, a, b, c, ms, secs};
 use crate::engine::{
     action::{Action, PlacedAddress},
     event::{Applied, Event, Hardware},
@@ -210,11 +210,28 @@ fn of_many_moves_only_the_one_that_took_place_is_told() {
     assert_eq!((moved[0].decided_at, moved[0].applied_at), (Some(last), Some(last + ms(20))));
 }
 
+/// After a restart the addresses stand where an earlier run has put them.
+#[test]
+fn a_move_that_found_everything_in_its_place_is_none() {
+    for changes in [0, 1] {
+        let mut setup = Setup::probed(2);
+        setup.apply_delay = secs(1000);
+        let mut lab = Lab::settled(setup.absent(a()));
+        assert_eq!(lab.places(), [b(), b()]);
+        let applied =
+            Applied { group: GROUP, epoch: 1, applied_at: lab.now, announced_at: Some(lab.now), changes };
+        lab.tell(Event::Applied(applied));
+        lab.turn();
+        assert_eq!(lab.records(Kind::Moved).len(), changes as usize);
+        assert_eq!(lab.records(Kind::Announced).len(), 1, "the neighbours are told all the same");
+    }
+}
+
 #[test]
 fn what_the_kernel_refuses_is_told() {
     let mut lab = Lab::settled(Setup::link_only(2));
     let what = "add 198.51.0.10/24 to eth1".into();
-    lab.tell(Event::ApplyFailed { group: super::harness::GROUP, epoch: 1, what, errno: 105 });
+    lab.tell(Event::ApplyFailed { group: GROUP, epoch: 1, what, errno: 105 });
     lab.turn();
     let told = lab.records(Kind::ActionFailed);
     assert!(matches!(&told[0].reason, Reason::Errno { errno: 105, what } if what.contains("198.51.0.10")));
@@ -225,7 +242,7 @@ fn results_of_unknown_placements_are_ignored() {
     let mut lab = Lab::settled(Setup::link_only(2));
     lab.run(secs(20));
     lab.forget_history();
-    let (group, at) = (super::harness::GROUP, Timestamp(0));
+    let (group, at) = (GROUP, Timestamp(0));
     for epoch in [0, u64::MAX] {
         let applied = Applied { group, epoch, applied_at: at, announced_at: Some(at), changes: 0 };
         lab.tell(Event::Applied(applied));
