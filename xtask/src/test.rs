@@ -16,8 +16,8 @@ use crate::{build, privilege, setup, shell};
 
 /// The package whose test binaries need root.
 const ROOT_PACKAGE: &str = "tests";
-/// Those among them that need none: the network is simulated.
-const ROOTLESS: [&str; 2] = ["replay", "sim"];
+/// Those among them that need none: the network is simulated, or there is none.
+const ROOTLESS: [&str; 3] = ["acceptance", "replay", "sim"];
 /// Network tests at the same time: each runs several processes, and two cores are the least we run on.
 const ROOT_TEST_THREADS: &str = "2";
 
