@@ -6,8 +6,9 @@
 pub mod config;
 pub mod daemon;
 pub mod echo;
-mod fault;
+pub mod fault;
 pub mod netns;
+pub mod pace;
 pub mod ping;
 pub mod skip;
 pub mod snapshot;
