@@ -4,6 +4,8 @@ mod contract;
 mod damping;
 mod failover;
 mod group;
+mod kinds;
+mod netem;
 mod solaris;
 mod stall;
 mod targets;
