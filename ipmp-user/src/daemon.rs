@@ -17,6 +17,7 @@ mod gather;
 mod members;
 mod reassert;
 mod serve;
+mod settle;
 mod start;
 mod ungrouped;
 

@@ -88,12 +88,13 @@ impl Rig {
 
     /// How often the carrier of the members has changed, as the kernel counts it.
     pub(crate) fn carrier_changes(&self) -> Result<u64> {
-        let shown = self.host.ip("-d -j link show")?;
+        let shown = self.host.ip("-s -s -j link show")?;
         let links: serde_json::Value = serde_json::from_str(&shown)?;
         let links = links.as_array().context("a list of links")?;
         let members =
             links.iter().filter(|link| link["ifname"].as_str().is_some_and(|n| n.starts_with("eth")));
-        members.map(|link| link["carrier_changes"].as_u64().context("carrier_changes")).sum()
+        let changes = |link: &serde_json::Value| link["stats64"]["tx"]["carrier_changes"].as_u64();
+        members.map(|link| changes(link).with_context(|| format!("no carrier_changes in {link}"))).sum()
     }
 
     pub(crate) fn pull(&self, member: usize) -> Result<u64> {

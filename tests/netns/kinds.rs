@@ -113,3 +113,21 @@ fn a_macvlan_serves_as_a_member() -> Result<()> {
 fn a_bond_serves_as_a_member() -> Result<()> {
     serves_as_a_member(&BOND)
 }
+
+/// Its frames go to the bridge: an address on it hears nothing. It is refused, and taken once it is no port any more.
+#[test]
+fn a_bridge_port_is_refused_with_a_reason() -> Result<()> {
+    if !skip::can_run() {
+        return Ok(());
+    }
+    let lab = Lab::new(&Shape { data_members: 2, ..Shape::default() })?;
+    lab.host.batch("link add b0 type bridge\nlink set b0 up\nlink set eth1 master b0")?;
+    let daemon = Daemon::start(&lab.host, &Config::active_active(FDT_MS))?;
+    daemon.wait_for("eth0 works and eth1 does not serve", |status| {
+        interface(status, "eth0")["state"] == "ok" && interface(status, "eth1")["state"] == "absent"
+    })?;
+    let log = daemon.log_tail();
+    ensure!(log.contains("a port of b0 (bridge)"), "{log}");
+    lab.host.batch("link set eth1 nomaster")?;
+    daemon.wait_healthy().map(drop)
+}

@@ -85,15 +85,16 @@ impl Daemon {
             tracing::info!(%error, "memory is not locked: under memory pressure the daemon may be late, never wrong");
         }
         tell_priority("loop", priority);
-        daemon.adopt();
+        daemon.adopt()?;
         Ok(daemon)
     }
 
     /// Takes in the members that are there, one after the other.
-    fn adopt(&mut self) {
+    fn adopt(&mut self) -> Result<()> {
         for complaint in self.kernel.complaints() {
             tracing::warn!("{complaint}");
         }
+        self.attach_and_settle().context("the kernel's tables cannot be read")?;
         let now = clock::now();
         self.sync_links(now, None);
         self.kernel.forget_others();
@@ -101,6 +102,7 @@ impl Daemon {
         self.gather(now);
         self.engine.handle(now, Event::Judge);
         self.act(now);
+        Ok(())
     }
 
     /// What the loop will wait on.
