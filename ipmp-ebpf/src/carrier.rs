@@ -8,7 +8,9 @@ use ipmp_common::abi::{
     CARRIER_BY_TRACING, Carrier, CarrierKey, EVENT_CARRIER_DOWN, EVENT_CARRIER_UP, RingEvent,
 };
 
-use crate::maps::{self, Count, NET_COOKIE, NET_DEVICE_IFINDEX, NET_DEVICE_NET, NET_DEVICE_STATE, UNKNOWN};
+use crate::maps::{
+    self, Count, NET_COOKIE, NET_DEVICE_IFINDEX, NET_DEVICE_NET, NET_DEVICE_STATE, NET_INODE, UNKNOWN,
+};
 
 /// `__LINK_STATE_NOCARRIER` of `enum netdev_state_t` (`include/linux/netdevice.h`), as a mask.
 const NO_CARRIER: u64 = 1 << 2;
@@ -33,7 +35,10 @@ pub(crate) fn observe(device: *const u8, transition: Transition) {
     let Some(ifindex) = read::<u32>(device, NET_DEVICE_IFINDEX.load()) else {
         return;
     };
-    let key = CarrierKey { netns_cookie: netns_cookie(device), ifindex, reserved: 0 };
+    let Some(netns_cookie) = namespace(device) else {
+        return;
+    };
+    let key = CarrierKey { netns_cookie, ifindex, reserved: 0 };
     if let Some(history) = maps::carrier(&key) {
         record(history, &key, transition);
     }
@@ -75,12 +80,12 @@ fn record(history: *mut Carrier, key: &CarrierKey, transition: Transition) {
     }
 }
 
-/// Zero where the kernel has none; user space then arms zero too.
+/// The device's namespace as [`CarrierKey::netns_cookie`] has it: its cookie where user space told where that is, else
+/// its inode number, an `unsigned int` (`include/linux/ns_common.h`).
 #[inline(always)]
-fn netns_cookie(device: *const u8) -> u64 {
-    read::<usize>(device, NET_DEVICE_NET.load())
-        .and_then(|net| read::<u64>(net as *const u8, NET_COOKIE.load()))
-        .unwrap_or(0)
+fn namespace(device: *const u8) -> Option<u64> {
+    let net = read::<usize>(device, NET_DEVICE_NET.load())? as *const u8;
+    read::<u64>(net, NET_COOKIE.load()).or_else(|| read::<u32>(net, NET_INODE.load()).map(u64::from))
 }
 
 #[inline(always)]

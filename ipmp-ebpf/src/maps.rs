@@ -50,6 +50,8 @@ pub(crate) static NET_DEVICE_NET: Global<u32> = Global::new(UNKNOWN);
 pub(crate) static NET_DEVICE_STATE: Global<u32> = Global::new(UNKNOWN);
 #[unsafe(no_mangle)]
 pub(crate) static NET_COOKIE: Global<u32> = Global::new(UNKNOWN);
+#[unsafe(no_mangle)]
+pub(crate) static NET_INODE: Global<u32> = Global::new(UNKNOWN);
 
 /// Adds one to a sum.
 ///

@@ -18,6 +18,7 @@ mod gather;
 mod members;
 mod reassert;
 mod serve;
+mod settle;
 mod start;
 mod ungrouped;
 

@@ -3,7 +3,9 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, also in its helpers")]
 
 mod carrier;
+mod flaps;
 mod frames;
+mod links;
 mod programs;
 mod veth;
 mod world;

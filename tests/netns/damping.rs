@@ -7,7 +7,7 @@ use ipmp_tests::{
     config::Config,
     daemon::{Daemon, bin_dir, group, interface},
     echo::DelayedEcho,
-    skip,
+    pace, skip,
     topology::{Lab, Shape, data},
 };
 use serde_json::Value;
@@ -107,8 +107,9 @@ fn failback_no_leaves_the_addresses_where_they_are_until_ordered_back() -> Resul
 
 #[test]
 fn a_slow_path_raises_the_detection_time_and_a_quick_one_lowers_it() -> Result<()> {
-    let fdt_ms = 1400;
-    let Some(bed) = Bed::start(&Config::active_active(fdt_ms).only(false))? else {
+    let config = Config::active_active(1400).only(false);
+    let fdt_ms = config.fdt_ms;
+    let Some(bed) = Bed::start(&config)? else {
         return Ok(());
     };
     let echo = DelayedEcho::start(bed.lab.peer())?;
@@ -117,7 +118,7 @@ fn a_slow_path_raises_the_detection_time_and_a_quick_one_lowers_it() -> Result<(
     let configured_ns = fdt_ms * 1_000_000;
     let slow_ns = ipmp_tests::wait::now_ns();
     // Half as long again as the interval, a seventh of the detection time.
-    echo.set_delay(Duration::from_millis(300));
+    echo.set_delay(pace::stretched(Duration::from_millis(300)));
     bed.daemon.wait_for("the detection time is raised", |status| in_force(status) > configured_ns)?;
     let raised = bed.daemon.wait_event("it is told", slow_ns, |event| event["kind"] == "detection-time")?;
     assert_eq!(raised["why"]["why"], "slow-round-trip", "{raised}");

@@ -114,8 +114,9 @@ traffic_goes_on! {
 
 /// With targets of one family only, that family's probes alone find the cut.
 fn one_family_decides_within_the_detection_time(ipv6: bool) -> Result<()> {
-    let fdt_ms = 1000;
-    let Some(bed) = Bed::healthy(&Config::active_standby(fdt_ms).only(ipv6))? else {
+    let config = Config::active_standby(1000).only(ipv6);
+    let fdt_ms = config.fdt_ms;
+    let Some(bed) = Bed::healthy(&config)? else {
         return Ok(());
     };
     let cut_ns = bed.lab.cut(0)?;

@@ -5,6 +5,8 @@ mod crash;
 mod damping;
 mod failover;
 mod group;
+mod kinds;
+mod netem;
 mod release;
 mod restart;
 mod solaris;

@@ -2,7 +2,10 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::topology::{PREFIX4, PREFIX6, data4, data6, peer_link_local, peer4, test4};
+use crate::{
+    pace,
+    topology::{PREFIX4, PREFIX6, data4, data6, peer_link_local, peer4, test4},
+};
 
 /// The group that every lab configures.
 pub const GROUP: &str = "ipmp0";
@@ -48,7 +51,8 @@ impl Config {
         config
     }
 
-    /// The group that fits a lab with so many members, of which so many hold data addresses.
+    /// The group that fits a lab with so many members, of which so many hold data addresses. On a slow machine the failure
+    /// detection time is longer than asked for, see [`pace`].
     pub fn new(fdt_ms: u64, members: usize, data_members: usize) -> Self {
         let member = |n: usize| Member {
             name: format!("eth{n}"),
@@ -61,7 +65,7 @@ impl Config {
             standby: false,
         };
         Self {
-            fdt_ms,
+            fdt_ms: fdt_ms * u64::from(pace::slowness()),
             keys: Vec::new(),
             targets: vec![peer4(0).to_string(), peer_link_local(0).to_string()],
             withdraw: false,

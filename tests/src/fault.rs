@@ -32,6 +32,14 @@ pub(crate) fn inject(switch: &Netns, port: &str, fault: Fault) -> Result<u64> {
     switch.run(|| apply(port, fault))?.with_context(|| format!("{fault:?} of {port}"))
 }
 
+/// Sets a device of the calling thread's namespace up or down, as `inject` does it at the switch.
+///
+/// # Errors
+/// What the kernel complains about.
+pub fn set_device(device: &str, up: bool) -> Result<u64> {
+    apply(device, if up { Fault::PortUp } else { Fault::PortDown }).with_context(|| device.to_owned())
+}
+
 fn apply(port: &str, fault: Fault) -> Result<u64> {
     let any = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     let mut request = request_for(port)?;

@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Result, bail};
 use nix::time::{ClockId, clock_gettime};
 
-/// Generous on purpose: a loaded two-core machine must not turn a slow test into a failed one.
+use crate::pace;
+
+/// Generous on purpose: a loaded two-core machine must not turn a slow test into a failed one. Stretched like every
+/// deadline here where [`pace`] says that the machine is slow.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// How often a condition is looked at.
@@ -62,6 +65,7 @@ pub fn until_despite_interrupt(
     deadline: Duration,
     mut condition: impl FnMut() -> Result<bool>,
 ) -> Result<()> {
+    let deadline = pace::stretched(deadline);
     let started = Instant::now();
     loop {
         if condition()? {

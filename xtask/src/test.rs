@@ -1,6 +1,6 @@
 //! `cargo xtask test`: every tier, each under the user it needs, and one summary.
 
-mod tally;
+pub(crate) mod tally;
 
 use std::{
     path::{Path, PathBuf},
@@ -12,7 +12,7 @@ use clap::Args;
 use serde_json::Value;
 
 use self::tally::{Counts, Tally};
-use crate::{build, privilege, setup, shell};
+use crate::{build, privilege, setup, shell, vm::suite};
 
 /// The package whose test binaries need root.
 const ROOT_PACKAGE: &str = "tests";
@@ -24,6 +24,9 @@ const ROOT_TEST_THREADS: &str = "2";
 /// What to run.
 #[derive(Args)]
 pub(crate) struct Options {
+    /// Also run a few of the network tests under another kernel, in a virtual machine (repeatable; see `vm --list`)
+    #[arg(long, value_name = "KERNEL")]
+    kernel: Vec<String>,
     /// Only tests whose name contains one of these
     filter: Vec<String>,
 }
@@ -78,6 +81,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             }
             None => skip(binary, &mut tally)?,
         }
+    }
+    for kernel in &options.kernel {
+        under_kernel(kernel, &mut tally)?;
     }
     println!("\n{tally}");
     if tally.total().failed > 0 {
@@ -136,6 +142,22 @@ fn doc_tests(options: &Options, tally: &mut Tally) -> Result<()> {
     let mut command = shell::cargo();
     command.args(["test", "--quiet", "--doc", "--"]).args(&options.filter);
     tally.add(label, tally::watch(&mut command)?);
+    Ok(())
+}
+
+/// Counts the network tests under another kernel; where there can be no machine for it, that counts as one skipped.
+fn under_kernel(kernel: &str, tally: &mut Tally) -> Result<()> {
+    match suite::run(kernel)? {
+        suite::Outcome::Ran(counts) => {
+            for (name, counts) in counts {
+                tally.add(&format!("vm    {kernel}/{name}"), counts);
+            }
+        }
+        suite::Outcome::Impossible(error) => {
+            eprintln!("SKIPPED: tests under kernel {kernel}: {error:#}");
+            tally.add(&format!("vm    {kernel}"), Counts { skipped: 1, ..Counts::default() });
+        }
+    }
     Ok(())
 }
 

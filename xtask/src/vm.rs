@@ -6,7 +6,9 @@
 mod accelerator;
 mod archive;
 mod bzimage;
+mod cable;
 mod cache;
+mod document;
 mod guest;
 mod initramfs;
 mod machine;
@@ -15,6 +17,7 @@ mod name;
 mod needs;
 mod pins;
 mod qemu;
+pub(crate) mod suite;
 mod tiers;
 mod unpack;
 
@@ -22,7 +25,6 @@ use std::{
     env,
     ffi::OsString,
     io::Write,
-    path::PathBuf,
     process::exit,
     time::{Duration, Instant},
 };
@@ -36,6 +38,7 @@ use self::{
     machine::{End, Run},
     name::Request,
     qemu::{Nic, Plan},
+    tiers::{Suite, Tests},
 };
 use crate::shell::{self, say};
 
@@ -43,9 +46,12 @@ use crate::shell::{self, say};
 const TIME_LIMIT: u8 = 124;
 const VM_FAILED: u8 = 125;
 const INTERRUPTED: u8 = 130;
+/// What a machine has unless told otherwise.
+const CPUS: u32 = 2;
+const MEMORY_MIB: u32 = 1536;
 
 /// Which kernel, what to run, and in what machine.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch on the command line")]
 pub(crate) struct Options {
     /// A kernel: one of --list, a series (6.16, 6.16-rt), or a Debian kernel's whole name
@@ -60,23 +66,28 @@ pub(crate) struct Options {
     /// Only download and unpack the kernel
     #[arg(long)]
     fetch: bool,
-    /// Write the table of what each pinned kernel can do, by trying (with KERNEL: of that one)
+    /// Only a few of the network tests
+    #[arg(long, conflicts_with_all = ["fetch", "command", "matrix"])]
+    small: bool,
+    /// Print the tables of what each pinned kernel can do and how soon each network driver's carrier loss is acted upon,
+    /// by trying (with KERNEL: of that one)
     #[arg(long, conflicts_with_all = ["fetch", "command"])]
     matrix: bool,
-    /// Where --matrix writes [default: standard output]
-    #[arg(long, value_name = "FILE", requires = "matrix")]
-    output: Option<PathBuf>,
-    /// Add a network card (repeatable); all are on one segment, `set-link nic0 down` in the guest pulls a cable
+    /// Let --matrix write docs/kernels.md
+    #[arg(long, requires = "matrix", conflicts_with = "kernel")]
+    write: bool,
+    /// Add a network card (repeatable); all are on one segment, `set-link nic0 down` in the guest pulls a cable. Without a
+    /// command, three of a kind are pulled and plugged by a test
     #[arg(long, value_name = "MODEL")]
     nic: Vec<Nic>,
     /// Load a kernel module before the command runs (repeatable)
     #[arg(long, value_name = "MODULE")]
     module: Vec<String>,
     /// Processors
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = CPUS)]
     cpus: u32,
     /// Memory in MiB
-    #[arg(long, default_value_t = 1536)]
+    #[arg(long, default_value_t = MEMORY_MIB)]
     mem: u32,
     /// Stop the machine after this many seconds and show the end of its console
     #[arg(long, default_value_t = 1800)]
@@ -84,6 +95,27 @@ pub(crate) struct Options {
     /// Show the kernel's log when the machine has ended
     #[arg(long)]
     verbose: bool,
+}
+
+impl Options {
+    /// A plain machine with these cards.
+    fn of_machine(nic: Vec<Nic>, timeout: u64) -> Self {
+        Self {
+            kernel: None,
+            command: Vec::new(),
+            list: false,
+            fetch: false,
+            small: false,
+            matrix: false,
+            write: false,
+            nic,
+            module: Vec::new(),
+            cpus: CPUS,
+            mem: MEMORY_MIB,
+            timeout,
+            verbose: false,
+        }
+    }
 }
 
 /// Does what the options say; ends this process with the command's exit status, 124 at the time limit, 125 when there is
@@ -111,11 +143,19 @@ fn act(options: &Options) -> Result<u8> {
         println!("{}", kernel.directory.display());
         return Ok(0);
     }
-    let command = if options.command.is_empty() {
-        tiers::command()?
-    } else {
-        Command::new(&env::current_dir().context("the current directory")?, &options.command)
-    };
+    if options.command.is_empty() {
+        let (suite, nics) = match options.nic.as_slice() {
+            [] if options.small => (Suite::Small, Vec::new()),
+            [] => (Suite::All, Vec::new()),
+            [one] => (Suite::Cable, vec![*one; cable::NEEDED]),
+            several => (Suite::Cable, several.to_vec()),
+        };
+        let command = Tests::build()?.command(suite)?;
+        let options = Options { nic: nics, ..options.clone() };
+        let run = start(&cache, &kernel, &options, &command, &mut std::io::stdout())?;
+        return Ok(conclude(&kernel, run.end));
+    }
+    let command = Command::new(&env::current_dir().context("the current directory")?, &options.command);
     let run = start(&cache, &kernel, options, &command, &mut std::io::stdout())?;
     Ok(conclude(&kernel, run.end))
 }

@@ -33,6 +33,8 @@ pub mod map {
     pub const CARRIER: &str = "ipmp_carrier";
     /// `RINGBUF` of [`RingEvent`](super::RingEvent).
     pub const EVENTS: &str = "ipmp_events";
+    /// All of them.
+    pub const ALL: [&str; 5] = [SESSION, EVIDENCE, COUNTER, CARRIER, EVENTS];
 }
 
 /// Names of the programs, as in the object file and as pinned.
@@ -53,6 +55,9 @@ pub mod program {
     pub const KPROBE_ON: &str = "ipmp_kprobe_on";
     /// kprobe on `netif_carrier_off`.
     pub const KPROBE_OFF: &str = "ipmp_kprobe_off";
+    /// All of them.
+    pub const ALL: [&str; 8] =
+        [XDP, XDP_LINEAR, INGRESS, EGRESS, FENTRY_ON, FENTRY_OFF, KPROBE_ON, KPROBE_OFF];
 }
 
 /// Names of the `.rodata` variables that user space sets before loading: byte offsets in the running
@@ -64,8 +69,10 @@ pub mod rodata {
     pub const NET_DEVICE_NET: &str = "NET_DEVICE_NET";
     /// Offset of `state` in `struct net_device` (bit `__LINK_STATE_NOCARRIER`).
     pub const NET_DEVICE_STATE: &str = "NET_DEVICE_STATE";
-    /// Offset of `net_cookie` in `struct net`.
+    /// Offset of `net_cookie` in `struct net`; unknown where namespaces go by their inode number.
     pub const NET_COOKIE: &str = "NET_COOKIE";
+    /// Offset of `ns.inum` in `struct net`.
+    pub const NET_INODE: &str = "NET_INODE";
 }
 
 /// What the engine armed for one session. `token == 0` means: not armed, match nothing.
@@ -151,7 +158,8 @@ pub struct Counters {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CarrierKey {
-    /// `SO_NETNS_COOKIE` of the namespace; zero where the kernel has none.
+    /// `SO_NETNS_COOKIE` of the namespace; before 5.14, which brought it, the inode number of its file in
+    /// `/proc/PID/ns`, which no other namespace has as long as this one lives.
     pub netns_cookie: u64,
     /// The interface.
     pub ifindex: u32,

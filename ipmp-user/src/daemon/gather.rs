@@ -106,7 +106,8 @@ impl Daemon {
     /// there from before would look like its return.
     pub(super) fn sync_links(&mut self, now: Timestamp, about: Option<u32>) {
         for position in 0..self.members.len() {
-            let Some(member) = self.members.get(position) else { break };
+            let Some(member) = self.members.get_mut(position) else { break };
+            member.tell_port(&self.inventory);
             let (gone, present) = member.replaced(&self.inventory);
             if let Some(ifindex) = gone {
                 self.lose_interface(now, position, ifindex);
@@ -156,7 +157,11 @@ impl Daemon {
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "a setting that members need could not be made"),
         }
-        let rungs = self.kernel.attach(ifindex, &link.name);
+        // At start the programs were attached before anything else.
+        let rungs = match self.kernel.rungs(ifindex) {
+            Some(rungs) => rungs.clone(),
+            None => self.kernel.attach(ifindex, &link.name),
+        };
         tracing::info!(
             interface = link.name,
             ifindex,

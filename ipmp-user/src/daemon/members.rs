@@ -25,6 +25,8 @@ pub(super) struct MemberIo {
     pub(super) config: InterfaceConfig,
     pub(super) ifindex: Option<u32>,
     pub(super) rungs: Option<Rungs>,
+    /// It is a port of this one, and cannot serve as a member.
+    port_of: Option<u32>,
     link: Option<bool>,
     carrier_downs: Option<u32>,
     sources: [Option<IpAddr>; 2],
@@ -45,6 +47,7 @@ pub(super) fn from_config(config: &Config) -> Vec<MemberIo> {
             config: interface.clone(),
             ifindex: None,
             rungs: None,
+            port_of: None,
             link: None,
             carrier_downs: None,
             sources: [None; 2],
@@ -56,7 +59,7 @@ pub(super) fn from_config(config: &Config) -> Vec<MemberIo> {
 /// operational state, because linkwatch starts the transmit queue only when it sets that (`net/core/link_watch.c`),
 /// up to a second after the carrier is back: until then frames vanish. `None` where the driver reports no carrier
 /// at all (RFC 2863 "unknown").
-fn link_up(link: &Link) -> Option<bool> {
+pub(super) fn link_up(link: &Link) -> Option<bool> {
     let lower_up = link.admin_up() && link.flags.contains(LinkFlags::LowerUp);
     match link.operstate {
         Some(State::Unknown) | None if lower_up => None,
@@ -80,8 +83,31 @@ impl MemberIo {
     /// The interface by this member's name, if it is another than before or has gone: what to detach, and
     /// what to attach.
     pub(super) fn replaced(&self, inventory: &Inventory) -> (Option<u32>, Option<u32>) {
-        let present = inventory.link_by_name(&self.config.name).map(|link| link.ifindex);
+        let usable = |link: &&Link| inventory.swallower(link).is_none();
+        let present = inventory.link_by_name(&self.config.name).filter(usable).map(|link| link.ifindex);
         if present == self.ifindex { (None, None) } else { (self.ifindex, present) }
+    }
+
+    /// Tells once when the interface is refused because it is a port, and when it is no more.
+    pub(super) fn tell_port(&mut self, inventory: &Inventory) {
+        let link = inventory.link_by_name(&self.config.name);
+        let master = link.and_then(|link| inventory.swallower(link));
+        let now = master.map(|master| master.ifindex);
+        if now == self.port_of {
+            return;
+        }
+        self.port_of = now;
+        let (interface, kind) = (&self.config.name, master.and_then(|master| master.kind.as_deref()));
+        match master {
+            Some(master) => tracing::warn!(
+                interface,
+                "refused as a member: it is a port of {} ({}), which takes its frames; make {} a member instead",
+                master.name,
+                kind.unwrap_or_default(),
+                master.name
+            ),
+            None => tracing::info!(interface, "it is no port any more"),
+        }
     }
 
     /// The interface has gone.

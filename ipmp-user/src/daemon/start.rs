@@ -88,16 +88,17 @@ impl Daemon {
             tracing::info!(%error, "memory is not locked: under memory pressure the daemon may be late, never wrong");
         }
         tell_priority("loop", priority);
-        daemon.adopt();
+        daemon.adopt()?;
         Ok(daemon)
     }
 
     /// Takes in the members that are there, one after the other.
-    fn adopt(&mut self) {
+    fn adopt(&mut self) -> Result<()> {
         for complaint in self.kernel.complaints() {
             tracing::warn!("{complaint}");
         }
         self.restore_others();
+        self.attach_and_settle().context("the kernel's tables cannot be read")?;
         let now = clock::now();
         self.sync_links(now, None);
         self.kernel.forget_others();
@@ -105,6 +106,7 @@ impl Daemon {
         self.gather(now);
         self.engine.handle(now, Event::Judge);
         self.act(now);
+        Ok(())
     }
 
     /// An interface that is no member any more gets back the settings it had, and loses the test addresses we gave it.

@@ -8,11 +8,20 @@ use std::{
 use ipmp_common::abi::program;
 
 use super::{
-    load::{Loaded, detach_clsact, explain},
+    load::{Loaded, detach_clsact},
+    namespace::Namespace,
     pins::{Pins, link_name},
+    refusal::explain,
     rungs::{CarrierRung, DepartureRung, Refused, ReplyRung},
     sys::{self, HOOKS, Hook},
 };
+
+/// Said of a rung better than the best that the caller wants.
+pub(super) const NOT_WANTED: &str = "it was not asked for";
+
+/// The name, in a list of what was refused, of XDP for frames that take several buffers: without it a driver whose MTU
+/// makes them necessary refuses XDP.
+const JUMBO: &str = "xdp-frags";
 
 /// The links of one interface; the pins keep them attached when these descriptors are closed.
 #[derive(Default)]
@@ -39,6 +48,9 @@ impl Links {
             match link(loaded, pins, ifindex, hook) {
                 Ok(link) => {
                     self.held.push((hook, link));
+                    if let (Hook::XdpNative | Hook::XdpGeneric, Some(reason)) = (hook, loaded.no_frags()) {
+                        refused.push(Refused::new(&JUMBO, reason));
+                    }
                     for (other, _) in LADDER.iter().filter(|(other, _)| *other != hook) {
                         pins.remove(&link_name(ifindex, *other));
                     }
@@ -119,12 +131,12 @@ fn refusal(error: &io::Error, hook: Hook) -> String {
 }
 
 /// The ladder for the carrier, as far as it is the kernel's and not the interface's: a tracing rung serves
-/// all interfaces. `None`: poll, or wait for netlink. Tracing sees all network namespaces, and without the
-/// cookie of ours it would take another's device of the same number for ours.
+/// all interfaces. `None`: poll, or wait for netlink. Tracing sees all network namespaces, and where ours has no
+/// name it would take another's device of the same number for ours.
 pub(super) fn trace_carrier(
     loaded: &mut Loaded,
     pins: &Pins,
-    netns_cookie: u64,
+    (namespace, best): (Namespace, CarrierRung),
     refused: &mut Vec<Refused>,
 ) -> Option<CarrierRung> {
     const LADDER: [(CarrierRung, [&str; 2]); 2] = [
@@ -132,8 +144,12 @@ pub(super) fn trace_carrier(
         (CarrierRung::Kprobe, [program::KPROBE_ON, program::KPROBE_OFF]),
     ];
     for (rung, programs) in LADDER {
-        if netns_cookie == 0 {
-            refused.push(Refused::new(&rung, "the kernel has no namespace cookies (they came with 5.14)"));
+        if rung < best {
+            refused.push(Refused::new(&rung, NOT_WANTED));
+            continue;
+        }
+        if namespace == Namespace::Unknown {
+            refused.push(Refused::new(&rung, "the kernel does not tell network namespaces apart"));
             continue;
         }
         match loaded.trace(programs, pins) {

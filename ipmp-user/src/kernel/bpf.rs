@@ -1,10 +1,5 @@
 //! eBPF at work: the loaded object with its evidence mapped, and what is written into its maps.
 
-use std::{
-    os::fd::{AsFd as _, AsRawFd as _},
-    ptr,
-};
-
 use aya::{maps::PerCpuValues, util::nr_cpus};
 use ipmp_common::abi::{
     CARRIER_BY_POLL, Carrier, CarrierKey, Counters, Evidence, MAX_SESSIONS, STAMPS, Session, Stamp, map,
@@ -12,16 +7,16 @@ use ipmp_common::abi::{
 
 use super::{
     KernelError,
-    carrier::{CarrierChange, ioctl_socket},
+    carrier::CarrierChange,
     evidence::Mapped,
-    load::{Loaded, Plain, explain},
+    load::{Loaded, Plain},
+    namespace::Namespace,
     pins::Pins,
+    refusal::explain,
 };
 
 /// `linux/bpf.h`: only if the key is not there.
 const BPF_NOEXIST: u64 = 1;
-/// `asm-generic/socket.h`; since 5.14.
-const SO_NETNS_COOKIE: libc::c_int = 71;
 
 pub(super) struct Bpf {
     pub(super) loaded: Loaded,
@@ -30,8 +25,8 @@ pub(super) struct Bpf {
 
 impl Bpf {
     /// Loads the object; what an earlier run left armed in adopted maps is disarmed.
-    pub(super) fn open(pins: &Pins) -> Result<Self, String> {
-        let mut loaded = Loaded::new(pins)?;
+    pub(super) fn open(pins: &Pins, namespace: Namespace) -> Result<Self, String> {
+        let mut loaded = Loaded::new(pins, namespace)?;
         let evidence = Mapped::new(loaded.evidence_fd()).map_err(|error| explain(&error))?;
         for number in 0..MAX_SESSIONS {
             if loaded.sessions.get(&number, 0).is_ok_and(|Plain(session)| session.token != 0) {
@@ -132,24 +127,4 @@ fn add(sum: Counters, cpu: &Counters) -> Counters {
         ring_full: sum.ring_full + cpu.ring_full,
         sent: sum.sent + cpu.sent,
     }
-}
-
-/// By which the programs tell this namespace from others; zero where the kernel has none.
-pub(super) fn netns_cookie() -> u64 {
-    let Ok(socket) = ioctl_socket() else {
-        return 0;
-    };
-    let mut cookie = 0_u64;
-    let mut len = size_of::<u64>() as libc::socklen_t;
-    // SAFETY: the value is as long as said and outlives the call.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            SO_NETNS_COOKIE,
-            ptr::from_mut(&mut cookie).cast(),
-            &raw mut len,
-        )
-    };
-    if result < 0 { 0 } else { cookie }
 }

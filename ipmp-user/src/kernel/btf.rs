@@ -3,6 +3,8 @@
 
 use std::{fs, io};
 
+use super::namespace::Namespace;
+
 /// Where the kernel shows its types.
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 /// Anonymous structures are looked into this deep.
@@ -28,6 +30,7 @@ pub(super) struct Offsets {
     pub(super) device_net: u32,
     pub(super) device_state: u32,
     pub(super) namespace_cookie: u32,
+    pub(super) namespace_inode: u32,
 }
 
 impl Offsets {
@@ -37,6 +40,7 @@ impl Offsets {
         device_net: u32::MAX,
         device_state: u32::MAX,
         namespace_cookie: u32::MAX,
+        namespace_inode: u32::MAX,
     };
 
     /// Those of the running kernel.
@@ -51,7 +55,20 @@ impl Offsets {
             device_net: find("net_device", "nd_net"),
             device_state: find("net_device", "state"),
             namespace_cookie: find("net", "net_cookie"),
+            namespace_inode: types
+                .field_offset("net", "ns")
+                .zip(types.field_offset("ns_common", "inum"))
+                .map_or(u32::MAX, |(common, inode)| common + inode),
         })
+    }
+
+    /// With only what tells a namespace by the name that it goes by: the programs read the cookie where they are told of it.
+    pub(super) const fn to_tell(self, namespace: Namespace) -> Self {
+        match namespace {
+            Namespace::Cookie(_) => Self { namespace_inode: u32::MAX, ..self },
+            Namespace::Inode(_) => Self { namespace_cookie: u32::MAX, ..self },
+            Namespace::Unknown => Self::UNKNOWN,
+        }
     }
 
     /// Whether the carrier programs can work with these.
@@ -59,7 +76,7 @@ impl Offsets {
         self.device_ifindex != u32::MAX
             && self.device_net != u32::MAX
             && self.device_state != u32::MAX
-            && self.namespace_cookie != u32::MAX
+            && (self.namespace_cookie != u32::MAX || self.namespace_inode != u32::MAX)
     }
 }
 

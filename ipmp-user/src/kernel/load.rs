@@ -16,7 +16,7 @@ use aya::{
 use ipmp_common::abi::{self, Carrier, CarrierKey, Counters, Evidence, Session, map, program, rodata};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
-use super::{btf::Offsets, pins::Pins};
+use super::{btf::Offsets, namespace::Namespace, pins::Pins, refusal};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ipmp-ebpf"));
 
@@ -50,7 +50,7 @@ pub(super) struct Loaded {
 
 impl Loaded {
     /// Parses the object and creates its maps, or adopts those pinned by an earlier run.
-    pub(super) fn new(pins: &Pins) -> Result<Self, String> {
+    pub(super) fn new(pins: &Pins, namespace: Namespace) -> Result<Self, String> {
         // Before 5.11 maps count against RLIMIT_MEMLOCK; where this is not permitted nor needed, no harm.
         if let Err(errno) = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY) {
             tracing::debug!(%errno, "RLIMIT_MEMLOCK stays as it is");
@@ -59,15 +59,16 @@ impl Loaded {
             tracing::debug!(%error, "no kernel type information");
             Offsets::UNKNOWN
         });
-        let mut ebpf = loader(pins, &offsets).load(OBJECT).map_err(|error| refusal(&error))?;
-        let maps = |error: MapError| refusal(&error);
+        let offsets = offsets.to_tell(namespace);
+        let mut ebpf = loader(pins, &offsets).load(OBJECT).map_err(|error| refusal::of(&error))?;
+        let maps = |error: MapError| refusal::of(&error);
         let evidence = take(&mut ebpf, map::EVIDENCE)?;
         let evidence_fd = if let aya::maps::Map::Array(data) = &evidence {
             data.fd().as_fd().try_clone_to_owned()
         } else {
             Err(io::ErrorKind::InvalidData.into())
         }
-        .map_err(|error| refusal(&error))?;
+        .map_err(|error| refusal::of(&error))?;
         Ok(Self {
             sessions: Array::try_from(take(&mut ebpf, map::SESSION)?).map_err(maps)?,
             evidence: Array::try_from(evidence).map_err(maps)?,
@@ -111,6 +112,11 @@ impl Loaded {
         self.program(name, pins)
     }
 
+    /// Why XDP is for linear frames only, if it is.
+    pub(super) fn no_frags(&self) -> Option<&str> {
+        self.outcomes.get(program::XDP)?.as_ref().err().map(String::as_str)
+    }
+
     /// Attaches both loaded tracing programs of a rung. They stay attached as long as this object lives.
     pub(super) fn trace(&mut self, names: [&'static str; 2], pins: &Pins) -> Result<(), String> {
         for name in names {
@@ -122,8 +128,9 @@ impl Loaded {
                 Some(Program::KProbe(program)) => program.attach(carrier_function(name), 0).map(drop),
                 Some(_) | None => Err(ProgramError::UnexpectedProgramType),
             };
-            attached
-                .map_err(|error| format!("{}: not traceable: {}", carrier_function(name), refusal(&error)))?;
+            attached.map_err(|error| {
+                format!("{}: not traceable: {}", carrier_function(name), refusal::of(&error))
+            })?;
         }
         Ok(())
     }
@@ -133,7 +140,7 @@ impl Loaded {
         use aya::programs::tc::{NlOptions, TcAttachOptions, TcAttachType, qdisc_add_clsact};
         self.program(program::EGRESS, pins).map_err(str::to_owned)?;
         let Some(Program::SchedClassifier(program)) = self.programs.program_mut(program::EGRESS) else {
-            return Err(refusal(&ProgramError::UnexpectedProgramType));
+            return Err(refusal::of(&ProgramError::UnexpectedProgramType));
         };
         // It may be there already, ours or somebody else's; if it cannot be had, attaching says why.
         if let Err(error) = qdisc_add_clsact(interface) {
@@ -147,7 +154,7 @@ impl Loaded {
                 TcAttachOptions::Netlink(NlOptions::default()),
             )
             .map(drop)
-            .map_err(|error| refusal(&error))
+            .map_err(|error| refusal::of(&error))
     }
 }
 
@@ -167,8 +174,9 @@ fn loader<'a>(pins: &Pins, offsets: &'a Offsets) -> EbpfLoader<'a> {
         .override_global(rodata::NET_DEVICE_IFINDEX, &offsets.device_ifindex, true)
         .override_global(rodata::NET_DEVICE_NET, &offsets.device_net, true)
         .override_global(rodata::NET_DEVICE_STATE, &offsets.device_state, true)
-        .override_global(rodata::NET_COOKIE, &offsets.namespace_cookie, true);
-    for name in [map::SESSION, map::EVIDENCE, map::COUNTER, map::CARRIER, map::EVENTS] {
+        .override_global(rodata::NET_COOKIE, &offsets.namespace_cookie, true)
+        .override_global(rodata::NET_INODE, &offsets.namespace_inode, true);
+    for name in map::ALL {
         if let Some(path) = pins.path(name) {
             loader.map_pin_path(name, path);
         }
@@ -208,50 +216,10 @@ fn load(programs: &mut Ebpf, name: &str, offsets: &Offsets) -> Result<OwnedFd, S
         _ => Err(ProgramError::UnexpectedProgramType),
     }
     .and_then(|()| Ok(program.fd()?.as_fd().try_clone_to_owned()?))
-    .map_err(|error| refusal(&error))
-}
-
-/// The innermost cause as the kernel put it, with what it takes if that is a privilege. A verifier's log goes
-/// to the debug log only.
-fn refusal(error: &(dyn std::error::Error + 'static)) -> String {
-    if let Some(ProgramError::LoadError { verifier_log, io_error }) = error.downcast_ref() {
-        let log = verifier_log.to_string();
-        tracing::debug!(%log, "verifier");
-        // The verifier answers EACCES or EINVAL; its last lines are statistics.
-        if let Some(verdict) = log.lines().rfind(|line| !is_statistics(line)) {
-            return format!("{io_error}: verifier: {verdict}");
-        }
-    }
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    match cause.downcast_ref::<io::Error>() {
-        Some(os) => explain(os),
-        None => cause.to_string(),
-    }
-}
-
-/// Lines that the verifier writes at the end of any log.
-fn is_statistics(line: &str) -> bool {
-    ["processed ", "verification time ", "stack depth "].iter().any(|start| line.starts_with(start))
-        || line.trim().is_empty()
-}
-
-/// An errno with what to do about it.
-pub(super) fn explain(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) if !nix::unistd::geteuid().is_root() => {
-            format!("{error}: needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")
-        }
-        Some(libc::EPERM | libc::EACCES) => {
-            format!("{error}: this kernel or its lockdown does not permit it")
-        }
-        _ => error.to_string(),
-    }
+    .map_err(|error| refusal::of_program(name, &error))
 }
 
 /// Puts a path of the pin directory into a message.
 pub(super) fn at(path: &Path, error: &io::Error) -> String {
-    format!("{}: {}", path.display(), explain(error))
+    format!("{}: {}", path.display(), refusal::explain(error))
 }

@@ -11,7 +11,10 @@ mod btf;
 mod carrier;
 mod evidence;
 mod load;
+mod namespace;
+mod options;
 mod pins;
+mod refusal;
 mod rungs;
 mod socket;
 mod sys;
@@ -22,7 +25,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aya::maps::MapError;
 use ipmp_common::{
     abi::{CARRIER_BY_POLL, Carrier, CarrierKey, Counters, MAX_SESSIONS, RingEvent, Session, Stamp},
     engine::ids::SessionId,
@@ -33,6 +35,7 @@ use self::{
     bpf::Bpf,
     carrier::Poller,
     evidence::Table,
+    namespace::Namespace,
     pins::{NoPins, Pins},
     socket::ReplySocket,
 };
@@ -40,49 +43,9 @@ pub use self::{
     carrier::CarrierChange,
     evidence::Totals,
     pins::unpin,
+    options::{KernelError, KernelOptions},
     rungs::{CarrierRung, DepartureRung, Refused, ReplyRung, Rungs},
 };
-
-/// How to open the kernel room.
-#[derive(Clone, Debug)]
-pub struct KernelOptions {
-    /// Where to pin; a sub-directory is named for the ABI version. One directory serves one network
-    /// namespace, that in which the process runs.
-    pub pin_dir: PathBuf,
-    /// Whether to try eBPF at all; without it every rung is the lowest.
-    pub bpf: bool,
-}
-
-impl KernelOptions {
-    /// All that the kernel permits, pinned below `pin_dir`.
-    pub fn new(pin_dir: impl Into<PathBuf>) -> Self {
-        Self { pin_dir: pin_dir.into(), bpf: true }
-    }
-}
-
-/// Why a session could not be armed.
-#[derive(Debug, thiserror::Error)]
-pub enum KernelError {
-    /// There are [`MAX_SESSIONS`] slots.
-    #[error(
-        "session {0}: the kernel maps hold {MAX_SESSIONS} sessions: configure fewer targets or interfaces"
-    )]
-    TooManySessions(u32),
-    /// The kernel refused to change a map.
-    #[error("map {map}: cannot be written: {source}")]
-    Map {
-        /// Its name.
-        map: &'static str,
-        /// What the kernel said.
-        source: MapError,
-    },
-}
-
-impl KernelError {
-    const fn map(map: &'static str, source: MapError) -> Self {
-        Self::Map { map, source }
-    }
-}
 
 /// One attached interface.
 struct Member {
@@ -99,9 +62,11 @@ pub struct Kernel {
     complaints: Vec<String>,
     taken: Option<PathBuf>,
     pins: Pins,
-    netns_cookie: u64,
+    namespace: Namespace,
     tracing: Option<CarrierRung>,
     tracing_refused: Vec<Refused>,
+    /// Whether polling is wanted.
+    poll: bool,
     members: BTreeMap<u32, Member>,
     poller: Poller,
     own: Table,
@@ -124,7 +89,9 @@ impl Kernel {
             }
             None => None,
         };
-        let opened = if options.bpf { Bpf::open(&pins) } else { Err("it was not asked for".to_owned()) };
+        let namespace = Namespace::current();
+        let opened =
+            if options.bpf { Bpf::open(&pins, namespace) } else { Err("it was not asked for".to_owned()) };
         let mut bpf = match opened {
             Ok(bpf) => Some(bpf),
             Err(reason) => {
@@ -132,10 +99,14 @@ impl Kernel {
                 None
             }
         };
-        let netns_cookie = bpf::netns_cookie();
         let mut tracing_refused = Vec::new();
         let tracing = match &mut bpf {
-            Some(bpf) => attach::trace_carrier(&mut bpf.loaded, &pins, netns_cookie, &mut tracing_refused),
+            Some(bpf) => attach::trace_carrier(
+                &mut bpf.loaded,
+                &pins,
+                (namespace, options.carrier),
+                &mut tracing_refused,
+            ),
             None => None,
         };
         Self {
@@ -143,7 +114,8 @@ impl Kernel {
             complaints,
             taken,
             pins,
-            netns_cookie,
+            namespace,
+            poll: options.carrier <= CarrierRung::Poll,
             tracing,
             tracing_refused,
             members: BTreeMap::new(),
@@ -188,7 +160,9 @@ impl Kernel {
         let socket = match reply {
             Some(_) => None,
             None => ReplySocket::open(ifindex)
-                .map_err(|error| reply_refused.push(Refused::new(&ReplyRung::Socket, load::explain(&error))))
+                .map_err(|error| {
+                    reply_refused.push(Refused::new(&ReplyRung::Socket, refusal::explain(&error)))
+                })
                 .ok(),
         };
         let (carrier, carrier_refused) = self.attach_carrier(ifindex, name);
@@ -210,6 +184,10 @@ impl Kernel {
         let link = self.poller.link_up(name);
         let rung = match (self.tracing, &link) {
             (Some(tracing), _) => tracing,
+            (None, _) if !self.poll => {
+                refused.push(Refused::new(&CarrierRung::Poll, attach::NOT_WANTED));
+                CarrierRung::Netlink
+            }
             (None, Ok(_)) => match self.poller.add(ifindex, name) {
                 Ok(_) => CarrierRung::Poll,
                 Err(error) => {
@@ -257,7 +235,7 @@ impl Kernel {
     }
 
     const fn carrier_key(&self, ifindex: u32) -> CarrierKey {
-        CarrierKey { netns_cookie: self.netns_cookie, ifindex, reserved: 0 }
+        CarrierKey { netns_cookie: self.namespace.key(), ifindex, reserved: 0 }
     }
 
     fn detach_from_memory(&mut self, ifindex: u32) -> Option<Member> {
@@ -401,8 +379,20 @@ impl Kernel {
         self.bpf.as_ref()?.carrier(self.carrier_key(ifindex))
     }
 
-    /// The cookie by which the programs tell this network namespace from others; zero if there is none.
+    /// By which the programs tell this network namespace from others: [`CarrierKey::netns_cookie`].
     pub fn netns_cookie(&self) -> u64 {
-        self.netns_cookie
+        self.namespace.key()
+    }
+
+    /// Loads and pins one of the programs of [`program`](ipmp_common::abi::program), also one that no rung in use needs.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn try_program(&mut self, name: &'static str) -> Result<(), String> {
+        let Self { bpf, pins, complaints, .. } = self;
+        match bpf {
+            Some(bpf) => bpf.loaded.program(name, pins).map(drop).map_err(str::to_owned),
+            None => Err(complaints.join("; ")),
+        }
     }
 }

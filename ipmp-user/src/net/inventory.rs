@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipmp_common::engine::ids::Family;
 use rtnetlink::packet_route::{
-    RouteNetlinkMessage,
+    AddressFamily, RouteNetlinkMessage,
     link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State},
     neighbour::{
         NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
@@ -46,6 +46,8 @@ pub struct Link {
     pub iflink: Option<u32>,
     /// How often the carrier was lost (`IFLA_CARRIER_DOWN_COUNT`, kernel 4.16): flaps that netlink merged show here.
     pub carrier_down_count: Option<u32>,
+    /// What it is a port of: a bridge, a bond, a VRF.
+    pub master: Option<u32>,
 }
 
 impl Link {
@@ -62,6 +64,7 @@ impl Link {
             link_type: u16::from(message.header.link_layer_type),
             iflink: None,
             carrier_down_count: None,
+            master: None,
         };
         for attribute in &message.attributes {
             match attribute {
@@ -71,6 +74,7 @@ impl Link {
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
                 LinkAttribute::Link(iflink) => link.iflink = Some(*iflink),
                 LinkAttribute::CarrierDownCount(count) => link.carrier_down_count = Some(*count),
+                LinkAttribute::Controller(master) => link.master = Some(*master),
                 LinkAttribute::LinkInfo(infos) => link.kind = infos.iter().find_map(kind),
                 _ => {}
             }
@@ -189,6 +193,13 @@ impl Inventory {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the netlink crate's enums grow with the kernel")]
     pub fn update(&mut self, message: RouteNetlinkMessage) -> Option<Change> {
         match message {
+            // A bridge tells of its ports in the same group (br_ifinfo_notify in net/bridge/br_netlink.c): a port that
+            // leaves it is not gone.
+            RouteNetlinkMessage::NewLink(message) | RouteNetlinkMessage::DelLink(message)
+                if message.header.interface_family == AddressFamily::Bridge =>
+            {
+                None
+            }
             RouteNetlinkMessage::NewLink(message) => Some(self.new_link(&message)),
             RouteNetlinkMessage::DelLink(message) => self.del_link(&message),
             RouteNetlinkMessage::NewAddress(message) => {

@@ -11,14 +11,14 @@ use anyhow::{Context as _, Result};
 
 /// How many tests ended how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) passed: usize,
-    pub(super) failed: usize,
-    pub(super) skipped: usize,
+pub(crate) struct Counts {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+    pub(crate) skipped: usize,
 }
 
 impl Counts {
-    fn plus(self, other: Self) -> Self {
+    pub(crate) fn plus(self, other: Self) -> Self {
         Self {
             passed: self.passed + other.passed,
             failed: self.failed + other.failed,
@@ -98,6 +98,29 @@ fn for_each_line(stream: Option<impl Read>, mut see: impl FnMut(&str)) {
     for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
         see(&String::from_utf8_lossy(&line));
     }
+}
+
+/// What begins the output of a test binary, where the outputs of several follow one another.
+pub(crate) const HEADING: &str = "==> ";
+
+/// The counts of each test binary in the outputs of several, each below its [`HEADING`]: standard output and errors in
+/// one. A binary that did not come to its closing line is one failure.
+pub(crate) fn sections(output: &str) -> Vec<(String, Counts)> {
+    let mut found: Vec<(String, Vec<Counts>, usize)> = Vec::new();
+    for line in output.lines() {
+        if let Some(name) = line.strip_prefix(HEADING) {
+            found.push((name.to_owned(), Vec::new(), 0));
+        } else if let Some((_, results, skips)) = found.last_mut() {
+            results.extend(result_line(line));
+            // A single test at a time leaves its name before what it prints.
+            *skips += usize::from(is_skip(line.split_once(" ... ").map_or(line, |(_, rest)| rest)));
+        }
+    }
+    let judged = |(name, results, skips): (String, Vec<Counts>, usize)| {
+        let complete = !results.is_empty();
+        (name, judge(&results, skips, complete))
+    };
+    found.into_iter().map(judged).collect()
 }
 
 /// Whether a test says by this line that it skipped itself.

@@ -57,6 +57,13 @@ impl Command {
         self.script.push(b'\n');
     }
 
+    /// Puts a line before all others but those that set the environment: a program and its arguments, whose status is ignored.
+    pub(super) fn first<W: AsRef<OsStr>>(&mut self, words: &[W]) {
+        let rest = std::mem::take(&mut self.script);
+        self.line(words);
+        self.script.extend_from_slice(&rest);
+    }
+
     /// Adds a line of shell as it is.
     pub(super) fn shell(&mut self, line: &str) {
         self.script.extend_from_slice(line.as_bytes());
@@ -100,6 +107,7 @@ fn settings(plan: &Plan) -> Vec<u8> {
         ("modules", quoted(plan.module_dir.as_os_str())),
         ("load", quoted(OsStr::new(&load.join(" ")))),
         ("nics", quoted(OsStr::new(&nics.join(" ")))),
+        ("slowness", quoted(OsStr::new(&plan.accelerator.slowness().to_string()))),
     ] {
         text.extend_from_slice(name.as_bytes());
         text.push(b'=');

@@ -57,6 +57,8 @@ pub(super) struct Trace {
 pub(super) struct Run {
     pub(super) end: End,
     pub(super) times: Times,
+    /// Who executed the guest's instructions.
+    pub(super) accelerator: &'static str,
 }
 
 /// How long a run took; what the guest did not live to note is absent.
@@ -107,7 +109,7 @@ pub(super) fn run(
         (Wait::TimeLimit, _) => End::TimeLimit(trace("stopped at the time limit".into())),
         (Wait::Interrupted, _) => End::Interrupted,
     };
-    Ok(Run { end, times: times(run, started) })
+    Ok(Run { end, times: times(run, started), accelerator: plan.accelerator.name() })
 }
 
 /// The run's times: the guest notes its uptime in two files, whose modification times are the host's.

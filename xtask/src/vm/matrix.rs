@@ -1,20 +1,34 @@
-//! `cargo xtask vm --matrix`: what each kernel can do, found by trying.
+//! `cargo xtask vm --matrix`: what each kernel can do, and how its network drivers tell of a pulled cable, found by trying.
 //!
 //! The example `capabilities` of the package ipmp-tests runs in each guest and prints one line for each thing:
-//! `capability: NAME: yes|no: WHY`. Here these lines become a table.
+//! `capability: NAME: yes|no: WHY`. Then tests run, and are counted. Here all of this becomes tables.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::{Options, cache::Cache, conclude, guest::Command, name::Request, pins, start};
+use super::{
+    Options, cable,
+    cache::Cache,
+    conclude, document,
+    guest::Command,
+    machine::End,
+    name::Request,
+    pins,
+    qemu::Nic,
+    start,
+    suite::Tee,
+    tiers::{Suite, Tests},
+};
 use crate::{
-    setup,
     shell::{self, say},
+    test::tally::{Counts, sections},
 };
 
 /// The program that tries.
 const PROBE: &str = "capabilities";
+/// Kernels whose drivers are tried: an old one and a new one.
+const CABLE_KERNELS: [&str; 2] = ["6.1", "newest"];
 
 /// One thing a kernel can or cannot do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,43 +44,77 @@ struct Capability {
 struct Column {
     kernel: String,
     capabilities: Vec<Capability>,
+    tests: Vec<(String, Counts)>,
 }
 
-/// Tries every pinned kernel, or the one that was named, and writes the table; the exit status tells of the first
-/// machine that failed.
+/// Tries every pinned kernel, or the one that was named, and writes the tables; the exit status tells whether something
+/// failed.
 pub(super) fn run(cache: &Cache, options: &Options) -> Result<u8> {
-    let requests: Vec<Request> = match &options.kernel {
-        Some(kernel) => vec![kernel.parse()?],
-        None => pins::all()?.into_iter().map(|pin| pin.request).collect(),
+    let (requests, cable_requests) = match &options.kernel {
+        Some(kernel) => (vec![kernel.parse()?], vec![kernel.parse()?]),
+        None => (
+            pins::all()?.into_iter().map(|pin| pin.request).collect(),
+            CABLE_KERNELS.iter().map(|name| name.parse()).collect::<Result<Vec<Request>>>()?,
+        ),
     };
-    setup::run(setup::For::Building)?;
+    let tests = Tests::build()?;
     shell::step(
         "building the probe",
         shell::cargo().args(["build", "--quiet", "--package", "ipmp-tests", "--example", PROBE]),
     )?;
-    let probe = shell::target_dir("debug").join("examples").join(PROBE);
-    let probe = probe.canonicalize().with_context(|| probe.display().to_string())?;
-    let mut columns = Vec::new();
+    let mut failures = 0;
+    let (mut columns, mut accelerator) = (Vec::new(), "");
     for request in requests {
-        let kernel = cache.provide(&request)?;
-        let command = Command::new(Path::new("/"), &[&probe]);
-        let mut output = Vec::new();
-        let run = start(cache, &kernel, options, &command, &mut output)?;
-        let status = conclude(&kernel, run.end);
-        let output = String::from_utf8_lossy(&output);
-        if status != 0 {
-            say(&format!("{}: {PROBE} ended with status {status}: {output}", kernel.name));
-            return Ok(status);
+        let mut command = tests.command(Suite::Small)?;
+        command.first(&[shell::target_dir("debug").join("examples").join(PROBE).canonicalize()?]);
+        let (kernel, output, how) = try_out(cache, &request, &command, options)?;
+        accelerator = how;
+        let tests = sections(&output);
+        failures += tests.iter().map(|(_, counts)| counts.failed).sum::<usize>();
+        columns.push(Column { capabilities: parse(&output).with_context(|| kernel.clone())?, kernel, tests });
+    }
+    let mut rows = Vec::new();
+    let nics = if options.nic.is_empty() { Nic::ALL.to_vec() } else { options.nic.clone() };
+    for (request, nic) in
+        cable_requests.iter().flat_map(|request| nics.iter().map(move |nic| (request, *nic)))
+    {
+        let options = Options { nic: vec![nic; cable::NEEDED], ..options.clone() };
+        let (kernel, output, _) = try_out(cache, request, &tests.command(Suite::Cable)?, &options)?;
+        match cable::parse(&kernel, &output) {
+            Ok(row) => rows.push(row),
+            Err(error) => {
+                failures += 1;
+                say(&format!("{kernel}, {nic:?}: {error:#}"));
+            }
         }
-        let capabilities = parse(&output).with_context(|| kernel.name.to_string())?;
-        columns.push(Column { kernel: kernel.name.to_string(), capabilities });
     }
-    let table = render(&columns);
-    match &options.output {
-        Some(path) => fs::write(path, table).with_context(|| format!("writing {}", path.display()))?,
-        None => print!("{table}"),
+    let (kernels, cables) = (render(&columns), cable::render(&rows));
+    if options.write {
+        document::write(&kernels, &cables, accelerator)?;
+        say(&format!("{} is written", document::PATH));
+    } else {
+        print!("{}", document::page(&kernels, &cables, accelerator, "this day"));
     }
-    Ok(0)
+    Ok(u8::from(failures > 0))
+}
+
+/// Runs a command under a kernel: its name, what the command printed, and who executed the guest's instructions.
+fn try_out(
+    cache: &Cache,
+    request: &Request,
+    command: &Command,
+    options: &Options,
+) -> Result<(String, String, &'static str)> {
+    let kernel = cache.provide(request)?;
+    // The tables have standard output for themselves.
+    let mut output = Tee::new(std::io::stderr());
+    let run = start(cache, &kernel, options, command, &mut output)?;
+    let name = kernel.name.to_string();
+    // A failed test is a finding; a machine without a status is none.
+    if !matches!(run.end, End::Status(_)) {
+        bail!("{name}: ended with status {}", conclude(&kernel, run.end));
+    }
+    Ok((name, output.text(), run.accelerator))
 }
 
 /// The probe's lines; all else it prints is passed over.
@@ -90,7 +138,7 @@ fn capability(line: &str) -> Result<Capability> {
     Ok(Capability { name: name.to_owned(), works, why: parts.next().unwrap_or_default().to_owned() })
 }
 
-/// A row for each capability, a column for each kernel, and below why something does not work.
+/// A row for each capability and each test binary, a column for each kernel, and below why something does not work.
 fn render(columns: &[Column]) -> String {
     let mut names: Vec<&str> = Vec::new();
     for capability in columns.iter().flat_map(|column| &column.capabilities) {
@@ -113,6 +161,21 @@ fn render(columns: &[Column]) -> String {
             let cell =
                 found.map_or_else(|| "not tried".to_owned(), |capability| cell(capability, &mut notes));
             let _ = write!(text, " {cell} |");
+        }
+        text.push('\n');
+    }
+    let mut binaries: Vec<&str> = Vec::new();
+    for (name, _) in columns.iter().flat_map(|column| &column.tests) {
+        if !binaries.contains(&name.as_str()) {
+            binaries.push(name);
+        }
+    }
+    for name in binaries {
+        let _ = write!(text, "| tests: {name} |");
+        for column in columns {
+            let found = column.tests.iter().find(|(tests, _)| tests == name);
+            let _ =
+                write!(text, " {} |", found.map_or_else(|| "not tried".to_owned(), |(_, c)| c.to_string()));
         }
         text.push('\n');
     }

@@ -33,6 +33,15 @@ impl Accelerator {
         }
     }
 
+    /// By how much tests stretch their times, `IPMP_TEST_SLOWNESS`: less than the processor is slower, for most of a test's
+    /// time is waiting.
+    pub(super) fn slowness(self) -> u32 {
+        match self {
+            Self::Kvm => 1,
+            Self::Tcg { .. } => 5,
+        }
+    }
+
     fn arguments(self) -> [&'static str; 4] {
         match self {
             Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
@@ -62,6 +71,9 @@ impl Nic {
             Self::Vmxnet3 => "vmxnet3",
         }
     }
+
+    /// All of them.
+    pub(super) const ALL: [Self; 5] = [Self::VirtioNet, Self::Vmxnet3, Self::E1000, Self::E1000e, Self::Igb];
 
     /// The guest's module.
     pub(super) fn driver(self) -> &'static str {

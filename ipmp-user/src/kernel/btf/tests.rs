@@ -52,6 +52,10 @@ fn the_running_kernel_tells_its_offsets() {
         return;
     }
     let offsets = Offsets::of_running_kernel().unwrap();
-    assert!(offsets.complete(), "{offsets:?}");
+    for namespace in [Namespace::Cookie(1), Namespace::Inode(1)] {
+        let told = offsets.to_tell(namespace);
+        assert!(told.complete(), "{namespace:?}: {told:?}");
+    }
+    assert!(!offsets.to_tell(Namespace::Unknown).complete());
     assert_eq!(offsets.device_state % 8, 0);
 }

@@ -23,6 +23,14 @@ impl Inventory {
         self.links.values().find(|link| link.name == name)
     }
 
+    /// What takes all frames of an interface away from its addresses: the bridge, bond or team that it is a port of. A VRF
+    /// does not.
+    pub fn swallower(&self, link: &Link) -> Option<&Link> {
+        const KINDS: [&str; 4] = ["bridge", "bond", "team", "openvswitch"];
+        let master = self.link(link.master?)?;
+        master.kind.as_deref().is_some_and(|kind| KINDS.contains(&kind)).then_some(master)
+    }
+
     /// Addresses of an interface. Their order is the kernel's after a dump, that of arrival after a notification.
     pub fn addresses(&self, ifindex: u32) -> &[Address] {
         self.addresses.get(&ifindex).map_or(&[], Vec::as_slice)

@@ -27,3 +27,39 @@ fn hosts_are_resolved_neighbours_of_the_members_and_nobody_of_our_own() {
     assert_eq!(inventory.neighbouring_hosts(&[2, 3], Family::V4), [ip("10.0.0.1"), ip("10.0.0.2")]);
     assert_eq!(inventory.neighbouring_hosts(&[2, 3], Family::V6), [ip("fe80::1")]);
 }
+
+fn link_message(ifindex: u32, name: &str, attributes: Vec<LinkAttribute>) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = ifindex;
+    message.attributes = attributes;
+    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    message
+}
+
+#[test]
+fn a_port_of_a_bridge_is_told_from_one_of_a_vrf() {
+    for (kind, swallows) in [(InfoKind::Bridge, true), (InfoKind::Bond, true), (InfoKind::Vrf, false)] {
+        let mut inventory = Inventory::default();
+        let info = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind.clone())]);
+        let port = link_message(2, "eth0", vec![LinkAttribute::Controller(7)]);
+        for message in [link_message(7, "m0", vec![info]), port] {
+            inventory.update(RouteNetlinkMessage::NewLink(message));
+        }
+        let port = inventory.link_by_name("eth0").unwrap();
+        assert_eq!(inventory.swallower(port).is_some(), swallows, "{kind:?}");
+    }
+}
+
+#[test]
+fn what_a_bridge_tells_of_its_ports_is_no_news_of_the_interface() {
+    let mut inventory = inventory();
+    give(&mut inventory, 2, "10.0.0.10/24", None, AddressFlags::Permanent);
+    let before = inventory.link(2).cloned();
+    let mut message = link_message(2, "eth0", Vec::new());
+    message.header.interface_family = AddressFamily::Bridge;
+    for message in [RouteNetlinkMessage::NewLink(message.clone()), RouteNetlinkMessage::DelLink(message)] {
+        assert_eq!(inventory.update(message), None);
+    }
+    assert_eq!(inventory.link(2).cloned(), before);
+    assert_eq!(inventory.addresses(2).len(), 1);
+}

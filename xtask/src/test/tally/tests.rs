@@ -44,3 +44,14 @@ fn the_summary_closes_with_the_total_alone_on_a_line() {
     tally.add("root  b", counts(2, 1, 4));
     assert_eq!(tally.to_string().lines().last(), Some("3 passed, 1 failed, 4 skipped"));
 }
+
+#[test]
+fn the_outputs_of_several_binaries_are_told_apart() {
+    let output = "noise\n==> ebpf\ntest a ... ok\ntest b ... SKIPPED: b: no fentry\nok\n\
+                  test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n\
+                  ==> netns\nSKIPPED: c: no root\ntest d ... thread panicked\n";
+    assert_eq!(
+        sections(output),
+        [("ebpf".to_owned(), counts(1, 0, 1)), ("netns".to_owned(), counts(0, 1, 1))]
+    );
+}

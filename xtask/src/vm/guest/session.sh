@@ -54,6 +54,8 @@ $b cat /run/out > /dev/out &
 out=$!
 $b cat /run/err > /dev/err &
 err=$!
+# The caller's own setting, if there is one, comes with the command.
+export IPMP_TEST_SLOWNESS="$slowness"
 read -r uptime rest < /proc/uptime
 echo "$uptime" > /run/ipmp-vm/started
 say "the command starts"

@@ -24,3 +24,11 @@ fn secrets_in_the_environment_stay_on_the_host() {
     assert!(!is_kept("SSH_AUTH_SOCK") && !is_kept("GITHUB_TOKEN"));
     assert!(!is_kept("CARGO_REGISTRY_TOKEN"));
 }
+
+#[test]
+fn a_line_may_be_put_first() {
+    let mut command = Command::new(Path::new("/"), &["second"]);
+    command.first(&["first"]);
+    let text = String::from_utf8_lossy(&command.script);
+    assert!(text.starts_with("'first'\n") && text.ends_with("'second'\n"), "{text}");
+}

@@ -25,14 +25,16 @@ fn the_table_explains_each_refusal_once() {
     let no = |why: &str| Capability { name: "tcx".into(), works: false, why: why.into() };
     let yes = Capability { name: "tcx".into(), works: true, why: String::new() };
     let netem = Capability { name: "netem".into(), works: true, why: String::new() };
+    let ran = Counts { passed: 7, failed: 0, skipped: 1 };
     let columns = [
-        Column { kernel: "5.10".into(), capabilities: vec![no("too old")] },
-        Column { kernel: "6.1".into(), capabilities: vec![no("too old")] },
-        Column { kernel: "6.12".into(), capabilities: vec![yes, netem] },
+        Column { kernel: "5.10".into(), capabilities: vec![no("too old")], tests: Vec::new() },
+        Column { kernel: "6.1".into(), capabilities: vec![no("too old")], tests: Vec::new() },
+        Column { kernel: "6.12".into(), capabilities: vec![yes, netem], tests: vec![("ebpf".into(), ran)] },
     ];
     assert_eq!(
         render(&columns),
         "| | 5.10 | 6.1 | 6.12 |\n|---|---|---|---|\n| tcx | no (1) | no (1) | yes |\n\
-         | netem | not tried | not tried | yes |\n\n1. too old\n"
+         | netem | not tried | not tried | yes |\n\
+         | tests: ebpf | not tried | not tried | 7 passed, 0 failed, 1 skipped |\n\n1. too old\n"
     );
 }
