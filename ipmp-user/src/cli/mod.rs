@@ -78,7 +78,10 @@ impl From<ClientError> for Failure {
                 RefusalCode::NotPermitted => exit::NOT_PERMITTED,
                 RefusalCode::NotFound => exit::USAGE,
                 RefusalCode::BadCall => exit::IO,
-                RefusalCode::Refused | RefusalCode::NotSupported | RefusalCode::Busy => exit::REFUSED,
+                RefusalCode::Refused
+                | RefusalCode::NotSupported
+                | RefusalCode::Busy
+                | RefusalCode::NoSeat => exit::REFUSED,
             },
         };
         Self::new(code, error)

@@ -14,6 +14,7 @@
 
 pub mod client;
 pub mod protocol;
+mod seats;
 mod server;
 mod socket;
 pub mod status;

@@ -122,6 +122,8 @@ pub enum RefusalCode {
     NotSupported,
     /// The daemon is too busy now.
     Busy,
+    /// Too many clients are connected: this one was sent away before it was listened to.
+    NoSeat,
 }
 
 impl Refusal {
