@@ -4,6 +4,7 @@ mod clients;
 mod contract;
 mod crash;
 mod damping;
+mod diagnosis;
 mod failover;
 mod group;
 mod release;

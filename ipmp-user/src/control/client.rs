@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::socket::{getsockopt, sockopt};
+
 use super::{
     protocol::{Answer, Call, Command, Content, Refusal, RefusalCode, VERSION},
     socket::SOCKET,
@@ -80,6 +82,12 @@ impl Client {
         let path = runtime_dir.join(SOCKET);
         let stream = BufReader::new(open(&path)?);
         Ok(Self { path, stream })
+    }
+
+    /// The daemon's process, as far as this side can see it (`SO_PEERCRED`, unix(7)).
+    pub fn process(&self) -> Option<i32> {
+        let peer = getsockopt(self.stream.get_ref(), sockopt::PeerCredentials).ok()?;
+        Some(peer.pid()).filter(|pid| *pid > 0)
     }
 
     /// The status document.
