@@ -11,6 +11,7 @@ use std::{
 use nix::sys::socket::{getsockopt, sockopt};
 
 use super::{
+    feed::FinishedProbe,
     protocol::{Answer, Call, Command, Content, Refusal, RefusalCode, VERSION},
     socket::SOCKET,
     status::Status,
@@ -96,6 +97,7 @@ impl Client {
             Content::Status { status } => Ok(*status),
             Content::Error { error } => Err(ClientError::Refused(error)),
             other @ (Content::Event { .. }
+            | Content::Probe { .. }
             | Content::Dropped { .. }
             | Content::End
             | Content::Done { .. }) => Err(self.unexpected(&other)),
@@ -108,6 +110,7 @@ impl Client {
             Content::Done { message } => Ok(message),
             Content::Error { error } => Err(ClientError::Refused(error)),
             other @ (Content::Event { .. }
+            | Content::Probe { .. }
             | Content::Dropped { .. }
             | Content::End
             | Content::Status { .. }) => Err(self.unexpected(&other)),
@@ -133,12 +136,31 @@ impl Client {
                 Content::Dropped { dropped } => Told::Dropped(dropped),
                 Content::End => return Ok(()),
                 Content::Error { error } => return Err(ClientError::Refused(error)),
-                other @ (Content::Status { .. } | Content::Done { .. }) => {
+                other @ (Content::Status { .. } | Content::Done { .. } | Content::Probe { .. }) => {
                     return Err(self.unexpected(&other));
                 }
             };
             if !each(told) {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Hands every probe that is finished from now on to `each`, until that says stop by `false`, or the daemon ends.
+    pub fn probes(&mut self, mut each: impl FnMut(&FinishedProbe) -> bool) -> Result<(), ClientError> {
+        self.send(Command::Probes)?;
+        let patient = self.stream.get_ref().set_read_timeout(None);
+        patient.map_err(|source| self.lost(source))?;
+        loop {
+            match self.next()? {
+                Content::Probe { probe } if each(&probe) => {}
+                Content::Probe { .. } | Content::End => return Ok(()),
+                // Too many for this reader: there are gaps then.
+                Content::Dropped { .. } => {}
+                Content::Error { error } => return Err(ClientError::Refused(error)),
+                other @ (Content::Status { .. } | Content::Done { .. } | Content::Event { .. }) => {
+                    return Err(self.unexpected(&other));
+                }
             }
         }
     }

@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{
     Request, RequestKind, Response,
+    feed::{Feed, FinishedProbe},
     protocol::{Command, Content, MAX_CALL, Refusal, RefusalCode, parse_call},
     seats::{Seat, Seats},
     status,
@@ -45,29 +46,31 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Shared {
     questions: mpsc::Sender<Request>,
     journal: Arc<Journal>,
+    feed: Feed,
     /// The newest status line and when it was made. Held locked while the loop is asked, so that all who come
     /// meanwhile share the answer.
     status: Mutex<Option<(Instant, Arc<[u8]>)>>,
 }
 
 impl Shared {
-    pub(super) fn new(questions: mpsc::Sender<Request>, journal: Arc<Journal>) -> Self {
-        Self { questions, journal, status: Mutex::new(None) }
+    pub(super) fn new(questions: mpsc::Sender<Request>, journal: Arc<Journal>, feed: Feed) -> Self {
+        Self { questions, journal, feed, status: Mutex::new(None) }
     }
 }
 
 /// Serves until `stopped` resolves.
 pub(super) async fn run(
     listener: UnixListener,
-    questions: mpsc::Sender<Request>,
-    journal: Arc<Journal>,
+    shared: Shared,
+    finished: mpsc::Receiver<FinishedProbe>,
     stopped: oneshot::Receiver<()>,
 ) {
-    let shared = Arc::new(Shared::new(questions, Arc::clone(&journal)));
+    let shared = Arc::new(shared);
     tokio::select! {
         // Both outcomes mean the same: the handle was dropped.
         _ = stopped => {}
-        () = journal.pump() => {}
+        () = shared.journal.pump() => {}
+        () = shared.feed.pump(finished) => {}
         () = accept(&listener, &shared) => {}
     }
 }
@@ -154,6 +157,7 @@ async fn answer(
         Command::Events { since_ns, follow } => {
             return events(since_ns.map(Timestamp), follow, reader, writer, &shared.journal).await;
         }
+        Command::Probes => return probes(reader, writer, &shared.feed).await,
         Command::Offline { interface, force } => RequestKind::Offline { interface, force },
         Command::Online { interface } => RequestKind::Online { interface },
     };
@@ -245,6 +249,35 @@ async fn events(
             () = journal.grown(&cursor) => {}
             // A follower has nothing more to say; its end, or anything else, ends the following.
             _ = reader.fill_buf() => return Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+    }
+}
+
+/// Every probe from now on, until the client hangs up.
+async fn probes(
+    reader: &mut BufReader<OwnedReadHalf>,
+    writer: &mut Writer<'_>,
+    feed: &Feed,
+) -> io::Result<()> {
+    if !writer.seat.follow() {
+        let text = "too many follow already: control socket: end one of them, or try again later";
+        return writer.refuse(Refusal::new(RefusalCode::Busy, text)).await;
+    }
+    let mut watcher = feed.watch();
+    loop {
+        let content = tokio::select! {
+            next = watcher.next() => match next {
+                Some(Ok(probe)) => Content::Probe { probe: probe.as_ref().clone() },
+                Some(Err(dropped)) => Content::Dropped { dropped },
+                None => Content::End,
+            },
+            // As a follower of events.
+            _ = reader.fill_buf() => return Err(io::ErrorKind::ConnectionAborted.into()),
+        };
+        let last = content == Content::End;
+        writer.send(&content.line()).await?;
+        if last {
+            return Ok(());
         }
     }
 }

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use super::{
     ControlError, LOOP_QUEUE,
     client::{Client, ClientError, Told},
+    feed,
     fixture::{DEADLINE, Fake, evidence, publish, snapshot},
     protocol::{Command, MAX_CALL, RefusalCode, parse_call},
     seats::Seats,
@@ -280,7 +281,7 @@ fn a_control_group_that_does_not_exist_is_an_error() {
 #[tokio::test(flavor = "current_thread")]
 async fn only_root_may_change_anything() {
     let (questions, mut asked) = mpsc::channel(LOOP_QUEUE);
-    let shared = server::Shared::new(questions, Journal::new());
+    let shared = server::Shared::new(questions, Journal::new(), feed::feed().1);
     let (near, far) = tokio::net::UnixStream::pair().unwrap();
     let far = far.into_std().unwrap();
     far.set_nonblocking(false).unwrap();
