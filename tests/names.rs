@@ -145,7 +145,26 @@ fn ipmp_stat_fails_with_ipmps_codes() {
 
 #[test]
 fn ipmpstat_streams_probes_until_its_reader_goes() {
-    let stage = Stage::answering((1..5000).map(|acked| status("ok", "ok", acked)).collect());
+    let stage = Stage::new();
+    let listener = UnixListener::bind(stage.dir.path().join("ipmpd.sock")).unwrap();
+    thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        let mut calls = BufReader::new(stream.try_clone().unwrap()).lines();
+        calls.next();
+        writeln!(stream, "{}", status("ok", "ok", 1)).unwrap();
+        assert!(calls.next().unwrap().unwrap().contains(r#""command":"probes""#));
+        let probe = |seconds: u64| {
+            json!({"version": 1, "answer": "probe", "probe": {"start_ns": seconds * 1_000_000_000, "interface": "eth0",
+                "source": "192.168.10.110", "target": "192.168.10.1", "answered": true, "rtt_kernel_ns": 41_000,
+                "rtt_daemon_ns": 97_000}})
+        };
+        // The reader goes when it has seen enough.
+        for seconds in 2.. {
+            if writeln!(stream, "{}", probe(seconds)).is_err() {
+                break;
+            }
+        }
+    });
     let mut child = stage
         .command("ipmpstat", &["-pn", "-o", "time,interface,probe,netrtt,rtt,target"])
         .stdout(Stdio::piped())

@@ -21,6 +21,7 @@ mod serve;
 mod settle;
 mod start;
 mod ungrouped;
+mod watch;
 
 use std::{
     collections::BTreeMap, future::pending, os::fd::RawFd, path::PathBuf, process::ExitCode, sync::Arc,
@@ -90,6 +91,7 @@ struct Daemon {
     /// More is ready to be read than one turn takes.
     unread: bool,
     reassert: Reassert,
+    watch: watch::Watch,
     _claims: claim::Claims,
 }
 
@@ -148,6 +150,7 @@ impl Daemon {
             self.engine.handle(now, Event::Judge);
             self.act(now);
             self.send_probes(now);
+            self.watch_overdue(now);
             sources.alarm.get_mut().set(self.next_wake())?;
             match self.wait(&mut sources).await? {
                 Wake::Facts => {}

@@ -1,8 +1,10 @@
 //! End to end: the real kernel, the real daemon, outages seen from the far side. Each test has a lab of its own.
 
+mod clients;
 mod contract;
 mod crash;
 mod damping;
+mod diagnosis;
 mod failover;
 mod group;
 mod kinds;

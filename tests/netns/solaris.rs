@@ -1,12 +1,13 @@
 //! `ipmp` under the names of Solaris's programs, and its view of a failover, with the real daemon.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead as _, BufReader, Read as _},
     os::unix::fs::symlink,
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use ipmp_tests::{
     config::Config,
     daemon::bin_dir,
@@ -70,17 +71,34 @@ fn ipmpstat_streams_live_probes_with_both_round_trips() -> Result<()> {
         .context("running ipmpstat")?;
     let mut lines = BufReader::new(child.stdout.take().context("its output")?).lines();
     let milliseconds = |text: &str| text.strip_suffix("ms").and_then(|number| number.parse::<f64>().ok());
-    let mut complete = 0;
-    wait::until("ten probes with both round trips", || {
+    let mut row = || -> Result<[String; 4]> {
         let line = lines.next().context("it ended")??;
-        let fields: Vec<&str> = line.split(':').collect();
-        let &[interface, probe, net, daemon] = fields.as_slice() else { return Ok(false) };
-        assert!(interface.starts_with("eth") && probe.parse::<u64>().is_ok(), "{line}");
-        if let (Some(net), Some(daemon)) = (milliseconds(net), milliseconds(daemon)) {
-            assert!(net <= daemon, "the kernel's round trip lies within the daemon's: {line}");
+        let fields: Vec<String> = line.split(':').map(str::to_owned).collect();
+        fields.try_into().map_err(|fields| anyhow!("four fields, not {fields:?}"))
+    };
+    let (mut complete, mut seen) = (0, BTreeMap::<String, u64>::new());
+    wait::until("ten probes with both round trips", || {
+        let [interface, probe, net, daemon] = row()?;
+        assert!(interface.starts_with("eth") && probe.parse::<u64>().is_ok(), "{interface} {probe}");
+        *seen.entry(interface).or_default() += 1;
+        if let (Some(net), Some(daemon)) = (milliseconds(&net), milliseconds(&daemon)) {
+            assert!(net <= daemon, "the kernel's round trip lies within the daemon's: {net} {daemon}");
             complete += 1;
         }
         Ok(complete >= 10)
+    })?;
+    // Every probe has its line, not only those for which the daemon was woken: one in sixteen.
+    assert!(seen.values().sum::<u64>() >= 8 * complete && seen.len() == 2, "{seen:?} for {complete}");
+    bed.lab.cut(0)?;
+    wait::until("five probes lost in a row", || {
+        let mut lost = 0;
+        while lost < 5 {
+            let [interface, _, net, daemon] = row()?;
+            if interface == "eth0" {
+                lost = if net.is_empty() && daemon.is_empty() { lost + 1 } else { 0 };
+            }
+        }
+        Ok(true)
     })?;
     // It goes when its reader has gone.
     drop(lines);

@@ -14,6 +14,7 @@ pub mod ping;
 pub mod skip;
 pub mod snapshot;
 pub mod sudden_death;
+pub mod tap;
 pub mod tcp;
 pub mod topology;
 pub mod wait;

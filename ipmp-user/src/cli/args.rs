@@ -4,6 +4,7 @@ use std::{
     io::{IsTerminal as _, Write as _},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -66,7 +67,7 @@ pub struct DaemonArgs {
     about = "IP multipathing: shows and steers the daemon ipmpd",
     after_help = "\
 Exit codes: 0 ok, 3 no daemon, 64 usage, 69 refused, 74 the daemon's answer was lost, 77 not permitted;\n\
-`status` also 1 degraded, 2 failed; `replay` also 1 if an action differs."
+`status` also 1 degraded, 2 failed; `doctor` 1 warnings, 2 problems; `replay` also 1 if an action differs."
 )]
 pub struct ClientArgs {
     /// Directory of the daemon's control socket
@@ -95,6 +96,10 @@ pub enum Command {
     Online(InterfaceArgs),
     /// Show what ipmpstat shows, as it shows it
     Stat(StatArgs),
+    /// Show the status again and again, with the newest events
+    Top(TopArgs),
+    /// Look for what on this host would get in the way, and say what to do; changes nothing
+    Doctor(DoctorArgs),
     /// Propose a configuration from another system's files, on standard output
     Import(ImportArgs),
     /// Foretell what a failure detection time means on a lossy path; needs no daemon
@@ -114,6 +119,25 @@ pub struct StatusArgs {
     /// As Solaris's ifconfig would show the interfaces
     #[arg(long, conflicts_with_all = ["verbose", "json"])]
     pub solaris: bool,
+}
+
+/// `ipmp top`.
+#[derive(Args, Debug)]
+pub struct TopArgs {
+    /// Time between two looks, such as "500ms"
+    #[arg(short = 'd', long, value_name = "TIME", value_parser = pause, default_value = "1s")]
+    pub interval: Duration,
+    /// Look so often, then end
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+}
+
+/// `ipmp doctor`.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// The daemon's configuration file
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub config: PathBuf,
 }
 
 /// `ipmp stat`, and all of `ipmpstat`.
@@ -261,6 +285,15 @@ fn span(text: &str) -> Result<Nanos, String> {
         .ok_or_else(|| {
             r#"write a duration above zero and up to an hour, such as "5ms" or "100us""#.to_owned()
         })
+}
+
+fn pause(text: &str) -> Result<Duration, String> {
+    // The daemon answers no more often with something new.
+    let shortest = Duration::from_millis(20);
+    humantime::parse_duration(text)
+        .ok()
+        .filter(|pause| (shortest..=Duration::from_hours(1)).contains(pause))
+        .ok_or_else(|| r#"write a duration from 20ms to an hour, such as "1s""#.to_owned())
 }
 
 fn detection_time(text: &str) -> Result<Nanos, String> {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     events,
     exit::{self, Failure},
+    links,
     output::{Clock, print, print_json, word},
     status::{counters_text, targets_text},
 };
@@ -31,7 +32,8 @@ struct Explanation<'e> {
 }
 
 pub(super) fn run(client: &mut Client, name: &str, json: bool) -> Result<u8, Failure> {
-    let status = client.status()?;
+    let mut status = client.status()?;
+    links::diagnose(client.process(), &mut status);
     let (group, interface) = find(&status, name)?;
     let mut last = VecDeque::with_capacity(EVENTS);
     client.events(None, false, |told| {
@@ -105,7 +107,11 @@ pub(super) fn text(
         let _ = writeln!(text, "  not better because: {note}");
     }
     let interfaces = std::slice::from_ref(interface);
-    for (heading, table) in [("targets", targets_text(interfaces)), ("frames", counters_text(interfaces))] {
+    for (heading, table) in [
+        ("targets", targets_text(interfaces)),
+        ("frames", counters_text(interfaces)),
+        ("link", links::text(interfaces)),
+    ] {
         if !table.is_empty() {
             let _ = write!(text, "{heading}:\n{table}");
         }

@@ -2,12 +2,14 @@
 //! those programs.
 
 pub mod args;
+mod doctor;
 mod events;
 pub mod exit;
 mod explain;
 mod if_mpadm;
 mod import;
 pub mod ipmpd;
+mod links;
 mod order;
 mod output;
 mod plan;
@@ -15,6 +17,7 @@ mod replay;
 mod solaris;
 mod stat;
 mod status;
+mod top;
 
 #[cfg(test)]
 mod tests;
@@ -62,6 +65,8 @@ fn run(args: &ClientArgs) -> Result<u8, Failure> {
         Command::Offline(wanted) => order::offline(&mut client()?, wanted, args.json),
         Command::Online(wanted) => order::online(&mut client()?, &wanted.interface, args.json),
         Command::Stat(wanted) => stat::run(&args.runtime_dir, wanted),
+        Command::Top(wanted) => top::run(&args.runtime_dir, wanted),
+        Command::Doctor(wanted) => doctor::run(&args.runtime_dir, wanted, args.json),
         Command::Import(wanted) => import::run(wanted, args.json),
         Command::Plan(wanted) => plan::run(wanted, args.json),
         Command::Replay(wanted) => replay::run(&wanted.file, args.json),
@@ -78,7 +83,10 @@ impl From<ClientError> for Failure {
                 RefusalCode::NotPermitted => exit::NOT_PERMITTED,
                 RefusalCode::NotFound => exit::USAGE,
                 RefusalCode::BadCall => exit::IO,
-                RefusalCode::Refused | RefusalCode::NotSupported | RefusalCode::Busy => exit::REFUSED,
+                RefusalCode::Refused
+                | RefusalCode::NotSupported
+                | RefusalCode::Busy
+                | RefusalCode::NoSeat => exit::REFUSED,
             },
         };
         Self::new(code, error)

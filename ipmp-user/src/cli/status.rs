@@ -7,6 +7,7 @@ use ipmp_common::engine::{snapshot::GroupState, time::Nanos};
 use super::{
     args::StatusArgs,
     exit::{self, Failure},
+    links,
     output::{Clock, Table, print, print_json, span, word},
     solaris,
 };
@@ -16,7 +17,10 @@ use crate::control::{
 };
 
 pub(super) fn run(client: &mut Client, wanted: &StatusArgs, json: bool) -> Result<u8, Failure> {
-    let status = only(client.status()?, wanted.group.as_deref())?;
+    let mut status = only(client.status()?, wanted.group.as_deref())?;
+    if wanted.verbose {
+        links::diagnose(client.process(), &mut status);
+    }
     if json {
         print_json(&status)?;
     } else if wanted.solaris {
@@ -94,6 +98,7 @@ fn group_text(group: &GroupStatus, verbose: bool, clock: &Clock) -> String {
     if verbose {
         text.push_str(&targets_text(&group.interfaces));
         text.push_str(&counters_text(&group.interfaces));
+        text.push_str(&links::text(&group.interfaces));
     }
     if !group.addresses.is_empty() {
         let mut table = Table::new(&["ADDRESS", "HOME", "ON"]);

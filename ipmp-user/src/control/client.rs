@@ -4,17 +4,24 @@ use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
+use nix::sys::socket::{getsockopt, sockopt};
+
 use super::{
-    protocol::{Answer, Call, Command, Content, Refusal, VERSION},
+    feed::FinishedProbe,
+    protocol::{Answer, Call, Command, Content, Refusal, RefusalCode, VERSION},
     socket::SOCKET,
     status::Status,
 };
 
 /// The daemon answers within 5 s even when its loop is starved; this is twice that.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client knocks at a daemon that has too many others, and how often.
+const KNOCK_FOR: Duration = Duration::from_secs(5);
+const KNOCK_PAUSE: Duration = Duration::from_millis(50);
 /// Longest line that is read: a status of the largest configuration has some 30 MB.
 const MAX_ANSWER: u64 = 64 * 1024 * 1024;
 
@@ -50,6 +57,19 @@ pub enum ClientError {
     Refused(Refusal),
 }
 
+fn open(path: &Path) -> Result<UnixStream, ClientError> {
+    let path = path.to_owned();
+    let connected = UnixStream::connect(&path).and_then(|stream| {
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
+        Ok(stream)
+    });
+    connected.map_err(|source| match source.kind() {
+        io::ErrorKind::PermissionDenied => ClientError::NotPermitted { path, source },
+        _ => ClientError::NoDaemon { path, source },
+    })
+}
+
 /// A connection to the daemon.
 #[derive(Debug)]
 pub struct Client {
@@ -61,27 +81,23 @@ impl Client {
     /// Connects to the daemon that serves `runtime_dir`.
     pub fn connect(runtime_dir: &Path) -> Result<Self, ClientError> {
         let path = runtime_dir.join(SOCKET);
-        let connected = UnixStream::connect(&path).and_then(|stream| {
-            stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-            stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-            Ok(stream)
-        });
-        match connected {
-            Ok(stream) => Ok(Self { path, stream: BufReader::new(stream) }),
-            Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
-                Err(ClientError::NotPermitted { path, source })
-            }
-            Err(source) => Err(ClientError::NoDaemon { path, source }),
-        }
+        let stream = BufReader::new(open(&path)?);
+        Ok(Self { path, stream })
+    }
+
+    /// The daemon's process, as far as this side can see it (`SO_PEERCRED`, unix(7)).
+    pub fn process(&self) -> Option<i32> {
+        let peer = getsockopt(self.stream.get_ref(), sockopt::PeerCredentials).ok()?;
+        Some(peer.pid()).filter(|pid| *pid > 0)
     }
 
     /// The status document.
     pub fn status(&mut self) -> Result<Status, ClientError> {
-        self.send(Command::Status)?;
-        match self.next()? {
+        match self.call(Command::Status)? {
             Content::Status { status } => Ok(*status),
             Content::Error { error } => Err(ClientError::Refused(error)),
             other @ (Content::Event { .. }
+            | Content::Probe { .. }
             | Content::Dropped { .. }
             | Content::End
             | Content::Done { .. }) => Err(self.unexpected(&other)),
@@ -90,11 +106,11 @@ impl Client {
 
     /// Carries out an order; the text is for people.
     pub fn order(&mut self, command: Command) -> Result<String, ClientError> {
-        self.send(command)?;
-        match self.next()? {
+        match self.call(command)? {
             Content::Done { message } => Ok(message),
             Content::Error { error } => Err(ClientError::Refused(error)),
             other @ (Content::Event { .. }
+            | Content::Probe { .. }
             | Content::Dropped { .. }
             | Content::End
             | Content::Status { .. }) => Err(self.unexpected(&other)),
@@ -109,23 +125,59 @@ impl Client {
         follow: bool,
         mut each: impl FnMut(Told) -> bool,
     ) -> Result<(), ClientError> {
-        self.send(Command::Events { since_ns, follow })?;
+        let mut first = Some(self.call(Command::Events { since_ns, follow })?);
         if follow {
             let patient = self.stream.get_ref().set_read_timeout(None);
             patient.map_err(|source| self.lost(source))?;
         }
         loop {
-            let told = match self.next()? {
+            let told = match first.take().map_or_else(|| self.next(), Ok)? {
                 Content::Event { event } => Told::Event(event),
                 Content::Dropped { dropped } => Told::Dropped(dropped),
                 Content::End => return Ok(()),
                 Content::Error { error } => return Err(ClientError::Refused(error)),
-                other @ (Content::Status { .. } | Content::Done { .. }) => {
+                other @ (Content::Status { .. } | Content::Done { .. } | Content::Probe { .. }) => {
                     return Err(self.unexpected(&other));
                 }
             };
             if !each(told) {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Hands every probe that is finished from now on to `each`, until that says stop by `false`, or the daemon ends.
+    pub fn probes(&mut self, mut each: impl FnMut(&FinishedProbe) -> bool) -> Result<(), ClientError> {
+        self.send(Command::Probes)?;
+        let patient = self.stream.get_ref().set_read_timeout(None);
+        patient.map_err(|source| self.lost(source))?;
+        loop {
+            match self.next()? {
+                Content::Probe { probe } if each(&probe) => {}
+                Content::Probe { .. } | Content::End => return Ok(()),
+                // Too many for this reader: there are gaps then.
+                Content::Dropped { .. } => {}
+                Content::Error { error } => return Err(ClientError::Refused(error)),
+                other @ (Content::Status { .. } | Content::Done { .. } | Content::Event { .. }) => {
+                    return Err(self.unexpected(&other));
+                }
+            }
+        }
+    }
+
+    /// The first answer to a call. Sent away for want of a seat, the call was not even read: it is put again.
+    fn call(&mut self, command: Command) -> Result<Content, ClientError> {
+        let until = Instant::now() + KNOCK_FOR;
+        loop {
+            self.send(command.clone())?;
+            match self.next() {
+                Ok(Content::Error { error })
+                    if error.code == RefusalCode::NoSeat && Instant::now() < until =>
+                {
+                    thread::sleep(KNOCK_PAUSE);
+                    self.stream = BufReader::new(open(&self.path)?);
+                }
+                answer => return answer,
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::Write as _,
     os::unix::net::UnixStream,
     sync::{
         Arc,
@@ -145,6 +146,12 @@ impl Fake {
     pub(crate) fn raw(&self) -> UnixStream {
         let stream = UnixStream::connect(self.dir.path().join(SOCKET)).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream
+    }
+
+    pub(crate) fn raw_saying(&self, line: &[u8]) -> UnixStream {
+        let mut stream = self.raw();
+        stream.write_all(line).unwrap();
         stream
     }
 }

@@ -3,7 +3,8 @@
 //! ```text
 //!  client ──┐  JSON lines          ┌─ Status ─▶ one shared answer, at most one question to the loop in 20 ms
 //!  client ──┼─▶ control thread ────┼─ Offline, Online ─▶ bounded queue ─▶ the daemon's loop ─▶ oneshot answer
-//!  client ──┘  own tokio runtime   └─ Events ─▶ the journal, without the loop
+//!  client ──┘  own tokio runtime   ├─ Events ─▶ the journal, without the loop
+//!                                   └─ Probes ─▶ what the loop puts into [`feed`] while somebody watches
 //! ```
 //!
 //! The server has a thread and a runtime of its own, so that no client can delay the loop: the loop only sees
@@ -13,7 +14,9 @@
 //! only root may change.
 
 pub mod client;
+pub mod feed;
 pub mod protocol;
+mod seats;
 mod server;
 mod socket;
 pub mod status;
@@ -112,6 +115,8 @@ pub enum ControlError {
 pub struct ControlHandle {
     /// For the daemon's loop. Gives `None` only if the control thread died; the daemon then goes on without it.
     pub requests: mpsc::Receiver<Request>,
+    /// Where the loop puts finished probes.
+    pub probes: feed::Outlet,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
     _socket: socket::Bound,
@@ -164,14 +169,16 @@ pub fn spawn(
         tokio::net::UnixListener::from_std(listener).map_err(failed("listen on the control socket"))?
     };
     let (questions, requests) = mpsc::channel(LOOP_QUEUE);
+    let (probes, feed, finished) = feed::feed();
     let (stop, stopped) = oneshot::channel();
     let thread = thread::Builder::new()
         .name("ipmpd-control".to_owned())
         .spawn(move || {
-            runtime.block_on(server::run(listener, questions, Arc::clone(&journal), stopped));
+            let shared = server::Shared::new(questions, Arc::clone(&journal), feed);
+            runtime.block_on(server::run(listener, shared, finished, stopped));
             drop(runtime);
             journal.flush();
         })
         .map_err(failed("start the control thread"))?;
-    Ok(ControlHandle { requests, stop: Some(stop), thread: Some(thread), _socket: bound })
+    Ok(ControlHandle { requests, probes, stop: Some(stop), thread: Some(thread), _socket: bound })
 }

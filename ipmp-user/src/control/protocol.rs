@@ -1,11 +1,11 @@
 //! What goes over the control socket: one JSON object a line, each with the protocol's version.
 //!
 //! A client sends a [`Call`] and reads [`Answer`]s until the last one of that call: `status`, `done`, `end` and
-//! `error` are last; `event` and `dropped` are not. Then it may send another.
+//! `error` are last; `event`, `probe` and `dropped` are not. Then it may send another.
 
 use serde::{Deserialize, Serialize};
 
-use super::status::Status;
+use super::{feed::FinishedProbe, status::Status};
 use crate::journal::Event;
 
 /// Raised when an older peer would misunderstand. New optional fields do not raise it.
@@ -39,6 +39,8 @@ pub enum Command {
         #[serde(default)]
         follow: bool,
     },
+    /// Each probe as it is answered or lost, until the client hangs up.
+    Probes,
     /// Root only.
     Offline {
         /// The interface.
@@ -78,7 +80,12 @@ pub enum Content {
         /// The object of `ipmp events --json`.
         event: Box<Event>,
     },
-    /// Events were forgotten before this client came to read them.
+    /// A probe was answered or lost.
+    Probe {
+        /// Which, and its round trips.
+        probe: FinishedProbe,
+    },
+    /// Events, or probes, were forgotten before this client came to read them.
     Dropped {
         /// How many.
         dropped: u64,
@@ -122,6 +129,8 @@ pub enum RefusalCode {
     NotSupported,
     /// The daemon is too busy now.
     Busy,
+    /// Too many clients are connected: this one was sent away before it was listened to.
+    NoSeat,
 }
 
 impl Refusal {

@@ -9,13 +9,16 @@ use tokio::{
         UnixListener, UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::{Mutex, Semaphore, mpsc, oneshot},
+    sync::{Mutex, mpsc, oneshot},
+    task::yield_now,
     time::{Instant, sleep, timeout},
 };
 
 use super::{
     Request, RequestKind, Response,
+    feed::{Feed, FinishedProbe},
     protocol::{Command, Content, MAX_CALL, Refusal, RefusalCode, parse_call},
+    seats::{Seat, Seats},
     status,
 };
 use crate::journal::Journal;
@@ -24,6 +27,8 @@ use crate::journal::Journal;
 pub(super) const MAX_ROOT_CLIENTS: usize = 32;
 /// Other clients at once; counted apart, so that they cannot keep root out.
 pub(super) const MAX_OTHER_CLIENTS: usize = 32;
+/// How many of either may follow events: these hold their seats for good.
+pub(super) const MAX_FOLLOWERS: usize = 16;
 /// A client that takes none of our bytes for so long is dropped.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A client that holds its connection without a call for so long is dropped.
@@ -41,36 +46,38 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Shared {
     questions: mpsc::Sender<Request>,
     journal: Arc<Journal>,
+    feed: Feed,
     /// The newest status line and when it was made. Held locked while the loop is asked, so that all who come
     /// meanwhile share the answer.
     status: Mutex<Option<(Instant, Arc<[u8]>)>>,
 }
 
 impl Shared {
-    pub(super) fn new(questions: mpsc::Sender<Request>, journal: Arc<Journal>) -> Self {
-        Self { questions, journal, status: Mutex::new(None) }
+    pub(super) fn new(questions: mpsc::Sender<Request>, journal: Arc<Journal>, feed: Feed) -> Self {
+        Self { questions, journal, feed, status: Mutex::new(None) }
     }
 }
 
 /// Serves until `stopped` resolves.
 pub(super) async fn run(
     listener: UnixListener,
-    questions: mpsc::Sender<Request>,
-    journal: Arc<Journal>,
+    shared: Shared,
+    finished: mpsc::Receiver<FinishedProbe>,
     stopped: oneshot::Receiver<()>,
 ) {
-    let shared = Arc::new(Shared::new(questions, Arc::clone(&journal)));
+    let shared = Arc::new(shared);
     tokio::select! {
         // Both outcomes mean the same: the handle was dropped.
         _ = stopped => {}
-        () = journal.pump() => {}
+        () = shared.journal.pump() => {}
+        () = shared.feed.pump(finished) => {}
         () = accept(&listener, &shared) => {}
     }
 }
 
 async fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
-    let root = Arc::new(Semaphore::new(MAX_ROOT_CLIENTS));
-    let others = Arc::new(Semaphore::new(MAX_OTHER_CLIENTS));
+    let root = Seats::new(MAX_ROOT_CLIENTS, MAX_FOLLOWERS);
+    let others = Seats::new(MAX_OTHER_CLIENTS, MAX_FOLLOWERS);
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -83,35 +90,43 @@ async fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
         let Ok(peer) = stream.peer_cred() else { continue };
         let is_root = peer.uid() == 0;
         let seats = if is_root { &root } else { &others };
-        let Ok(permit) = Arc::clone(seats).try_acquire_owned() else {
+        if let Some(seat) = seats.take(Instant::now()) {
+            let shared = Arc::clone(shared);
+            tokio::spawn(async move {
+                tokio::select! {
+                    served = serve(stream, is_root, &seat, &shared) => {
+                        if let Err(error) = served {
+                            tracing::debug!("control socket: client dropped: {error}");
+                        }
+                    }
+                    () = seat.taken_away() => tracing::debug!("control socket: a silent client made room"),
+                }
+            });
+        } else {
             let refusal =
-                Refusal::new(RefusalCode::Busy, "too many clients: control socket: try again later");
+                Refusal::new(RefusalCode::NoSeat, "too many clients: control socket: try again later");
             // An empty socket buffer takes a line at once; a client that goes unanswered sees the end.
             let _ = stream.try_write(&Content::Error { error: refusal }.line());
-            continue;
-        };
-        let shared = Arc::clone(shared);
-        tokio::spawn(async move {
-            if let Err(error) = serve(stream, is_root, &shared).await {
-                tracing::debug!("control socket: client dropped: {error}");
-            }
-            drop(permit);
-        });
+        }
+        // Those who are in come before those who want in.
+        yield_now().await;
     }
 }
 
 /// One client, from its first call to its end.
-pub(super) async fn serve(stream: UnixStream, is_root: bool, shared: &Shared) -> io::Result<()> {
+pub(super) async fn serve(stream: UnixStream, is_root: bool, seat: &Seat, shared: &Shared) -> io::Result<()> {
     let (reader, writer) = stream.into_split();
     let mut reader = BufReader::with_capacity(MAX_CALL, reader);
-    let mut writer = Writer(writer);
+    let mut writer = Writer { stream: writer, seat };
     let mut line = Vec::new();
     loop {
         line.clear();
         let mut limited = (&mut reader).take(MAX_CALL as u64);
+        seat.client_is_awaited(true);
         let Ok(length) = timeout(IDLE_TIMEOUT, limited.read_until(b'\n', &mut line)).await else {
             return Ok(());
         };
+        seat.client_is_awaited(false);
         if length? == 0 {
             return Ok(());
         }
@@ -131,7 +146,7 @@ async fn answer(
     command: Command,
     is_root: bool,
     reader: &mut BufReader<OwnedReadHalf>,
-    writer: &mut Writer,
+    writer: &mut Writer<'_>,
     shared: &Shared,
 ) -> io::Result<()> {
     let order = match command {
@@ -142,6 +157,7 @@ async fn answer(
         Command::Events { since_ns, follow } => {
             return events(since_ns.map(Timestamp), follow, reader, writer, &shared.journal).await;
         }
+        Command::Probes => return probes(reader, writer, &shared.feed).await,
         Command::Offline { interface, force } => RequestKind::Offline { interface, force },
         Command::Online { interface } => RequestKind::Online { interface },
     };
@@ -203,9 +219,13 @@ async fn events(
     since: Option<Timestamp>,
     follow: bool,
     reader: &mut BufReader<OwnedReadHalf>,
-    writer: &mut Writer,
+    writer: &mut Writer<'_>,
     journal: &Journal,
 ) -> io::Result<()> {
+    if follow && !writer.seat.follow() {
+        let text = "too many follow already: control socket: end one of them, or try again later";
+        return writer.refuse(Refusal::new(RefusalCode::Busy, text)).await;
+    }
     let mut cursor = journal.cursor(since);
     loop {
         let batch = journal.read(&mut cursor, EVENTS_AT_ONCE);
@@ -233,14 +253,48 @@ async fn events(
     }
 }
 
-/// The client's side that may stand still.
-struct Writer(OwnedWriteHalf);
+/// Every probe from now on, until the client hangs up.
+async fn probes(
+    reader: &mut BufReader<OwnedReadHalf>,
+    writer: &mut Writer<'_>,
+    feed: &Feed,
+) -> io::Result<()> {
+    if !writer.seat.follow() {
+        let text = "too many follow already: control socket: end one of them, or try again later";
+        return writer.refuse(Refusal::new(RefusalCode::Busy, text)).await;
+    }
+    let mut watcher = feed.watch();
+    loop {
+        let content = tokio::select! {
+            next = watcher.next() => match next {
+                Some(Ok(probe)) => Content::Probe { probe: probe.as_ref().clone() },
+                Some(Err(dropped)) => Content::Dropped { dropped },
+                None => Content::End,
+            },
+            // As a follower of events.
+            _ = reader.fill_buf() => return Err(io::ErrorKind::ConnectionAborted.into()),
+        };
+        let last = content == Content::End;
+        writer.send(&content.line()).await?;
+        if last {
+            return Ok(());
+        }
+    }
+}
 
-impl Writer {
+/// The client's side that may stand still.
+struct Writer<'s> {
+    stream: OwnedWriteHalf,
+    seat: &'s Seat,
+}
+
+impl Writer<'_> {
     /// Writes everything; an error if the client takes nothing for [`WRITE_TIMEOUT`].
     async fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let written = timeout(WRITE_TIMEOUT, self.0.write(bytes)).await;
+            self.seat.client_is_awaited(true);
+            let written = timeout(WRITE_TIMEOUT, self.stream.write(bytes)).await;
+            self.seat.client_is_awaited(false);
             let written = written.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());

@@ -14,7 +14,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::journal::{Names, reason_object, reason_text};
+use crate::{
+    diagnosis::Diagnosis,
+    journal::{Names, reason_object, reason_text},
+};
 
 /// Version of the document. New fields do not raise it.
 pub const VERSION: u32 = 1;
@@ -180,6 +183,10 @@ pub struct InterfaceStatus {
     pub device: Option<DeviceInfo>,
     /// Probed through it.
     pub targets: Vec<TargetStatus>,
+    /// What the driver says of its link, and what is wrong with it; left out unless asked for (`ipmp status -v`). The
+    /// client adds it: the daemon asks no driver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<Box<Diagnosis>>,
 }
 
 /// Carrier.
@@ -278,6 +285,7 @@ fn interface(member: &MemberSnapshot, evidence: Option<&EvidenceInfo>, names: &N
         counters: evidence.and_then(|evidence| evidence.counters),
         device: evidence.and_then(|evidence| evidence.device.clone()),
         targets: member.targets.iter().map(target).collect(),
+        diagnosis: None,
     }
 }
 

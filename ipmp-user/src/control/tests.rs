@@ -2,7 +2,10 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     os::{
         fd::AsFd as _,
-        unix::{fs::PermissionsExt as _, net::UnixListener},
+        unix::{
+            fs::PermissionsExt as _,
+            net::{UnixListener, UnixStream},
+        },
     },
     sync::atomic::Ordering,
     thread,
@@ -17,9 +20,11 @@ use tokio::sync::mpsc;
 use super::{
     ControlError, LOOP_QUEUE,
     client::{Client, ClientError, Told},
+    feed,
     fixture::{DEADLINE, Fake, evidence, publish, snapshot},
     protocol::{Command, MAX_CALL, RefusalCode, parse_call},
-    server::{self, MAX_ROOT_CLIENTS, STATUS_SHARED},
+    seats::Seats,
+    server::{self, MAX_FOLLOWERS, MAX_ROOT_CLIENTS, STATUS_SHARED},
     socket::SOCKET,
     spawn, status,
 };
@@ -201,16 +206,44 @@ fn another_version_is_named() {
 }
 
 #[test]
-fn clients_beyond_the_limit_are_told_so() {
+fn silent_clients_keep_nobody_out() {
     let fake = Fake::start();
-    let mut seated: Vec<Client> = (0..MAX_ROOT_CLIENTS).map(|_| fake.client()).collect();
-    let Err(ClientError::Refused(refusal)) = fake.client().status() else { panic!("served") };
-    assert_eq!(refusal.code, RefusalCode::Busy);
-    assert!(seated.iter_mut().all(|client| client.status().is_ok()));
-    seated.clear();
+    let silent: Vec<_> = (0..6 * MAX_ROOT_CLIENTS).map(|_| fake.raw()).collect();
+    assert!(fake.client().status().is_ok(), "room was made");
+    drop(silent);
+    assert!(fake.client().status().is_ok());
+}
+
+#[test]
+fn followers_beyond_the_limit_are_told_so_and_leave_room_for_others() {
+    let fake = Fake::start();
+    let follow = || fake.raw_saying(b"{\"version\":1,\"command\":\"events\",\"follow\":true}\n");
+    publish(&fake.journal, 0..1);
+    let first_line = |stream: UnixStream| {
+        let mut line = String::new();
+        let mut reader = BufReader::new(stream);
+        reader.read_line(&mut line).unwrap();
+        (reader, line)
+    };
+    let (mut seated, mut refused) = (Vec::new(), 0);
     let deadline = Instant::now() + DEADLINE;
-    while fake.client().status().is_err() {
-        assert!(Instant::now() < deadline, "seats were not given back");
+    // One that waits to be read from gives way; who follows stays.
+    while refused == 0 {
+        assert!(Instant::now() < deadline, "{} follow", seated.len());
+        let (reader, line) = first_line(follow());
+        if line.contains(r#""code":"busy""#) {
+            refused += 1;
+        } else {
+            seated.push(reader);
+        }
+    }
+    assert_eq!(seated.len(), MAX_FOLLOWERS);
+    assert!(fake.client().status().is_ok());
+    let (_, line) = first_line(fake.raw_saying(b"{\"version\":1,\"command\":\"events\"}\n"));
+    assert!(line.contains(r#""answer":"event""#), "{line}");
+    seated.clear();
+    while first_line(follow()).1.contains(r#""code":"busy""#) {
+        assert!(Instant::now() < deadline, "places were not given back");
         thread::yield_now();
     }
 }
@@ -248,7 +281,7 @@ fn a_control_group_that_does_not_exist_is_an_error() {
 #[tokio::test(flavor = "current_thread")]
 async fn only_root_may_change_anything() {
     let (questions, mut asked) = mpsc::channel(LOOP_QUEUE);
-    let shared = server::Shared::new(questions, Journal::new());
+    let shared = server::Shared::new(questions, Journal::new(), feed::feed().1);
     let (near, far) = tokio::net::UnixStream::pair().unwrap();
     let far = far.into_std().unwrap();
     far.set_nonblocking(false).unwrap();
@@ -258,7 +291,8 @@ async fn only_root_may_change_anything() {
         BufReader::new(&far).read_line(&mut line).unwrap();
         line
     });
-    server::serve(near, false, &shared).await.unwrap();
+    let seat = Seats::new(1, 1).take(tokio::time::Instant::now()).unwrap();
+    server::serve(near, false, &seat, &shared).await.unwrap();
     let line = client.await.unwrap();
     assert!(line.contains(r#""code":"not-permitted""#), "{line}");
     assert!(asked.try_recv().is_err(), "the loop was not bothered");

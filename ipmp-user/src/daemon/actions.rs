@@ -27,7 +27,10 @@ impl Daemon {
     pub(super) fn act(&mut self, now: Timestamp) {
         while let Some(action) = self.engine.poll_action() {
             match action {
-                Action::SendProbe { session, seq } => self.sender.queue(session, seq),
+                Action::SendProbe { session, seq } => {
+                    self.sender.queue(session, seq);
+                    self.watch_decided(now, session, seq);
+                }
                 Action::ArmSession(session) => self.arm(now, &session),
                 Action::SetLateAfter { session, late_after } => self.set_late_after(session, late_after),
                 Action::DisarmSession { session } => self.disarm(session),

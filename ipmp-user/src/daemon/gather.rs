@@ -285,7 +285,9 @@ impl Daemon {
             let Some(stamp) = self.kernel.stamp(session, seq) else { continue };
             if stamp.received_ns != 0 {
                 let received_at = Timestamp(stamp.received_ns);
-                self.engine.handle(now, Event::Reply { session, seq, received_at });
+                let event = Event::Reply { session, seq, received_at };
+                self.watch_event(now, &event);
+                self.engine.handle(now, event);
             }
         }
     }
@@ -299,6 +301,7 @@ impl Daemon {
         let taken_at = clock::now();
         for result in results {
             let event = self.fate(result, taken_at);
+            self.watch_event(now, &event);
             self.engine.handle(now, event);
         }
     }

@@ -82,6 +82,7 @@ impl Daemon {
             sessions: BTreeMap::new(),
             unread: false,
             reassert: Reassert::default(),
+            watch: super::watch::Watch::default(),
             _claims: claims,
         };
         if let Err(error) = clock::lock_memory() {

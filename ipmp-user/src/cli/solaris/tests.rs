@@ -7,6 +7,7 @@ use crate::control::status::{
 
 fn interface(name: &str, ifindex: u32, mac: &str, test: &[&str]) -> InterfaceStatus {
     InterfaceStatus {
+        diagnosis: None,
         name: name.to_owned(),
         ifindex,
         state: ShownState::Ok,
@@ -28,7 +29,10 @@ fn interface(name: &str, ifindex: u32, mac: &str, test: &[&str]) -> InterfaceSta
             mtu: 1500,
             test: test
                 .iter()
-                .map(|ip| TestInfo { address: ip.parse().unwrap(), targets: TargetOrigin::Routes })
+                .map(|ip| TestInfo {
+                    address: ip.parse().unwrap(),
+                    targets: TargetOrigin::Routes,
+                })
                 .collect(),
         }),
         targets: Vec::new(),

@@ -1,17 +1,10 @@
-//! `-p`: probes as they are answered or lost.
+//! `-p`: probes as they are answered or lost, as the daemon tells of them.
 //!
-//! The daemon publishes, for each target, how many probes were answered and lost and the newest round trips. This
-//! tool looks often enough to see each probe by itself down to a failure detection time of some 300 ms, and
-//! never more often than the daemon's control thread asks its loop anyway, so watching costs the loop nothing
-//! more than any status. When several answers came between two looks, each gets its line, but only the newest one's
-//! times are known; the others show `?`.
+//! NETRTT is the kernel's: from the probe's passing the egress program to its answer's passing the ingress program. RTT is
+//! the daemon's, from its decision to send to its taking note of the answer; for that it is woken by one answer in
+//! sixteen only, and the RTT of the others is `?`. RTTAVG and RTTDEV estimate NETRTT, which the daemon judges by.
 
-use std::{
-    collections::BTreeMap,
-    net::IpAddr,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipmp_common::engine::snapshot::ProbeState;
 
@@ -21,21 +14,14 @@ use super::{
     rows::Addresses,
 };
 use crate::{
-    cli::output::print,
+    cli::output::{end_with_reader, print},
     control::{
-        client::Client,
+        client::{Client, ClientError},
+        feed::FinishedProbe,
         status::{Status, TargetStatus},
     },
 };
 
-/// Probes in one failure detection time (in.mpathd's division).
-const PROBES_IN_FDT: u64 = 7;
-/// Looks in the time of one probe.
-const LOOKS_PER_PROBE: u64 = 2;
-/// The control thread shares one answer for so long.
-const SOONEST: Duration = Duration::from_millis(20);
-/// A line shall not come noticeably late.
-const LATEST: Duration = Duration::from_millis(250);
 /// Lines between two headings: ipmpstat's for an output of unknown height.
 const LINES_PER_HEADING: usize = 24;
 
@@ -64,19 +50,12 @@ impl Estimate {
     }
 }
 
-#[derive(Debug)]
-struct Seen {
-    acked: u64,
-    lost: u64,
-    estimate: Option<Estimate>,
-}
-
 /// What was seen until now.
 #[derive(Debug)]
 pub(super) struct Watch {
     /// Times are relative to this.
     start_ns: u64,
-    targets: BTreeMap<Path, Seen>,
+    estimates: BTreeMap<Path, Estimate>,
     /// Finished probes of each interface and family, so that each has a number.
     finished: BTreeMap<(String, bool), u64>,
 }
@@ -84,55 +63,40 @@ pub(super) struct Watch {
 impl Watch {
     /// Begins with what is finished already, which is not shown.
     pub(super) fn new(status: &Status) -> Self {
-        let mut watch = Self { start_ns: status.at_ns, targets: BTreeMap::new(), finished: BTreeMap::new() };
+        let mut finished = BTreeMap::new();
         for (interface, target) in targets(status) {
             let family = (interface.to_owned(), target.source.is_ipv6());
-            *watch.finished.entry(family).or_default() += target.acked + target.lost;
+            *finished.entry(family).or_default() += target.acked + target.lost;
         }
-        watch.rows(status, &Addresses::default());
-        watch
+        Self { start_ns: status.at_ns, estimates: BTreeMap::new(), finished }
     }
 
-    /// A row for each probe that was finished since the last look. `TIME` is the moment of this look.
-    pub(super) fn rows(&mut self, status: &Status, show: &Addresses) -> Vec<Vec<Cell>> {
-        let mut rows = Vec::new();
-        let seconds = (status.at_ns as f64 - self.start_ns as f64) / 1e9;
-        let mut known = std::mem::take(&mut self.targets);
-        for (interface, target) in targets(status) {
-            let path = (interface.to_owned(), target.source, target.address);
-            let before = known.remove(&path);
-            // A new target, or a daemon that began anew, begins with what it has.
-            let news = before.as_ref().and_then(|before| {
-                Some((target.acked.checked_sub(before.acked)?, target.lost.checked_sub(before.lost)?))
-            });
-            let (acked, lost) = news.unwrap_or((0, 0));
-            let mut estimate = before.and_then(|before| before.estimate);
-            if let Some(rtt) = target.rtt_daemon_ns.filter(|_| acked > 0) {
-                estimate = Some(Estimate::update(estimate, rtt as f64));
-            }
-            let number = self.finished.entry((path.0.clone(), target.source.is_ipv6())).or_default();
-            for index in 0..lost + acked {
-                *number += 1;
-                let newest = index + 1 == lost + acked;
-                let cell = |ns: Option<u64>| match ns {
-                    _ if index < lost => Cell::value(""),
-                    Some(ns) if newest => milliseconds(ns as f64),
-                    Some(_) | None => Cell::Unknown,
-                };
-                rows.push(vec![
-                    Cell::value(format!("{seconds:.2}s")),
-                    Cell::value(interface),
-                    Cell::value(number.to_string()),
-                    cell(target.rtt_kernel_ns),
-                    cell(target.rtt_daemon_ns),
-                    estimate.map_or_else(|| Cell::value(""), |known| milliseconds(known.average)),
-                    Cell::value(show.show(target.address)),
-                    estimate.map_or_else(|| Cell::value(""), |known| milliseconds(known.deviation)),
-                ]);
-            }
-            self.targets.insert(path, Seen { acked: target.acked, lost: target.lost, estimate });
+    /// A probe's row. `TIME` is when it was sent; negative if before the start.
+    pub(super) fn row(&mut self, probe: &FinishedProbe, show: &Addresses) -> Vec<Cell> {
+        let path = (probe.interface.clone(), probe.source, probe.target);
+        if let Some(rtt) = probe.rtt_kernel_ns {
+            let known = self.estimates.get(&path).copied();
+            self.estimates.insert(path.clone(), Estimate::update(known, rtt as f64));
         }
-        rows
+        let estimate = self.estimates.get(&path);
+        let number = self.finished.entry((path.0, probe.source.is_ipv6())).or_default();
+        *number += 1;
+        let cell = |ns: Option<u64>| match ns {
+            _ if !probe.answered => Cell::value(""),
+            Some(ns) => milliseconds(ns as f64),
+            None => Cell::Unknown,
+        };
+        let seconds = (probe.start_ns as f64 - self.start_ns as f64) / 1e9;
+        vec![
+            Cell::value(format!("{seconds:.2}s")),
+            Cell::value(&probe.interface),
+            Cell::value(number.to_string()),
+            cell(probe.rtt_kernel_ns),
+            cell(probe.rtt_daemon_ns),
+            estimate.map_or_else(|| Cell::value(""), |known| milliseconds(known.average)),
+            Cell::value(show.show(probe.target)),
+            estimate.map_or_else(|| Cell::value(""), |known| milliseconds(known.deviation)),
+        ]
     }
 }
 
@@ -143,16 +107,6 @@ fn targets(status: &Status) -> impl Iterator<Item = (&str, &TargetStatus)> {
 
 fn milliseconds(ns: f64) -> Cell {
     Cell::value(format!("{:.2}ms", ns / 1e6))
-}
-
-/// How often to look: by the fastest group that probes.
-pub(super) fn period(status: &Status) -> Duration {
-    let probing = status
-        .groups
-        .iter()
-        .filter(|group| group.interfaces.iter().any(|interface| interface.probe != ProbeState::Disabled));
-    let fastest = probing.map(|group| group.fdt_ns).min().unwrap_or(u64::MAX);
-    Duration::from_nanos(fastest / PROBES_IN_FDT / LOOKS_PER_PROBE).clamp(SOONEST, LATEST)
 }
 
 /// Prints until the reader, the user or the daemon ends it.
@@ -166,21 +120,17 @@ pub(super) fn stream(
     if interfaces.all(|interface| interface.probe == ProbeState::Disabled) {
         return Err(StatError::NoProbes);
     }
-    let mut watch = Watch::new(first);
-    let (mut period, mut printed) = (period(first), 0);
-    let mut due = Instant::now();
-    loop {
-        due = (due + period).max(Instant::now());
-        thread::sleep(due.saturating_duration_since(Instant::now()));
-        let status = client.status().map_err(|error| StatError::Client { error, mode: Mode::Probes })?;
-        for row in watch.rows(&status, show) {
-            let heading = columns.heading().filter(|_| printed % LINES_PER_HEADING == 0);
-            printed += 1 + usize::from(heading.is_some());
-            let text = heading.unwrap_or_default() + &columns.line(&row);
-            if !print(&text).map_err(StatError::Output)? {
-                return Ok(());
-            }
-        }
-        period = self::period(&status);
-    }
+    end_with_reader();
+    let (mut watch, mut printed, mut failed) = (Watch::new(first), 0, None);
+    let streamed = client.probes(|probe| {
+        let heading = columns.heading().filter(|_| printed % LINES_PER_HEADING == 0);
+        printed += 1 + usize::from(heading.is_some());
+        let text = heading.unwrap_or_default() + &columns.line(&watch.row(probe, show));
+        print(&text).unwrap_or_else(|error| {
+            failed = Some(error);
+            false
+        })
+    });
+    let told = |error: ClientError| StatError::Client { error, mode: Mode::Probes };
+    streamed.map_err(told).and_then(|()| failed.map_or(Ok(()), |error| Err(StatError::Output(error))))
 }

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use clap::Parser as _;
 use ipmp_common::engine::{
     ids::MemberId,
@@ -12,12 +10,13 @@ use super::{
     Mode, StatError,
     fields::{self, Cell, Columns},
     mode,
-    probes::{self, Watch},
+    probes::Watch,
     rows::{self, Addresses},
 };
 use crate::{
     cli::args::IpmpstatArgs,
     control::{
+        feed::FinishedProbe,
         fixture::{evidence, snapshot},
         status::{InterfaceStatus, Status, TargetOrigin, TestInfo, build},
     },
@@ -200,46 +199,35 @@ fn exactly_one_mode() {
     }
 }
 
+fn probe(start_ns: u64, kernel: Option<u64>, daemon: Option<u64>) -> FinishedProbe {
+    FinishedProbe {
+        start_ns,
+        interface: "eth0".to_owned(),
+        source: "192.168.10.110".parse().unwrap(),
+        target: "192.168.10.1".parse().unwrap(),
+        answered: kernel.is_some(),
+        rtt_kernel_ns: kernel,
+        rtt_daemon_ns: daemon,
+    }
+}
+
 #[test]
 fn each_finished_probe_gets_one_line() {
-    let mut status = document();
+    let status = document();
     let mut watch = Watch::new(&status);
     let show = Addresses::default();
-    assert!(watch.rows(&status, &show).is_empty(), "what was finished before is not shown");
-    status.at_ns += 1_500_000_000;
-    status.groups[0].interfaces[0].targets[0].acked += 1;
     let columns = Columns::new(Mode::Probes, Some("all"), false).unwrap();
-    let rows = watch.rows(&status, &show);
-    let wanted = "1.50s     eth0        901    0.04ms    0.10ms    0.10ms    192.168.10.1        0.05ms\n";
-    assert_eq!(rows.iter().map(|row| columns.line(row)).collect::<Vec<_>>(), [wanted]);
-    // One lost and two answered between two looks: the first answer's times are not known any more.
-    status.groups[0].interfaces[0].targets[0].lost += 1;
-    status.groups[0].interfaces[0].targets[0].acked += 2;
-    let rows = watch.rows(&status, &show);
-    let lines: Vec<String> = rows.iter().map(|row| parsable(Mode::Probes, "probe,netrtt,rtt", row)).collect();
-    assert_eq!(lines, ["902::\n", "903:?:?\n", "904:0.04ms:0.10ms\n"]);
-}
-
-#[test]
-fn a_daemon_that_began_anew_is_no_flood_of_probes() {
-    let mut status = document();
-    let mut watch = Watch::new(&status);
-    status.groups[0].interfaces[0].targets[0].acked = 3;
-    assert!(watch.rows(&status, &Addresses::default()).is_empty());
-    status.groups[0].interfaces[0].targets[0].acked = 4;
-    assert_eq!(watch.rows(&status, &Addresses::default()).len(), 1);
-}
-
-#[test]
-fn the_loop_is_asked_often_enough_and_not_too_often() {
-    let mut status = document();
-    let mut period = |fdt_ns| {
-        status.groups[0].fdt_ns = fdt_ns;
-        probes::period(&status)
+    let row = watch.row(&probe(status.at_ns + 1_500_000_000, Some(41_000), Some(97_000)), &show);
+    let wanted = "1.50s     eth0        901    0.04ms    0.10ms    0.04ms    192.168.10.1        0.02ms\n";
+    assert_eq!(columns.line(&row), wanted);
+    // One lost, and two answered for the second of which the daemon was not woken; sent before the start.
+    let mut line = |kernel, daemon| {
+        let row = watch.row(&probe(status.at_ns - 20_000_000, kernel, daemon), &show);
+        parsable(Mode::Probes, "time,probe,netrtt,rtt", &row)
     };
-    assert_eq!(period(10_000_000_000), Duration::from_millis(250));
-    assert_eq!(period(700_000_000), Duration::from_millis(50));
-    assert_eq!(period(10_000_000), Duration::from_millis(20));
+    assert_eq!(line(None, None), "-0.02s:902::\n");
+    assert_eq!(line(Some(50_000), Some(60_000)), "-0.02s:903:0.05ms:0.06ms\n");
+    assert_eq!(line(Some(50_000), None), "-0.02s:904:0.05ms:?\n");
 }
 
 proptest! {

@@ -1,0 +1,112 @@
+//! What becomes of each probe, for those who watch (`ipmpstat -p`). Decides nothing: the engine judges for itself.
+
+use std::{collections::BTreeMap, net::Ipv6Addr};
+
+use ipmp_common::{
+    abi::{self, NOTIFY_EVERY},
+    engine::{
+        event::{Event, NotSent},
+        ids::SessionId,
+        time::Timestamp,
+    },
+};
+
+use super::Daemon;
+use crate::control::feed::FinishedProbe;
+
+/// Probes followed at once; more than there can be on their way, so that the bound is never met in earnest.
+const MAX_OPEN: usize = 1 << 16;
+
+/// Probes on their way; empty while nobody watches.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    open: BTreeMap<(SessionId, u64), Open>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    decided_at: Timestamp,
+    /// When the answer is overdue; none before it has left.
+    overdue_at: Option<Timestamp>,
+    sent_at: Option<Timestamp>,
+}
+
+impl Daemon {
+    /// A probe shall be sent.
+    pub(super) fn watch_decided(&mut self, now: Timestamp, session: SessionId, seq: u64) {
+        if !self.control.probes.is_watched() {
+            self.watch.open.clear();
+        } else if self.watch.open.len() < MAX_OPEN {
+            let open = Open { decided_at: now, overdue_at: None, sent_at: None };
+            self.watch.open.insert((session, seq), open);
+        }
+    }
+
+    /// The engine is told something; perhaps of a probe.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever is no news of a probe")]
+    pub(super) fn watch_event(&mut self, now: Timestamp, event: &Event) {
+        if self.watch.open.is_empty() {
+            return;
+        }
+        match *event {
+            Event::ProbeSent { session, seq, at } => {
+                let wait = self.sessions.get(&session).map(|known| known.armed.late_after_ns);
+                if let (Some(open), Some(wait)) = (self.watch.open.get_mut(&(session, seq)), wait) {
+                    open.sent_at = Some(at);
+                    open.overdue_at = Some(Timestamp(at.0.saturating_add(wait)));
+                }
+            }
+            // What the engine takes for a loss, too.
+            Event::ProbeNotSent { session, seq, cause: NotSent::Unresolved } => {
+                self.finish(session, seq, |_| (false, None, None));
+            }
+            Event::ProbeNotSent { session, seq, .. } => drop(self.watch.open.remove(&(session, seq))),
+            Event::Reply { session, seq, received_at } => {
+                self.finish(session, seq, |open| {
+                    let rtt = |sent_at: Timestamp| received_at.since(sent_at).0;
+                    let sampled = seq % NOTIFY_EVERY == 1;
+                    (true, open.sent_at.map(rtt), sampled.then(|| now.since(open.decided_at).0))
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// The turn ends: what should have been answered by now is shown as lost.
+    pub(super) fn watch_overdue(&mut self, now: Timestamp) {
+        let late = |open: &Open| open.overdue_at.is_some_and(|at| at <= now);
+        let overdue: Vec<(SessionId, u64)> =
+            self.watch.open.iter().filter(|(_, open)| late(open)).map(|(key, _)| *key).collect();
+        for (session, seq) in overdue {
+            self.finish(session, seq, |_| (false, None, None));
+        }
+    }
+
+    fn finish(
+        &mut self,
+        session: SessionId,
+        seq: u64,
+        fate: impl FnOnce(&Open) -> (bool, Option<u64>, Option<u64>),
+    ) {
+        let Some(open) = self.watch.open.remove(&(session, seq)) else { return };
+        let Some(armed) = self.sessions.get(&session).map(|known| &known.armed) else { return };
+        let Some(link) = self.inventory.link(armed.ifindex) else { return };
+        let (answered, rtt_kernel_ns, rtt_daemon_ns) = fate(&open);
+        let (source, target) = ends(armed);
+        self.control.probes.put(FinishedProbe {
+            start_ns: open.decided_at.0,
+            interface: link.name.clone(),
+            source,
+            target,
+            answered,
+            rtt_kernel_ns,
+            rtt_daemon_ns,
+        });
+    }
+}
+
+/// The addresses of a session.
+fn ends(armed: &abi::Session) -> (std::net::IpAddr, std::net::IpAddr) {
+    let address = |bytes: [u8; 16]| Ipv6Addr::from(bytes).to_canonical();
+    (address(armed.source), address(armed.target))
+}
