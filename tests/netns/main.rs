@@ -5,6 +5,7 @@ mod crash;
 mod damping;
 mod failover;
 mod group;
+mod privilege;
 mod release;
 mod restart;
 mod solaris;

@@ -60,6 +60,14 @@ impl KernelOptions {
     }
 }
 
+/// Makes the place for pins, which only root can: the rest needs fewer privileges.
+///
+/// # Errors
+/// When no BPF file system can be mounted, or the directory not be made.
+pub fn prepare(pin_dir: &Path) -> std::io::Result<()> {
+    bpffs::prepare(pin_dir).map(drop)
+}
+
 /// Why a session could not be armed.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
