@@ -11,6 +11,7 @@ pub mod import;
 pub mod journal;
 pub mod kernel;
 pub mod net;
+pub mod privilege;
 pub mod probe;
 pub mod recorder;
 pub mod release;

@@ -9,6 +9,7 @@ mod failover;
 mod group;
 mod kinds;
 mod netem;
+mod privilege;
 mod release;
 mod restart;
 mod solaris;

@@ -60,6 +60,8 @@ pub struct Files {
     pub bin_dir: PathBuf,
     /// Everything else lies below; removed with the daemon.
     pub dir: PathBuf,
+    /// A program and its arguments that run the daemon; empty = it is run as it is.
+    pub wrapper: Vec<String>,
 }
 
 impl Files {
@@ -89,8 +91,10 @@ impl Files {
     /// When the namespace cannot be named to the command, or the log not be created.
     pub fn daemon_command(&self, netns: &Netns) -> Result<Command> {
         let log = File::create(self.log()).context("the daemon's log file")?;
-        let mut command = netns.command(self.bin_dir.join("ipmpd"))?;
+        let mut words = self.wrapper.iter().map(PathBuf::from).chain([self.bin_dir.join("ipmpd")]);
+        let mut command = netns.command(words.next().context("a program")?)?;
         command
+            .args(words)
             .arg("--config")
             .arg(self.config())
             .arg("--runtime-dir")
@@ -145,9 +149,23 @@ impl Daemon {
     /// # Errors
     /// When it exits, or does not answer in time; the text holds the end of its log.
     pub fn start_from(netns: &Netns, config: &str, bin_dir: PathBuf) -> Result<Self> {
+        Self::start_prepared(netns, config, bin_dir, |_| Ok(()))
+    }
+
+    /// As [`Daemon::start_from`], after `prepare` has made what it wants of the places.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`]; what `prepare` says.
+    pub fn start_prepared(
+        netns: &Netns,
+        config: &str,
+        bin_dir: PathBuf,
+        prepare: impl FnOnce(&mut Files) -> Result<()>,
+    ) -> Result<Self> {
         let dir =
             tempfile::Builder::new().prefix("ipmpt-").tempdir().context("a directory for the daemon")?;
-        let files = Files { bin_dir, dir: dir.path().to_path_buf() };
+        let mut files = Files { bin_dir, dir: dir.path().to_path_buf(), wrapper: Vec::new() };
+        prepare(&mut files)?;
         fs::write(files.config(), config).context("writing ipmpd.toml")?;
         let child = spawn(&files, netns)?;
         let mut daemon = Self { child, files, _dir: dir };

@@ -65,7 +65,7 @@ fn namespaces() -> Vec<String> {
 }
 
 fn files(bin_dir: &Path) -> Files {
-    Files { bin_dir: bin_dir.to_path_buf(), dir: PathBuf::from(DIR) }
+    Files { bin_dir: bin_dir.to_path_buf(), dir: PathBuf::from(DIR), wrapper: Vec::new() }
 }
 
 fn pid_file() -> PathBuf {

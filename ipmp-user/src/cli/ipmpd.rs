@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use caps::{CapSet, Capability};
+use caps::Capability;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
@@ -15,17 +15,10 @@ use super::{
     exit::{self, Failure},
 };
 use crate::{
-    config::{self, ConfigError},
+    config::{self, ConfigError, FileConfig},
     daemon::{self, DaemonOptions},
-    release,
+    kernel, privilege, release,
 };
-
-/// What the daemon cannot do without, and for what.
-const NEEDED: [(Capability, &str); 3] = [
-    (Capability::CAP_NET_ADMIN, "to move addresses and routes"),
-    (Capability::CAP_NET_RAW, "to send probes and announcements"),
-    (Capability::CAP_BPF, "to load eBPF programs"),
-];
 
 /// Log lines that may wait for a slow standard error; more are dropped rather than delaying a verdict.
 const LOG_LINES: usize = 4096;
@@ -67,6 +60,7 @@ fn start(args: DaemonArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     check_capabilities()?;
+    drop_privileges(&args, &config)?;
     let _log = start_log(filter);
     let options = DaemonOptions {
         config,
@@ -92,19 +86,7 @@ fn release(args: &DaemonArgs, filter: EnvFilter) -> Result<ExitCode, Failure> {
 
 /// Names every missing capability at once.
 fn check_capabilities() -> Result<(), Failure> {
-    let has = |capability| {
-        caps::has_cap(None, CapSet::Effective, capability).map_err(|error| {
-            Failure::new(exit::NOT_PERMITTED, format!("capabilities: {error}: is /proc mounted?"))
-        })
-    };
-    let mut missing = Vec::new();
-    for (capability, purpose) in NEEDED {
-        // capabilities(7): CAP_BPF was split off from CAP_SYS_ADMIN, which still includes it.
-        let implied = capability == Capability::CAP_BPF && has(Capability::CAP_SYS_ADMIN)?;
-        if !implied && !has(capability)? {
-            missing.push(format!("{capability} ({purpose})"));
-        }
-    }
+    let missing = privilege::missing().map_err(unknown_capabilities)?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -113,6 +95,19 @@ fn check_capabilities() -> Result<(), Failure> {
         missing.join(", ")
     );
     Err(Failure::new(exit::NOT_PERMITTED, text))
+}
+
+/// Keeps what the daemon needs, after what only root can do is done.
+fn drop_privileges(args: &DaemonArgs, config: &FileConfig) -> Result<(), Failure> {
+    // Without a place for pins the daemon does without them, and says so.
+    let _ = kernel::prepare(&args.pin_dir);
+    // The control socket is to be given to that group.
+    let chown = config.daemon.control_group.as_ref().map(|_| Capability::CAP_CHOWN);
+    privilege::drop_others(chown.as_slice()).map_err(unknown_capabilities)
+}
+
+fn unknown_capabilities(error: caps::errors::CapsError) -> Failure {
+    Failure::new(exit::NOT_PERMITTED, format!("capabilities: {error}: is /proc mounted?"))
 }
 
 /// Log lines go to standard error through a thread of their own: a reader that stalls must not stall the loop.

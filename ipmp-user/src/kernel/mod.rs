@@ -43,7 +43,7 @@ pub use self::{
     carrier::CarrierChange,
     evidence::Totals,
     pins::unpin,
-    options::{KernelError, KernelOptions},
+    options::{KernelError, KernelOptions, prepare},
     rungs::{CarrierRung, DepartureRung, Refused, ReplyRung, Rungs},
 };
 

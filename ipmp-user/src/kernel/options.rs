@@ -1,11 +1,14 @@
 //! What a caller asks of the kernel room.
 
-use std::path::PathBuf;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use aya::maps::MapError;
 use ipmp_common::abi::MAX_SESSIONS;
 
-use super::CarrierRung;
+use super::{CarrierRung, bpffs};
 
 /// How to open the kernel room.
 #[derive(Clone, Debug)]
@@ -24,6 +27,14 @@ impl KernelOptions {
     pub fn new(pin_dir: impl Into<PathBuf>) -> Self {
         Self { pin_dir: pin_dir.into(), bpf: true, carrier: CarrierRung::Fentry }
     }
+}
+
+/// Makes the place for pins, which only root can: the rest needs fewer privileges.
+///
+/// # Errors
+/// When no BPF file system can be mounted, or the directory not be made.
+pub fn prepare(pin_dir: &Path) -> io::Result<()> {
+    bpffs::prepare(pin_dir).map(drop)
 }
 
 /// Why a session could not be armed.
