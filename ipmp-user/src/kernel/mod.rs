@@ -42,8 +42,8 @@ use self::{
 pub use self::{
     carrier::CarrierChange,
     evidence::Totals,
-    pins::unpin,
     options::{KernelError, KernelOptions, prepare},
+    pins::unpin,
     rungs::{CarrierRung, DepartureRung, Refused, ReplyRung, Rungs},
 };
 
