@@ -104,10 +104,10 @@ pub(super) struct Detector {
     confirms: u32,
     /// When the reply to the oldest probe of the present run of losses was overdue.
     pub(super) first_loss_at: Option<Timestamp>,
+    /// When the newest probe of that run had left.
+    last_loss_sent_at: Option<Timestamp>,
     /// Kernel time of the newest answer.
     pub(super) last_reply_at: Option<Timestamp>,
-    /// When the newest of the answered probes had left.
-    pub(super) answered_sent_at: Option<Timestamp>,
     /// The target of the newest verdict.
     pub(super) last_target: Option<IpAddr>,
     /// Losses before this are not counted; an answer ends it.
@@ -140,8 +140,8 @@ impl Detector {
             loss_span: Nanos(0),
             confirms: 0,
             first_loss_at: None,
+            last_loss_sent_at: None,
             last_reply_at: None,
-            answered_sent_at: None,
             last_target: None,
             quiet_until,
         }
@@ -166,6 +166,7 @@ impl Detector {
         self.loss_span = Nanos(0);
         self.confirms = 0;
         self.first_loss_at = None;
+        self.last_loss_sent_at = None;
     }
 
     /// Takes the slot that is due at `now`. Returns the probe to send, how many whole slots had passed unused
@@ -328,7 +329,6 @@ impl Detector {
         probe.fate = Fate::Answered;
         let (decided_at, sent_at, interval) = (probe.decided_at, probe.sent_at, self.interval);
         self.last_reply_at = self.last_reply_at.max(Some(received_at));
-        self.answered_sent_at = self.answered_sent_at.max(sent_at);
         let heard = self.target_mut(session).map(|target| {
             target.acked += 1;
             if seq % NOTIFY_EVERY == 1 {

@@ -182,11 +182,18 @@ impl Schedule {
             }
             Some((interval, span)) => {
                 let run = |gap: f64| gap + interval * f64::from(confirms(gap, interval, span));
-                let mean = self.average(|before, gap| before * run(gap)) / slot;
-                (phase + mean, 1.5 * slot + (span + interval).max(slot + 3.0 * interval))
+                let mean = self.average(|before, gap| before * run(gap).max(self.proof(interval, gap))) / slot;
+                let proved = self.wait + 1.5 * slot + interval;
+                (phase + mean, 1.5 * slot + (span + interval).max(slot + 3.0 * interval).max(proved))
             }
         };
         Times { typical: nanos(typical + self.wait), worst: nanos(worst + self.wait) }
+    }
+
+    /// From the first loss to the loss that follows a sibling's answered probe, which must have left when the first loss
+    /// was overdue: the sibling's slots are anywhere between ours.
+    fn proof(&self, interval: f64, gap: f64) -> f64 {
+        self.wait + gap / 2.0 + interval / 2.0
     }
 
     /// The tenth answer is noticed with the next probe; one that takes more than half a slot may miss that.

@@ -174,13 +174,14 @@ impl Engine {
 
     /// Looks for a sibling that proves the network innocent. A sibling with link and nothing to probe, or unable
     /// to send, counts as healthy; one that is only lossy never turns one failure into a group failure. A sibling's answer
-    /// counts if its probe left after the member's first lost one was overdue: what both asked of a target that
-    /// died in between would prove nothing about the member.
+    /// counts if its probe left while the member's were being lost: what both asked of a target that died in between, or
+    /// came back, would prove nothing about the member.
     fn whose_fault(&self, member: &Member) -> Fault {
         if self.is_anonymous(member.group) {
             return Fault::Interface;
         }
-        let mut fault = Fault::Group;
+        let link_fault = !member.link_is_up();
+        let mut fault = if link_fault || member.probes_say_dead() { Fault::Group } else { Fault::Undecided };
         for sibling in self.siblings(member.id).filter(|sibling| sibling.functioning()) {
             if !sibling.link_is_up() {
                 continue;
@@ -189,12 +190,10 @@ impl Engine {
                 fault = Fault::Undecided;
                 continue;
             }
-            let link_fault = !member.link_is_up();
-            let heard_since = sibling.answered_sent_at() > member.first_loss_at();
-            if link_fault || sibling.is_mute() || heard_since {
+            if link_fault || sibling.is_mute() || sibling.answered_during_losses_of(member) {
                 return Fault::Interface;
             }
-            if !sibling.probes_say_failed() {
+            if !sibling.probes_say_dead() {
                 fault = Fault::Undecided;
             }
         }

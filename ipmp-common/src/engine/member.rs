@@ -159,6 +159,12 @@ impl Member {
         heard.peek().is_some() && heard.all(Detector::says_failed)
     }
 
+    /// The same for the losses by which the whole group fails.
+    pub(super) fn probes_say_dead(&self) -> bool {
+        let mut heard = self.judged().filter(|detector| !detector.abstains()).peekable();
+        heard.peek().is_some() && heard.all(Detector::says_dead)
+    }
+
     /// One judged family has answered enough: repairing needs one.
     pub(super) fn probes_say_repaired(&self) -> bool {
         self.judged().any(Detector::says_repaired)
@@ -169,14 +175,21 @@ impl Member {
         self.judged().filter_map(|detector| detector.last_reply_at).max()
     }
 
-    /// When the newest of its answered probes had left.
-    pub(super) fn answered_sent_at(&self) -> Option<Timestamp> {
-        self.judged().filter_map(|detector| detector.answered_sent_at).max()
-    }
-
-    /// When the reply to the oldest probe of the present runs of losses was overdue.
-    pub(super) fn first_loss_at(&self) -> Option<Timestamp> {
-        self.judged().filter_map(|detector| detector.first_loss_at).min()
+    /// Whether an answer to this member shows that `other`'s losses are no target's fault. A target that died, or was
+    /// away for a while, is no help to anybody: what was asked of it at that time was answered to none.
+    pub(super) fn answered_during_losses_of(&self, other: &Self) -> bool {
+        let speaking = |member: &Self, family| {
+            let detector = member.detectors[slot(family)].as_ref();
+            detector.is_some_and(|detector| detector.is_judged() && !detector.abstains())
+        };
+        let both = |family: &Family| speaking(self, *family) && speaking(other, *family);
+        if Family::ALL.iter().any(both) {
+            let pairs = Family::ALL.into_iter().filter(both).map(slot);
+            let mut pairs = pairs.filter_map(|f| self.detectors[f].as_ref().zip(other.detectors[f].as_ref()));
+            return pairs.any(|(own, lost)| own.answered_during_losses_of(lost));
+        }
+        // No family in common: IPv4 answers speak for a path on which IPv6 is lost.
+        self.judged().any(|own| other.judged().any(|lost| own.answered_during_losses_of(lost)))
     }
 
     /// The family whose newest verdict stands for the member, for reasons.

@@ -40,17 +40,22 @@ impl Detector {
         }
     }
 
-    /// Losses are there but not yet conclusive. A conclusive run is not confirmed any further, so each run costs a
+    /// Losses are there but not yet conclusive for everybody. Then a run is not confirmed any further, so each costs a
     /// bounded number of probes. Where a round trip takes longer than a slot, every probe is overdue at first: no
     /// ground for more of them.
     fn is_suspect(&self) -> bool {
         let fast = |target: &Target| target.rtt.bound().is_none_or(|bound| bound <= self.interval);
-        self.losses > 0 && !self.says_failed() && self.targets.iter().all(fast)
+        self.losses > 0 && !self.says_dead() && self.targets.iter().all(fast)
     }
 
     /// The losses of a confirmed run must span a minimum, lest a short burst be taken for a dead path.
     pub(super) fn spans_enough(&self) -> bool {
         self.suspicion.is_none_or(|suspicion| self.loss_span >= suspicion.span)
+    }
+
+    /// Whether they span as much as regular probes would.
+    pub(super) fn spans_enough_for_all(&self) -> bool {
+        self.suspicion.is_none_or(|suspicion| self.loss_span >= suspicion.group_span)
     }
 
     /// Notes the span of the present run of losses, `None` or zero if there is none.

@@ -90,6 +90,8 @@ impl Detector {
             let own = active.filter_map(|target| Some(self.own_replies(target.session?))).max();
             self.replies = self.replies.max(own.unwrap_or(0).min(REPLIES_TO_REPAIR));
         }
+        self.last_loss_sent_at =
+            newest.filter(|probe| probe.fate == Fate::Lost).and_then(|probe| probe.sent_at);
         let departed = |probe: Option<&Probe>| probe.and_then(|probe| probe.sent_at);
         let span = departed(newest).zip(departed(oldest)).map(|(newest, oldest)| newest.since(oldest));
         self.set_loss_span(span);
@@ -118,6 +120,19 @@ impl Detector {
     /// Whether losses suffice to fail, as far as this family goes.
     pub(in crate::engine) fn says_failed(&self) -> bool {
         self.losses >= LOSSES_TO_FAIL && self.spans_enough()
+    }
+
+    /// Whether they suffice even to condemn the whole group.
+    pub(in crate::engine) fn says_dead(&self) -> bool {
+        self.losses >= LOSSES_TO_FAIL && self.spans_enough_for_all()
+    }
+
+    /// Whether a probe that left while the present run of losses of `other` went on was answered: after the first of
+    /// those was overdue, and not after the last. Then the target lived when `other` lost it.
+    pub(in crate::engine) fn answered_during_losses_of(&self, other: &Self) -> bool {
+        let Some((from, to)) = other.first_loss_at.zip(other.last_loss_sent_at) else { return false };
+        let during = |at: Timestamp| at > from && at <= to;
+        self.probes.iter().any(|probe| probe.fate == Fate::Answered && probe.sent_at.is_some_and(during))
     }
 
     /// Whether answers suffice to repair.

@@ -46,23 +46,54 @@ proptest! {
     }
 
     #[test]
-    fn a14_with_suspicion_four_losses_at_any_moment_fail_nothing(seed: u64, phase in 0..700u64) {
-        let mut lab = suspicious(seed, ms(700));
-        lab.run(ms(phase));
+    fn a14_with_suspicion_four_losses_at_any_moment_fail_nothing(seed: u64, fdt in 100..60_000u64, phase in 0..1000u64) {
+        let mut lab = suspicious(seed, ms(fdt));
+        lab.run(Nanos(ms(fdt).0 / 1000 * phase));
         lab.set_loss(a(), Loss::Drop(4));
-        lab.run(secs(3));
+        lab.run(ms(fdt).times(4));
         prop_assert_eq!(lab.count(Kind::Failed, a()), 0);
     }
 
+    /// From an FDT of 1 s on the losses need span no more than half a second.
     #[test]
-    fn with_suspicion_a_dead_target_moves_nothing(seed: u64, phase in 0..700u64) {
-        let mut lab = suspicious(seed, ms(700));
-        lab.run(ms(phase));
+    fn a14_with_suspicion_a_long_detection_time_is_not_used_up(seed: u64, fdt in 1500..60_000u64, phase in 0..1000u64) {
+        let mut lab = suspicious(seed, ms(fdt));
+        lab.run(Nanos(ms(fdt).0 / 1000 * phase));
+        lab.cut(a());
+        let cut = lab.now;
+        prop_assert!(lab.run_until(ms(fdt), |lab| lab.state(a()) == ShownState::Failed));
+        let worst = forecast(ms(fdt), Path { loss: 0.01, burst: ms(1), rtt: Nanos(200_000) }, true).detection.worst;
+        prop_assert!(lab.now.since(cut) <= worst, "{} of {}", lab.now.since(cut), worst);
+        prop_assert!(permille(worst, ms(fdt)) < 715, "the median without suspicion");
+        let failed = lab.records(Kind::Failed);
+        prop_assert!(matches!(failed[0].reason, Reason::ProbesLost { losses: 5.., .. }), "{failed:?}");
+    }
+
+    /// Nothing would be moved, so nothing is gained by haste.
+    #[test]
+    fn the_failure_of_a_group_is_not_hastened(seed: u64, fdt in 100..60_000u64, phase in 0..1000u64, single: bool) {
+        let mut setup = Setup::probed(if single { 1 } else { 2 });
+        (setup.seed, setup.fdt, setup.suspicion) = (seed, ms(fdt), true);
+        let mut lab = Lab::settled(setup);
+        lab.run(Nanos(ms(fdt).0 / 1000 * phase));
+        lab.wire.dead_targets.insert(V4_TARGET);
+        let died = lab.now;
+        prop_assert!(lab.run_until(ms(fdt), |lab| lab.state(a()) == ShownState::Failed));
+        prop_assert!(lab.now.since(died) >= lab.setup.slot().times(7).divided(2));
+        let failed = lab.records(Kind::Failed);
+        prop_assert_eq!(failed.len(), lab.setup.members.len(), "all at once: {:?}", failed);
+    }
+
+    #[test]
+    fn with_suspicion_a_dead_target_moves_nothing(seed: u64, fdt in 100..60_000u64, phase in 0..700u64) {
+        let mut lab = suspicious(seed, ms(fdt));
+        let part = |permille: u64| Nanos(ms(fdt).0 / 1000 * permille);
+        lab.run(part(phase));
         lab.forget_history();
         lab.wire.dead_targets.insert(V4_TARGET);
-        lab.run(secs(2));
+        lab.run(part(2000));
         lab.wire.dead_targets.clear();
-        lab.run(secs(3));
+        lab.run(part(3000));
         prop_assert_eq!(lab.records(Kind::Moved), Vec::new());
         prop_assert_eq!([lab.state(a()), lab.state(b())], [ShownState::Ok; 2]);
     }
