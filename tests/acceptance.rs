@@ -1,4 +1,4 @@
-//! `ACCEPTANCE.md` names a test for each promise; here stands that every one of them exists.
+//! `ACCEPTANCE.md` and `docs/requirements.md` name a test for each promise; here stands that every one of them exists.
 
 #![expect(clippy::expect_used, reason = "a failed expectation fails the test")]
 
@@ -65,8 +65,8 @@ fn names(text: &str) -> Vec<&str> {
     quoted.filter(|word| word.contains('_') && !word.contains(['/', '.', ' '])).collect()
 }
 
-#[test]
-fn every_promise_names_tests_that_exist() {
+/// All tests of all packages.
+fn known_tests() -> BTreeSet<String> {
     let mut files = Vec::new();
     for package in PACKAGES {
         for part in ["src", "netns", "net", "ebpf"] {
@@ -86,7 +86,12 @@ fn every_promise_names_tests_that_exist() {
         tests_in(&fs::read_to_string(&file).expect("a source file"), &mut known);
     }
     assert!(known.len() > 200, "tests are not found: {}", known.len());
+    known
+}
 
+#[test]
+fn every_promise_names_tests_that_exist() {
+    let known = known_tests();
     let text = fs::read_to_string(root().join("tests/ACCEPTANCE.md")).expect("the table");
     let rows = rows(&text);
     assert!(rows.len() > 100, "rows are not found: {}", rows.len());
@@ -95,4 +100,32 @@ fn every_promise_names_tests_that_exist() {
     assert!(bare.is_empty(), "no test is named for {bare:#?}");
     let gone: Vec<&str> = names(&text).into_iter().filter(|name| !known.contains(*name)).collect();
     assert!(gone.is_empty(), "no such tests: {gone:#?}");
+}
+
+/// The number of a requirement at the start of a cell, the verdict, the tests and the remark.
+fn requirement(line: &str) -> Option<(&str, &str, &str, &str)> {
+    let mut cells = line.strip_prefix("| ")?.split('|').map(str::trim);
+    let number = cells.next()?.split(' ').next()?;
+    let is_number = number.starts_with(['A', 'B']) && number.get(1..)?.parse::<u8>().is_ok();
+    is_number.then_some((number, cells.next()?, cells.next()?, cells.next()?))
+}
+
+#[test]
+fn every_requirement_on_administration_has_tests_that_exist_or_a_reason() {
+    let known = known_tests();
+    let text = fs::read_to_string(root().join("docs/requirements.md")).expect("the table");
+    let gone: Vec<&str> = names(&text).into_iter().filter(|name| !known.contains(*name)).collect();
+    assert!(gone.is_empty(), "no such tests: {gone:#?}");
+    let rows: Vec<_> = text.lines().filter_map(requirement).collect();
+    let wanted: Vec<String> = (24..=63)
+        .map(|number| format!("A{number}"))
+        .chain((1..=29).map(|number| format!("B{number}")))
+        .collect();
+    let told: Vec<&str> = rows.iter().map(|(number, ..)| *number).collect();
+    assert_eq!(told, wanted);
+    for (number, verdict, tests, remark) in rows {
+        assert!(["M", "S", "O", "X"].contains(&verdict), "{number}: {verdict}");
+        let told = !names(tests).is_empty() || !remark.is_empty();
+        assert!(told || matches!(verdict, "O" | "X"), "{number} has neither a test nor a reason");
+    }
 }

@@ -1,5 +1,6 @@
 //! End to end: the real kernel, the real daemon, outages seen from the far side. Each test has a lab of its own.
 
+mod admin;
 mod clients;
 mod contract;
 mod crash;

@@ -13,7 +13,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use crate::netns::Netns;
 
-/// `TUNSETIFF` (linux/if_tun.h) and `SIOCETHTOOL` (linux/sockios.h).
+/// `TUNSETIFF` (`linux/if_tun.h`) and `SIOCETHTOOL` (`linux/sockios.h`).
 const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
 const SIOCETHTOOL: libc::c_ulong = 0x8946;
 /// linux/ethtool.h

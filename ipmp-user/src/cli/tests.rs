@@ -5,15 +5,17 @@ use ipmp_common::engine::snapshot::GroupState;
 
 use super::{
     args::{ClientArgs, Command, DaemonArgs, Since},
-    events, exit, explain,
+    doctor, events, exit, explain,
     output::{Clock, Table},
-    plan, status,
+    plan, status, top,
 };
 use crate::{
+    config,
     control::{
         fixture::{evidence, link_down, snapshot},
         status::{Status, build},
     },
+    diagnosis::{Finding, Severity},
     journal::{Event, Names},
 };
 
@@ -200,4 +202,66 @@ fn names_from_a_file_cannot_steer_the_terminal() {
     let mut table = Table::new(&["A"]);
     table.row(["\u{1b}[2J"]);
     assert_eq!(table.text(0), "A\n?[2J\n");
+}
+
+const REFERENCE: &str = include_str!("../../../docs/reference.md");
+
+#[test]
+fn the_reference_has_every_command_and_option() {
+    let missing = |command: &clap::Command, line: &str| -> Vec<String> {
+        let options = command.get_arguments().filter(|argument| !argument.is_global_set());
+        let long =
+            options.filter_map(clap::Arg::get_long).filter(|long| !matches!(*long, "help" | "version"));
+        long.filter(|long| !line.contains(&format!("--{long}"))).map(str::to_owned).collect()
+    };
+    for command in ClientArgs::command().get_subcommands() {
+        let name = command.get_name();
+        let heading = format!("| `ipmp {name}");
+        let line = REFERENCE.lines().find(|line| line.starts_with(&heading));
+        let line = line.unwrap_or_else(|| panic!("no line for ipmp {name}"));
+        assert_eq!(missing(command, line), [""; 0], "of ipmp {name}");
+    }
+    assert_eq!(missing(&DaemonArgs::command(), REFERENCE), [""; 0], "of ipmpd");
+    assert!(REFERENCE.contains("`ipmp [--runtime-dir DIR] [--json] COMMAND`"));
+}
+
+#[test]
+fn the_reference_has_every_key_of_the_configuration() {
+    for section in ["", "[daemon]\n", "[group.g]\n", "[group.g.interface.eth0]\n"] {
+        let text = format!("{section}xxxxxxxxxxxxxxxxxxxxxxxx = 1\n");
+        let told = config::parse("f", text.as_bytes()).unwrap_err().to_string();
+        let keys = told.split("known here: ").nth(1).unwrap_or_else(|| panic!("{told}"));
+        for key in keys.lines().next().unwrap().split(", ") {
+            assert!(REFERENCE.contains(&format!("`{key}`")), "{key} in {section:?}");
+        }
+    }
+}
+
+fn finding(severity: Severity) -> Finding {
+    Finding {
+        severity,
+        check: "rp-filter".to_owned(),
+        subject: "eth0".to_owned(),
+        what: "strict\u{1b}".to_owned(),
+        why: "answers are dropped".to_owned(),
+        fix: "loosen it".to_owned(),
+    }
+}
+
+#[test]
+fn the_worst_finding_is_the_doctors_exit_code() {
+    assert_eq!((doctor::code(&[]), doctor::text(&[]).as_str()), (0, "nothing gets in the way\n"));
+    for (severity, code) in [(Severity::Note, 0), (Severity::Warning, 1), (Severity::Problem, 2)] {
+        assert_eq!(doctor::code(&[finding(Severity::Note), finding(severity)]), code);
+    }
+    let text = "problem: eth0: strict?\n  why it matters: answers are dropped\n  what to do: loosen it\n";
+    assert_eq!(doctor::text(&[finding(Severity::Problem)]), text);
+}
+
+#[test]
+fn top_has_the_time_the_status_and_the_events() {
+    let last = VecDeque::from(["something happened".to_owned()]);
+    let page = top::text(&document(), &last, &CLOCK);
+    assert!(page.starts_with("ipmp top, 1970-01-02T00:00:10.000Z\n\nipmp0: degraded"), "{page}");
+    assert!(page.ends_with("\nlast events:\n  something happened\n"), "{page}");
 }

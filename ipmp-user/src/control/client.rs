@@ -64,9 +64,12 @@ fn open(path: &Path) -> Result<UnixStream, ClientError> {
         stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
         Ok(stream)
     });
-    connected.map_err(|source| match source.kind() {
-        io::ErrorKind::PermissionDenied => ClientError::NotPermitted { path, source },
-        _ => ClientError::NoDaemon { path, source },
+    connected.map_err(|source| {
+        if source.kind() == io::ErrorKind::PermissionDenied {
+            ClientError::NotPermitted { path, source }
+        } else {
+            ClientError::NoDaemon { path, source }
+        }
     })
 }
 
@@ -148,7 +151,7 @@ impl Client {
 
     /// Hands every probe that is finished from now on to `each`, until that says stop by `false`, or the daemon ends.
     pub fn probes(&mut self, mut each: impl FnMut(&FinishedProbe) -> bool) -> Result<(), ClientError> {
-        self.send(Command::Probes)?;
+        self.send(&Call { version: VERSION, command: Command::Probes })?;
         let patient = self.stream.get_ref().set_read_timeout(None);
         patient.map_err(|source| self.lost(source))?;
         loop {
@@ -167,9 +170,10 @@ impl Client {
 
     /// The first answer to a call. Sent away for want of a seat, the call was not even read: it is put again.
     fn call(&mut self, command: Command) -> Result<Content, ClientError> {
+        let call = Call { version: VERSION, command };
         let until = Instant::now() + KNOCK_FOR;
         loop {
-            self.send(command.clone())?;
+            self.send(&call)?;
             match self.next() {
                 Ok(Content::Error { error })
                     if error.code == RefusalCode::NoSeat && Instant::now() < until =>
@@ -182,9 +186,8 @@ impl Client {
         }
     }
 
-    fn send(&mut self, command: Command) -> Result<(), ClientError> {
-        let call = Call { version: VERSION, command };
-        let sent = serde_json::to_vec(&call).map_err(io::Error::from).and_then(|mut line| {
+    fn send(&mut self, call: &Call) -> Result<(), ClientError> {
+        let sent = serde_json::to_vec(call).map_err(io::Error::from).and_then(|mut line| {
             line.push(b'\n');
             self.stream.get_mut().write_all(&line)
         });

@@ -79,7 +79,7 @@ impl Feed {
             // Nobody may be there any more.
             let _ = self.told.send(Arc::new(probe));
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// A watcher, for as long as it is kept.

@@ -101,7 +101,7 @@ fn refused(interface: &str, refusal: engine::Refusal) -> Refusal {
         engine::Refusal::NotOffline => (RefusalCode::Refused, "is not offline: nothing to do"),
         engine::Refusal::DuplicateHardwareAddress => (
             RefusalCode::Refused,
-            "its hardware address is not unique in its IPMP group: give it another one, or take the other offline",
+            "interface has duplicate hardware address: its hardware address is not unique in its IPMP group; give it another one, or take the other offline",
         ),
         engine::Refusal::LastFunctioning => (
             RefusalCode::Refused,

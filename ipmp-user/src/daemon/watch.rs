@@ -25,10 +25,10 @@ pub(super) struct Watch {
 
 #[derive(Clone, Copy, Debug)]
 struct Open {
-    decided_at: Timestamp,
+    decided: Timestamp,
     /// When the answer is overdue; none before it has left.
-    overdue_at: Option<Timestamp>,
-    sent_at: Option<Timestamp>,
+    overdue: Option<Timestamp>,
+    sent: Option<Timestamp>,
 }
 
 impl Daemon {
@@ -37,7 +37,7 @@ impl Daemon {
         if !self.control.probes.is_watched() {
             self.watch.open.clear();
         } else if self.watch.open.len() < MAX_OPEN {
-            let open = Open { decided_at: now, overdue_at: None, sent_at: None };
+            let open = Open { decided: now, overdue: None, sent: None };
             self.watch.open.insert((session, seq), open);
         }
     }
@@ -52,8 +52,8 @@ impl Daemon {
             Event::ProbeSent { session, seq, at } => {
                 let wait = self.sessions.get(&session).map(|known| known.armed.late_after_ns);
                 if let (Some(open), Some(wait)) = (self.watch.open.get_mut(&(session, seq)), wait) {
-                    open.sent_at = Some(at);
-                    open.overdue_at = Some(Timestamp(at.0.saturating_add(wait)));
+                    open.sent = Some(at);
+                    open.overdue = Some(Timestamp(at.0.saturating_add(wait)));
                 }
             }
             // What the engine takes for a loss, too.
@@ -65,7 +65,7 @@ impl Daemon {
                 self.finish(session, seq, |open| {
                     let rtt = |sent_at: Timestamp| received_at.since(sent_at).0;
                     let sampled = seq % NOTIFY_EVERY == 1;
-                    (true, open.sent_at.map(rtt), sampled.then(|| now.since(open.decided_at).0))
+                    (true, open.sent.map(rtt), sampled.then(|| now.since(open.decided).0))
                 });
             }
             _ => {}
@@ -74,7 +74,7 @@ impl Daemon {
 
     /// The turn ends: what should have been answered by now is shown as lost.
     pub(super) fn watch_overdue(&mut self, now: Timestamp) {
-        let late = |open: &Open| open.overdue_at.is_some_and(|at| at <= now);
+        let late = |open: &Open| open.overdue.is_some_and(|at| at <= now);
         let overdue: Vec<(SessionId, u64)> =
             self.watch.open.iter().filter(|(_, open)| late(open)).map(|(key, _)| *key).collect();
         for (session, seq) in overdue {
@@ -94,7 +94,7 @@ impl Daemon {
         let (answered, rtt_kernel_ns, rtt_daemon_ns) = fate(&open);
         let (source, target) = ends(armed);
         self.control.probes.put(FinishedProbe {
-            start_ns: open.decided_at.0,
+            start_ns: open.decided.0,
             interface: link.name.clone(),
             source,
             target,

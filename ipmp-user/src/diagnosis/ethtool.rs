@@ -132,9 +132,8 @@ impl Ethtool {
         };
         let answer = asker.ask(GenlMessage::from_payload(question))?;
         let attributes = answer.map(|message| message.payload.nlas).unwrap_or_default();
-        let id = |attribute: &GenlCtrlAttrs| match attribute {
-            GenlCtrlAttrs::FamilyId(id) => Some(*id),
-            _ => None,
+        let id = |attribute: &GenlCtrlAttrs| {
+            if let GenlCtrlAttrs::FamilyId(id) = attribute { Some(*id) } else { None }
         };
         let family = attributes.iter().find_map(id).ok_or(io::ErrorKind::Unsupported)?;
         Ok(Self { asker, family })
@@ -147,10 +146,10 @@ impl Ethtool {
     pub(super) fn modes(&mut self, ifindex: u32) -> io::Result<Modes> {
         let mut modes = Modes::default();
         let told = self.ask(MSG_LINKMODES_GET, ifindex)?;
-        read_modes(&told, &mut modes).map_err(malformed)?;
+        read_modes(&told, &mut modes).map_err(|error| malformed(&error))?;
         // Few drivers know why.
         if let Ok(told) = self.ask(MSG_LINKSTATE_GET, ifindex) {
-            modes.no_link_because = read_state(&told).map_err(malformed)?;
+            modes.no_link_because = read_state(&told).map_err(|error| malformed(&error))?;
         }
         Ok(modes)
     }
@@ -165,7 +164,7 @@ impl Ethtool {
     }
 }
 
-fn malformed(error: DecodeError) -> io::Error {
+fn malformed(error: &DecodeError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error.to_string())
 }
 

@@ -32,25 +32,20 @@ pub fn judge(group: &[LinkReport]) -> Vec<Finding> {
         .collect()
 }
 
-fn warning(check: &str, link: &LinkReport, what: &str, why: &str, fix: &str) -> Option<Finding> {
+fn warning(check: &str, link: &LinkReport, what: &str, why: &str, fix: &str) -> Finding {
     // The counters tell whether it does harm already.
     let what = match error_text(&link.counters) {
         Some(counted) => format!("{what}; {counted}"),
         None => what.to_owned(),
     };
-    Some(Finding::new(Severity::Warning, check, &link.name, [&what, why, fix]))
+    Finding::new(Severity::Warning, check, &link.name, [&what, why, fix])
 }
 
 fn no_link(link: &LinkReport) -> Option<Finding> {
     let because = link.modes.no_link_because.as_ref().filter(|_| !link.running)?;
     let what = format!("no link: {because}");
-    warning(
-        "no-link",
-        link,
-        &what,
-        "the driver knows why the carrier is gone",
-        "check cable, module and the switch's port",
-    )
+    let why = "the driver knows why the carrier is gone";
+    Some(warning("no-link", link, &what, why, "check cable, module and the switch's port"))
 }
 
 fn duplex(link: &LinkReport) -> Option<Finding> {
@@ -59,34 +54,30 @@ fn duplex(link: &LinkReport) -> Option<Finding> {
     let damaged = link.counters.rx_crc_errors + link.counters.rx_frame_errors > 0;
     let name = &link.name;
     let speed = speed_mbps.unwrap_or(SPEED_WITHOUT_NEGOTIATION_MBPS);
-    match (duplex.filter(|_| link.running)?, autonegotiation) {
-        (Duplex::Half, Some(true)) if partner.is_empty() || !negotiates(partner) => warning(
+    let forced = format!("`ethtool -s {name} speed {speed} duplex full autoneg off`");
+    let negotiated = format!("`ethtool -s {name} autoneg on`");
+    let (check, what, why, fix) = match (duplex.filter(|_| link.running)?, autonegotiation) {
+        (Duplex::Half, Some(true)) if partner.is_empty() || !negotiates(partner) => (
             "duplex-mismatch",
-            link,
             "half duplex by parallel detection: this end negotiates, the partner does not",
             "if the partner is set to full duplex, frames are lost under load, and probes with them",
-            &format!(
-                "turn negotiation on at the partner; or set both ends: `ethtool -s {name} speed {speed} duplex full autoneg off`"
-            ),
+            format!("turn negotiation on at the partner; or set both ends: {forced}"),
         ),
-        (Duplex::Half, _) => warning(
+        (Duplex::Half, _) => (
             "half-duplex",
-            link,
             if collides { "half duplex, with late collisions: a duplex mismatch" } else { "half duplex" },
             "half duplex loses frames to collisions; today's switches run full duplex",
-            &format!(
-                "let both ends negotiate (`ethtool -s {name} autoneg on`), or set both: `ethtool -s {name} speed {speed} duplex full autoneg off`"
-            ),
+            format!("let both ends negotiate ({negotiated}), or set both: {forced}"),
         ),
-        (Duplex::Full, Some(false)) if damaged => warning(
+        (Duplex::Full, Some(false)) if damaged => (
             "duplex-mismatch",
-            link,
             "full duplex without negotiation, and damaged frames arrive",
             "a partner that negotiates takes half duplex then, and its frames break off",
-            &format!("let both ends negotiate (`ethtool -s {name} autoneg on`), or set the partner, too"),
+            format!("let both ends negotiate ({negotiated}), or set the partner, too"),
         ),
-        (Duplex::Full, _) => None,
-    }
+        (Duplex::Full, _) => return None,
+    };
+    Some(warning(check, link, what, why, &fix))
 }
 
 fn negotiation_off(link: &LinkReport) -> Option<Finding> {
@@ -99,7 +90,7 @@ fn negotiation_off(link: &LinkReport) -> Option<Finding> {
             "a partner that negotiates falls back to half duplex, and a one-way fault is not seen by the other end",
             &format!("`ethtool -s {} autoneg on`, unless the switch's port is set to the same mode", link.name),
         )
-    })?
+    })
 }
 
 fn partner_silent(link: &LinkReport) -> Option<Finding> {
@@ -119,7 +110,7 @@ fn partner_silent(link: &LinkReport) -> Option<Finding> {
             "speed and duplex are guessed, and both ends may guess differently",
             "turn negotiation on at the switch's port",
         )
-    })?
+    })
 }
 
 fn negotiates(partner: &[String]) -> bool {
@@ -147,7 +138,7 @@ fn below_common_mode(link: &LinkReport) -> Option<Finding> {
             why,
             "replace the cable; then the module, then try another port",
         )
-    })?
+    })
 }
 
 fn withheld_modes(link: &LinkReport) -> Option<Finding> {
@@ -180,7 +171,7 @@ fn below_sibling(link: &LinkReport, sibling: &LinkReport) -> Option<Finding> {
         let what = format!("{speed} Mb/s, where {} of the same group has {best} Mb/s", sibling.name);
         let why = "after a failover to it, the group carries less";
         warning("below-sibling", link, &what, why, "connect it to an equal port, or make it the standby")
-    })?
+    })
 }
 
 fn errors(link: &LinkReport) -> Option<Finding> {
@@ -190,7 +181,7 @@ fn errors(link: &LinkReport) -> Option<Finding> {
         let what = format!("more than one frame in {EVERYDAY_ERRORS_IN} is bad");
         let why = "lost frames are lost probes, and slow connections";
         warning("errors", link, &what, why, "replace the cable; then the module, then try another port")
-    })?
+    })
 }
 
 /// `12 bad frames received (10 CRC), carrier lost 3 times`; none if there is nothing to tell.

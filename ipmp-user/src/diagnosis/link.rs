@@ -16,7 +16,7 @@ use super::{
     netlink::Asker,
 };
 
-/// Frames and errors since the interface exists (`struct rtnl_link_stats64`, include/uapi/linux/if_link.h; what each
+/// Frames and errors since the interface exists (`struct rtnl_link_stats64`, `include/uapi/linux/if_link.h`; what each
 /// counts, Documentation/networking/statistics.rst).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorCounters {
@@ -118,6 +118,7 @@ fn kind(info: &rtnetlink::packet_route::link::LinkInfo) -> Option<String> {
     if let LinkInfo::Kind(kind) = info { Some(InfoKind::to_string(kind)) } else { None }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the netlink crate's enums grow with the kernel")]
 fn programs(attached: &[LinkXdp]) -> Vec<u32> {
     let mut programs: Vec<u32> = attached
         .iter()

@@ -16,7 +16,7 @@ use rtnetlink::{
 
 /// Drivers that ask their hardware over a slow bus take milliseconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// The kernel fills at most 32 KiB for one datagram of a dump (`NL_DUMP_ALLOC` in net/netlink/af_netlink.c).
+/// The kernel fills at most 32 KiB for one datagram of a dump (`netlink_dump` in `net/netlink/af_netlink.c`).
 const DATAGRAM: usize = 64 << 10;
 /// Answers to one question: an interface each, with room to spare.
 const MAX_ANSWERS: usize = 16_384;
@@ -74,7 +74,8 @@ impl Asker {
             self.socket.recv(&mut datagram, 0)?;
             let mut rest = datagram.as_slice();
             while !rest.is_empty() {
-                let answer: NetlinkMessage<M> = NetlinkMessage::deserialize(rest).map_err(malformed)?;
+                let answer: NetlinkMessage<M> =
+                    NetlinkMessage::deserialize(rest).map_err(|error| malformed(&error))?;
                 let length = (answer.header.length as usize).next_multiple_of(4);
                 rest = rest.get(length.max(1)..).unwrap_or_default();
                 if answer.header.sequence_number != self.sequence {
@@ -95,7 +96,7 @@ impl Asker {
     }
 }
 
-fn malformed(what: impl ToString) -> io::Error {
+fn malformed(what: &(impl ToString + ?Sized)) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_string())
 }
 

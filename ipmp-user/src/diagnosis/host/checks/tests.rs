@@ -1,6 +1,11 @@
-use ipmp_common::engine::snapshot::ShownState;
+use ipmp_common::engine::{event::CarrierSource, snapshot::ShownState};
+use ipnet::IpNet;
 
 use super::*;
+use crate::{
+    control::status::{Link, ReplyEvidence},
+    diagnosis::host::facts::{Kernel, Told},
+};
 
 fn member(number: u8) -> MemberFacts {
     let address: IpNet = format!("192.168.10.1{number}/24").parse().unwrap();
