@@ -75,7 +75,10 @@ fn plan_answers_what_detection_time_may_be_used() {
     assert!(text.contains("a year") && !text.contains("warning"), "{text}");
     let slow = planned(&["--fdt", "100ms", "--loss", "0.5%", "--rtt", "30ms"]).unwrap();
     let text = plan::text(&slow);
-    assert!(text.contains("raise the detection time to 420 ms") && text.contains("take at least 210 ms"), "{text}");
+    assert!(
+        text.contains("raise the detection time to 420 ms") && text.contains("take at least 210 ms"),
+        "{text}"
+    );
     let [slow, raised] = [slow, planned(&["--fdt", "420ms", "--loss", "0.5%", "--rtt", "30ms"]).unwrap()]
         .map(|plan| serde_json::to_value(plan).unwrap());
     assert_eq!(slow["suspicion"], raised["suspicion"], "what is foretold is the raised time's");

@@ -29,10 +29,7 @@ fn interface(name: &str, ifindex: u32, mac: &str, test: &[&str]) -> InterfaceSta
             mtu: 1500,
             test: test
                 .iter()
-                .map(|ip| TestInfo {
-                    address: ip.parse().unwrap(),
-                    targets: TargetOrigin::Routes,
-                })
+                .map(|ip| TestInfo { address: ip.parse().unwrap(), targets: TargetOrigin::Routes })
                 .collect(),
         }),
         targets: Vec::new(),

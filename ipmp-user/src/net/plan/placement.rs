@@ -51,8 +51,7 @@ impl<'a> Placement<'a> {
         let gathered =
             members().map(|to| route.rerouted(|hop| if self.is_member(hop.oif) { to } else { hop.oif }));
         let pairs = members().flat_map(move |from| members().map(move |to| (from, to)));
-        let single =
-            pairs.map(|(from, to)| route.rerouted(|hop| if hop.oif == from { to } else { hop.oif }));
+        let single = pairs.map(|(from, to)| route.rerouted(|hop| if hop.oif == from { to } else { hop.oif }));
         gathered.chain(single).filter(|_| self.moves(route))
     }
 
