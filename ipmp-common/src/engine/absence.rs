@@ -38,10 +38,19 @@ impl Engine {
         self.mark_dirty(id);
     }
 
+    /// It is there, with its carrier.
+    pub(super) fn end_wait(&mut self, id: MemberId) {
+        if let Some(member) = self.member_mut(id)
+            && member.awaited_until.take().is_some()
+        {
+            self.timers.cancel(TimerKey::Awaited(id));
+        }
+    }
+
     pub(super) fn awaited_in_vain(&mut self, id: MemberId) {
         let Some(member) = self.member_mut(id) else { return };
         if member.awaited_until.take().is_some() {
-            member.missing = true;
+            member.missing = member.ifindex.is_none();
             self.mark_dirty(id);
         }
     }

@@ -45,7 +45,6 @@ impl Engine {
         let was_told_absent = member.absence_told;
         member.ifindex = Some(ifindex);
         member.absence_told = false;
-        member.awaited_until = None;
         if appeared {
             member.link = link_up;
             member.link_changed_at = now;
@@ -55,7 +54,9 @@ impl Engine {
                 member.since = now;
             }
         }
-        self.timers.cancel(TimerKey::Awaited(id));
+        if link_up != Some(false) {
+            self.end_wait(id);
+        }
         let Some(member) = self.member(id) else { return };
         let group_id = member.group;
         if appeared && !member.config.test.is_empty() {
@@ -157,6 +158,9 @@ impl Engine {
         }
         if up && (was.is_some() || hidden_flap) {
             self.publish_link(now, group, id, Kind::LinkUp, at, Reason::LinkUp { source });
+        }
+        if up {
+            self.end_wait(id);
         }
         self.carrier_changed(now, id, changed);
         self.mark_dirty(id);

@@ -122,9 +122,9 @@ impl Member {
         self.ifindex.is_some() && !self.failed && !self.offline
     }
 
-    /// Not there, but its addresses are kept for it.
-    pub(super) const fn is_awaited(&self) -> bool {
-        self.ifindex.is_none() && self.awaited_until.is_some()
+    /// Not there, or only just and still without carrier, but its addresses are kept for it.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaited_until.is_some() && (self.ifindex.is_none() || self.link == Some(false))
     }
 
     /// May carry data addresses now.

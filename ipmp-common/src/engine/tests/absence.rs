@@ -145,6 +145,26 @@ fn b22_one_that_comes_within_the_wait_was_never_missing() {
 }
 
 #[test]
+fn b22_one_whose_carrier_follows_within_the_wait_was_never_missing() {
+    let mut lab = awaiting(Setup::probed(2), &[a()], secs(10));
+    lab.set_carrier(a(), false);
+    lab.run(secs(5));
+    lab.appear(a());
+    lab.run(secs(3));
+    lab.set_carrier(a(), true);
+    lab.run(secs(30));
+    assert_eq!((lab.places(), lab.state(a())), (vec![a(), b()], ShownState::Ok));
+    assert!(lab.records(Kind::Failed).is_empty() && lab.records(Kind::Moved).is_empty());
+
+    let mut lab = awaiting(Setup::probed(2), &[a()], secs(10));
+    lab.set_carrier(a(), false);
+    lab.run(secs(5));
+    lab.appear(a());
+    lab.run(secs(6));
+    assert_eq!((lab.places(), lab.state(a())), (vec![b(), b()], ShownState::Failed), "the wait is over");
+}
+
+#[test]
 fn b27_a_later_appearance_ends_as_a_complete_start() {
     let complete = {
         let mut lab = awaiting(Setup::probed(3).standby(c()), &[], secs(10));
