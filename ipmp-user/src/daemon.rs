@@ -11,12 +11,18 @@
 //! (`control`), so that none of them can delay a verdict.
 
 mod actions;
+mod admin;
+mod attach;
 mod claim;
 pub mod clock;
+mod detach;
+mod detached;
 mod draw;
 mod gather;
 mod members;
+mod pci;
 mod reassert;
+mod reload;
 mod serve;
 mod settle;
 mod start;
@@ -40,7 +46,7 @@ use ipmp_common::{
 use sd_notify::NotifyState;
 use tokio::{io::unix::AsyncFd, signal::unix::Signal};
 
-use self::{clock::Alarm, draw::Draw, members::MemberIo, reassert::Reassert};
+use self::{admin::Admin, clock::Alarm, draw::Draw, members::MemberIo, reassert::Reassert, reload::Loaded};
 use crate::{
     announce::Announcer,
     config::FileConfig,
@@ -57,6 +63,8 @@ use crate::{
 pub struct DaemonOptions {
     /// The validated configuration.
     pub config: FileConfig,
+    /// Its text.
+    pub config_text: Vec<u8>,
     /// Where it came from: read again on SIGHUP.
     pub config_path: PathBuf,
     /// Holds the control socket and the state file.
@@ -92,7 +100,8 @@ struct Daemon {
     unread: bool,
     reassert: Reassert,
     watch: watch::Watch,
-    _claims: claim::Claims,
+    claims: claim::Claims,
+    admin: Admin,
 }
 
 /// What the daemon remembers of a probe session.
@@ -132,7 +141,9 @@ struct Sources {
 enum Wake {
     Facts,
     Outcome(apply::Outcome),
+    Taken(apply::Taken),
     Request(control::Request),
+    Loaded(Box<Loaded>),
     Reload,
     Stop,
 }
@@ -149,6 +160,7 @@ impl Daemon {
             self.reassert(now);
             self.engine.handle(now, Event::Judge);
             self.act(now);
+            self.go_on_detaching();
             self.send_probes(now);
             self.watch_overdue(now);
             sources.alarm.get_mut().set(self.next_wake())?;
@@ -156,9 +168,9 @@ impl Daemon {
                 Wake::Facts => {}
                 Wake::Outcome(outcome) => self.take_outcome(clock::now(), outcome),
                 Wake::Request(request) => self.serve(clock::now(), request),
-                Wake::Reload => {
-                    tracing::warn!("SIGHUP: reloading is not possible yet; restart ipmpd instead");
-                }
+                Wake::Taken(taken) => self.take_step(clock::now(), &taken),
+                Wake::Loaded(loaded) => self.take_loaded(clock::now(), *loaded),
+                Wake::Reload => self.reload(None),
                 Wake::Stop => {
                     let _ = sd_notify::notify(&[NotifyState::Stopping]);
                     return Ok(());
@@ -195,6 +207,8 @@ impl Daemon {
                 Wake::Facts
             }
             Some(outcome) = self.applier.outcomes.recv() => Wake::Outcome(outcome),
+            Some(taken) = self.applier.taken.recv() => Wake::Taken(taken),
+            Some(loaded) = self.admin.loader.loaded.recv() => Wake::Loaded(Box::new(loaded)),
             Some(request) = self.control.requests.recv() => Wake::Request(request),
             _ = terminate.recv() => Wake::Stop,
             _ = interrupt.recv() => Wake::Stop,

@@ -61,6 +61,21 @@ impl Names {
         }))
     }
 
+    /// The same with other names for some numbers; names of numbers that are free now stay, for what is told of them
+    /// afterwards.
+    #[must_use]
+    pub fn with(
+        &self,
+        groups: impl Iterator<Item = (GroupId, String)>,
+        members: impl Iterator<Item = (MemberId, String)>,
+    ) -> Self {
+        let NameLists { groups: known_groups, members: known_members } = &*self.0;
+        let mut lists = NameLists { groups: known_groups.clone(), members: known_members.clone() };
+        lists.groups.extend(groups);
+        lists.members.extend(members);
+        Self(Arc::new(lists))
+    }
+
     /// The names in a snapshot.
     pub fn in_snapshot(snapshot: &Snapshot) -> Self {
         let groups = snapshot.groups.iter();

@@ -1,17 +1,21 @@
 //! End to end: the real kernel, the real daemon, outages seen from the far side. Each test has a lab of its own.
 
 mod admin;
+mod attach;
 mod clients;
 mod contract;
 mod crash;
 mod damping;
+mod detach;
 mod diagnosis;
 mod failover;
 mod group;
 mod kinds;
+mod missing;
 mod netem;
 mod privilege;
 mod release;
+mod reload;
 mod restart;
 mod solaris;
 mod stall;
@@ -85,6 +89,35 @@ impl Bed {
     fn wait_log(&self, text: &str) -> Result<()> {
         wait::until(&format!("the log line {text:?}"), || Ok(self.daemon.log_tail().contains(text)))
             .with_context(|| self.daemon.log_tail())
+    }
+
+    /// Addresses and routes in order, without what is the kernel's own and tells which interface came up last, and without
+    /// numbers and hardware addresses of devices, which may be new ones.
+    fn places(&self) -> Result<Vec<String>> {
+        let mut lines: Vec<String> = Vec::new();
+        for what in
+            ["-o -4 address show", "-o -6 address show scope global", "-4 route show", "-6 route show"]
+        {
+            let text = self.lab.host.ip(what)?;
+            let words = |line: &str| {
+                line.split_whitespace().skip_while(|word| word.ends_with(':')).collect::<Vec<_>>().join(" ")
+            };
+            lines.extend(text.lines().filter(|line| !line.contains("fe80::/64")).map(words));
+        }
+        Ok(lines)
+    }
+
+    /// Waits until that is what it was.
+    fn wait_places(&self, before: &[String]) -> Result<()> {
+        let mut now = Vec::new();
+        let same = wait::until("addresses and routes as before", || {
+            now = self.places()?;
+            Ok(now == before)
+        });
+        if let Err(error) = same {
+            bail!("{error:#}; before {before:#?}, now {now:#?}\n{}", self.daemon.log_tail());
+        }
+        Ok(())
     }
 
     /// Waits until addresses and routes are what they were, order included.

@@ -47,6 +47,14 @@ pub enum Action {
     },
     /// Carry out this placement; idempotent. Answered by `Event::Applied` or `Event::ApplyFailed`.
     SetPlacement(Placement),
+    /// These data addresses are configured no longer: take them off the group's members, and forget them. What is gone
+    /// already needs nothing.
+    Release {
+        /// The group.
+        group: GroupId,
+        /// The addresses.
+        addresses: Vec<IpNet>,
+    },
     /// Announce again (the first announcement is part of `SetPlacement`).
     Announce {
         /// The addresses.

@@ -45,7 +45,9 @@ impl Engine {
     /// The member to put into service or to retire, if the count of active members is not as wanted.
     fn next_change(&self, now: Timestamp, group: GroupId, wanted: usize) -> Option<(MemberId, bool)> {
         let active = self.members_of(group).filter(|member| member.active()).count();
-        match active.cmp(&wanted) {
+        // One that may still come holds its place, but nobody rests for it if there is nobody else.
+        let awaited = self.members_of(group).filter(|member| member.is_awaited() && active > 0).count();
+        match (active + awaited).cmp(&wanted) {
             Ordering::Less => {
                 // One that waits for its failback serves only if nobody else does.
                 let waits = |member: &Member| member.damped.failback_waits(now);

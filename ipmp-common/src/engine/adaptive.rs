@@ -155,6 +155,19 @@ impl Engine {
         });
     }
 
+    /// Another detection time was configured: what it was raised to is forgotten.
+    pub(super) fn detection_time_configured(&mut self, now: Timestamp, id: GroupId) {
+        let Some(group) = self.group_mut(id) else { return };
+        group.fdt = group.config.failure_detection_time;
+        group.fdt_raised_at = None;
+        let (interval, members) = (group.fdt.divided(SLOTS_PER_FDT), group.members.clone());
+        for member in members {
+            for family in Family::ALL {
+                self.set_interval(now, member, family, interval);
+            }
+        }
+    }
+
     fn set_interval(&mut self, now: Timestamp, id: MemberId, family: Family, interval: Nanos) {
         let Some(member) = self.members.get_mut(id.0 as usize) else { return };
         let Some(rng) = self.rngs.get_mut(id.0 as usize) else { return };

@@ -21,12 +21,17 @@ use super::{
 /// The decision engine of all groups of a host.
 #[derive(Debug)]
 pub struct Engine {
+    /// By number; a number may be free (`order` does not name it).
     pub(super) groups: Vec<Group>,
+    /// The groups in force, in the order of the configuration.
+    pub(super) order: Vec<GroupId>,
+    /// By number; a number may be free (no group names it).
     pub(super) members: Vec<Member>,
     pub(super) sessions: BTreeMap<SessionId, (MemberId, Family)>,
     pub(super) free_sessions: BTreeSet<SessionId>,
     pub(super) timers: Timers,
     pub(super) rngs: Vec<Rng>,
+    pub(super) seed: u64,
     pub(super) actions: VecDeque<Action>,
     pub(super) stalls: u64,
     pub(super) skipped_slots: u64,
@@ -45,6 +50,10 @@ pub enum Refusal {
     DuplicateHardwareAddress,
     /// in.mpathd's EMINRED: no other functioning member is left in the group.
     LastFunctioning,
+    /// It is in no group, so nobody could take its addresses.
+    Ungrouped,
+    /// Its interface is not there.
+    Absent,
 }
 
 impl Engine {
@@ -64,6 +73,8 @@ impl Engine {
         }
         let rngs = (0..members.len() as u64).map(|stream| Rng::new(config.seed, stream)).collect();
         Self {
+            order: groups.iter().map(|group| group.id).collect(),
+            seed: config.seed,
             groups,
             members,
             sessions: BTreeMap::new(),
@@ -101,6 +112,8 @@ impl Engine {
                 self.publish(now, Kind::ActionFailed, Some(group), None, reason);
             }
             Event::Command(command) => self.command(now, &command),
+            Event::Reconfigure { groups } => self.reconfigure(now, groups),
+            Event::InterfaceAwaited { member, until } => self.await_interface(member, until),
         }
     }
 
@@ -124,7 +137,7 @@ impl Engine {
         match command {
             Command::Offline { member, force } => {
                 let known = self.member(*member).ok_or(Refusal::NoSuchMember)?;
-                if known.offline {
+                if known.offline && !known.detached {
                     return Err(Refusal::AlreadyOffline);
                 }
                 let stand_in = !self.is_anonymous(known.group);
@@ -140,6 +153,9 @@ impl Engine {
                     Some(_) => Err(Refusal::DuplicateHardwareAddress),
                     None => Ok(()),
                 }
+            }
+            Command::Detach { members, force } => {
+                members.iter().try_for_each(|member| self.check_detach(*member, members, *force))
             }
         }
     }

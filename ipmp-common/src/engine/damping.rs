@@ -166,6 +166,27 @@ impl Engine {
         self.defer(now, id, Reason::FailbackDelayed { delay, until });
     }
 
+    /// Other delays were configured: waits that would now be over, or shorter, are.
+    pub(super) fn damping_configured(&mut self, id: MemberId, before: &Damping) {
+        let config = self.damping_of(id);
+        let Some(member) = self.member_mut(id).filter(|_| config != *before) else { return };
+        let (lost_at, damped) = (member.link_changed_at, &mut member.damped);
+        damped.link_down_until =
+            damped.link_down_until.map(|until| until.min(lost_at + config.link_down_delay));
+        damped.failback_until = damped
+            .failback_until
+            .map(|until| damped.repaired_at.map_or(until, |at| until.min(at + config.failback_delay)));
+        let waits = [
+            (TimerKey::LinkDown(id), damped.link_down_until),
+            (TimerKey::Failback(id), damped.failback_until),
+        ];
+        for (key, until) in waits {
+            if let Some(until) = until {
+                self.timers.set(key, until);
+            }
+        }
+    }
+
     /// It serves, or cannot.
     pub(super) fn end_failback_delay(&mut self, id: MemberId) {
         self.timers.cancel(TimerKey::Failback(id));

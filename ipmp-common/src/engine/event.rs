@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    config::GroupConfig,
     ids::{Family, GroupId, MemberId, SessionId},
     time::Timestamp,
 };
@@ -117,6 +118,19 @@ pub enum Event {
     },
     /// The administrator's command.
     Command(Command),
+    /// Another configuration, whole: what differs from the one in force changes, everything else stays as it is.
+    /// Groups and interfaces are known by their names. What the engine numbers them is in `Engine::roster`.
+    Reconfigure {
+        /// In the order of the file.
+        groups: Vec<GroupConfig>,
+    },
+    /// A member's interface is not there, but may still come: until then nobody else serves its addresses.
+    InterfaceAwaited {
+        /// The member.
+        member: MemberId,
+        /// When the wait is over.
+        until: Timestamp,
+    },
 }
 
 /// What is known of a present interface.
@@ -222,5 +236,13 @@ pub enum Command {
     Online {
         /// The member.
         member: MemberId,
+    },
+    /// Gives interfaces up, as a preparation of their removal: as `Offline`, until `InterfaceGone` follows. They are
+    /// judged together, as if all ports of one card.
+    Detach {
+        /// The members.
+        members: Vec<MemberId>,
+        /// Even if none usable is left in their group.
+        force: bool,
     },
 }

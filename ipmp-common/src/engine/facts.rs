@@ -54,6 +54,10 @@ impl Engine {
                 member.since = now;
             }
         }
+        if link_up != Some(false) {
+            self.end_wait(id);
+        }
+        let Some(member) = self.member(id) else { return };
         let group_id = member.group;
         if appeared && !member.config.test.is_empty() {
             let by = member.probing_expected_by;
@@ -62,9 +66,6 @@ impl Engine {
         let returns = was_told_absent && self.siblings(id).any(Member::functioning);
         // At start: what an earlier run found dead may be so still, and a restart must not move addresses onto it.
         let left = displaced && appeared && !was_told_absent;
-        if returns || left {
-            self.put_to_the_proof(now, id);
-        }
         if let Some(group) = self.group_mut(group_id) {
             group.dirty = true;
             for address in adopted.into_iter().filter(|_| adopts) {
@@ -77,6 +78,9 @@ impl Engine {
             let reason = Reason::InterfaceFound { ifindex };
             self.publish(now, Kind::Present, Some(group_id), Some(id), reason);
         }
+        if returns || left {
+            self.put_to_the_proof(now, id);
+        }
         if appeared {
             self.rebuild_sessions(now, id);
         }
@@ -85,9 +89,12 @@ impl Engine {
     /// Its addresses are served elsewhere: one that returns gets them back as if repaired, so not before it is
     /// known to work. Whether it can be probed is known only when its test addresses stand on it.
     fn put_to_the_proof(&mut self, now: Timestamp, id: MemberId) {
-        let Some(member) = self.member_mut(id).filter(|member| member.link_is_up()) else {
-            return;
-        };
+        let Some(member) = self.member(id) else { return };
+        if !member.link_is_up() {
+            let reason = Reason::LinkDown { source: member.link_source, downs: member.link_downs };
+            self.fail_member(now, id, reason);
+        }
+        let Some(member) = self.member_mut(id) else { return };
         member.failed = true;
         member.inactive = false;
         let tested = !member.config.test.is_empty();
@@ -106,11 +113,12 @@ impl Engine {
         member.repair_after = None;
         member.failed = false;
         member.damped.interface_gone();
-        member.offline &= !member.identity.held();
+        let detached = core::mem::take(&mut member.detached);
+        member.offline &= !member.identity.held() && !detached;
         member.identity = Identity::default();
         let sources = core::mem::take(&mut member.sources);
         member.inactive = member.config.standby;
-        member.reason = Reason::InterfaceRemoved;
+        member.reason = if detached { Reason::Detached } else { Reason::InterfaceRemoved };
         member.since = now;
         self.cancel_waits(id);
         self.rebuild_sessions(now, id);
@@ -150,6 +158,9 @@ impl Engine {
         }
         if up && (was.is_some() || hidden_flap) {
             self.publish_link(now, group, id, Kind::LinkUp, at, Reason::LinkUp { source });
+        }
+        if up {
+            self.end_wait(id);
         }
         self.carrier_changed(now, id, changed);
         self.mark_dirty(id);
@@ -296,19 +307,28 @@ impl Engine {
         if self.check(command).is_err() {
             return;
         }
-        let (id, kind) = match command {
-            Command::Offline { member, .. } => (*member, Kind::Offline),
-            Command::Online { member } => (*member, Kind::Online),
-        };
+        match command {
+            Command::Offline { member, .. } => self.obey(now, *member, Kind::Offline, Reason::Administrator),
+            Command::Online { member } => self.obey(now, *member, Kind::Online, Reason::Administrator),
+            Command::Detach { members, .. } => {
+                for member in members {
+                    self.obey(now, *member, Kind::Offline, Reason::Detached);
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, now: Timestamp, id: MemberId, kind: Kind, reason: Reason) {
         let Some(member) = self.member_mut(id) else { return };
+        member.detached = reason == Reason::Detached;
         member.offline = kind == Kind::Offline;
         member.recalled = kind == Kind::Online;
         member.inactive = member.config.standby && kind == Kind::Online && !member.failed;
-        member.reason = Reason::Administrator;
+        member.reason = reason.clone();
         member.since = now;
         let group = member.group;
         self.end_failback_delay(id);
-        self.publish(now, kind, Some(group), Some(id), Reason::Administrator);
+        self.publish(now, kind, Some(group), Some(id), reason);
         if kind == Kind::Offline {
             self.suspend_probing(id);
         } else {

@@ -182,7 +182,8 @@ impl Schedule {
             }
             Some((interval, span)) => {
                 let run = |gap: f64| gap + interval * f64::from(confirms(gap, interval, span));
-                let mean = self.average(|before, gap| before * run(gap).max(self.proof(interval, gap))) / slot;
+                let mean =
+                    self.average(|before, gap| before * run(gap).max(self.proof(interval, gap))) / slot;
                 let proved = self.wait + 1.5 * slot + interval;
                 (phase + mean, 1.5 * slot + (span + interval).max(slot + 3.0 * interval).max(proved))
             }

@@ -3,6 +3,8 @@
 use alloc::{collections::BTreeSet, vec::Vec};
 use core::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::{
     action::{PlacedAddress, Placement},
     config::GroupConfig,
@@ -42,6 +44,8 @@ pub(super) struct Group {
     /// The placement by which withdrawn addresses come back.
     pub(super) returned: Option<u64>,
     pub(super) moves: Vec<Move>,
+    /// Data addresses that are configured no longer, and still to be taken away.
+    pub(super) released: Vec<IpNet>,
     pub(super) announcing: Vec<Announcing>,
     /// Facts arrived that may change a decision.
     pub(super) dirty: bool,
@@ -93,6 +97,7 @@ impl Group {
             epoch: 0,
             returned: None,
             moves: Vec::new(),
+            released: Vec::new(),
             announcing: Vec::new(),
             dirty: true,
         }

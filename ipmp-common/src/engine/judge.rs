@@ -27,12 +27,12 @@ enum Fault {
 impl Engine {
     pub(super) fn judge(&mut self, now: Timestamp) {
         self.run_timers(now);
-        for number in 0..self.groups.len() as u32 {
-            let id = GroupId(number);
+        for id in self.order.clone() {
             if self.group_mut(id).is_some_and(|group| core::mem::take(&mut group.dirty)) {
                 self.decide(now, id);
             }
         }
+        self.tell_missing(now);
     }
 
     fn run_timers(&mut self, now: Timestamp) {
@@ -50,6 +50,7 @@ impl Engine {
                 TimerKey::LinkDown(member) => self.link_down_counts(member),
                 TimerKey::LinkRepair(member) | TimerKey::Failback(member) => self.mark_dirty(member),
                 TimerKey::ProbingGrace(member) => self.tell_probing(now, member),
+                TimerKey::Awaited(member) => self.awaited_in_vain(member),
                 TimerKey::Discover(group) => self.search(now, group),
                 TimerKey::Announce(group) => self.announce_again(now, group),
             }
@@ -103,7 +104,8 @@ impl Engine {
     }
 
     fn tell_absence(&mut self, now: Timestamp, group: GroupId) {
-        let absent = |member: &&Member| member.ifindex.is_none() && !member.absence_told;
+        let absent =
+            |member: &&Member| member.ifindex.is_none() && !member.absence_told && !member.is_awaited();
         let absentees: Vec<MemberId> =
             self.members_of(group).filter(absent).map(|member| member.id).collect();
         for id in absentees {
@@ -131,6 +133,7 @@ impl Engine {
         }
         self.settle_activity(now, group);
         self.settle_placement(now, group);
+        self.settle_released(group);
         self.settle_state(now, group);
     }
 
@@ -141,7 +144,7 @@ impl Engine {
         if member.failed {
             return member.link_is_up() && self.try_repair(now, id);
         }
-        if member.offline || (member.link_is_up() && !member.probes_say_failed()) {
+        if member.offline || member.is_awaited() || (member.link_is_up() && !member.probes_say_failed()) {
             return false;
         }
         match self.whose_fault(member) {
@@ -209,7 +212,7 @@ impl Engine {
         }
     }
 
-    fn fail_member(&mut self, now: Timestamp, id: MemberId, reason: Reason) {
+    pub(super) fn fail_member(&mut self, now: Timestamp, id: MemberId, reason: Reason) {
         self.note_failure(now, id);
         let Some(member) = self.member_mut(id) else { return };
         member.failed = true;

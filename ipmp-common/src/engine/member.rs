@@ -42,6 +42,12 @@ pub(super) struct Member {
     pub(super) failed_by_probes: bool,
     pub(super) inactive: bool,
     pub(super) offline: bool,
+    /// Offline because the administrator is about to remove it.
+    pub(super) detached: bool,
+    /// Missing at start, and expected until then.
+    pub(super) awaited_until: Option<Timestamp>,
+    /// Awaited in vain, and that is to be told.
+    pub(super) missing: bool,
     /// Set by "online": it returns to service even without failback.
     pub(super) recalled: bool,
     pub(super) sources: [Option<IpAddr>; 2],
@@ -87,6 +93,9 @@ impl Member {
             failed_by_probes: false,
             inactive,
             offline: false,
+            detached: false,
+            awaited_until: None,
+            missing: false,
             recalled: false,
             sources: [None; 2],
             detectors: [None, None],
@@ -111,6 +120,11 @@ impl Member {
     /// RUNNING, or NOTARGETS without FAILED.
     pub(super) const fn functioning(&self) -> bool {
         self.ifindex.is_some() && !self.failed && !self.offline
+    }
+
+    /// Not there, or only just and still without carrier, but its addresses are kept for it.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaited_until.is_some() && (self.ifindex.is_none() || self.link == Some(false))
     }
 
     /// May carry data addresses now.

@@ -10,10 +10,12 @@
 //! | `facts` | events are written down |
 //! | `judge` | timers, failure and repair verdicts |
 //! | `activity`, `placement` | which members serve, which address is where |
+//! | `absence` | interfaces that are to be removed, or are missing at start |
 //! | `adaptive` | the detection time follows the round trip |
 //! | `consistency` | what members must not, or should, have in common |
 //! | `damping` | how long good and bad news must last before they count |
 //! | `moves` | placements and announcements, and what came of them |
+//! | `reconfigure` | another configuration, taken in while everything runs |
 //! | `sessions` | targets turned into probe sessions |
 //! | `forecast` (feature `forecast`) | what a detection time means on a lossy path |
 //! | `sim` (feature `sim`) | a simulated host and network around the engine |
@@ -21,6 +23,7 @@
 //! | `discovery` | somebody to probe where no route names a router |
 #![forbid(unsafe_code)]
 
+mod absence;
 pub mod action;
 mod activity;
 mod adaptive;
@@ -43,6 +46,7 @@ mod picture;
 mod placement;
 pub mod reason;
 mod reason_text;
+mod reconfigure;
 mod rng;
 mod rtt;
 mod sessions;
@@ -60,3 +64,4 @@ mod tests;
 
 pub use core_loop::{Engine, Refusal};
 pub use placement::place;
+pub use reconfigure::Roster;

@@ -10,6 +10,7 @@ use super::{
     event::Applied,
     group::{Announcing, Move, SentPlacement},
     ids::{Family, GroupId, MemberId},
+    member::Member,
     placement::place,
     reason::{Kind, Reason, Record},
     time::{Nanos, Timestamp},
@@ -30,12 +31,15 @@ impl Engine {
         if self.is_anonymous(id) {
             return;
         }
-        let active: Vec<MemberId> =
-            self.members_of(id).filter(|member| member.active()).map(|member| member.id).collect();
+        let serves = |member: &&Member| member.active() || member.is_awaited();
+        let mut active: Vec<&Member> = self.members_of(id).filter(serves).collect();
+        // Who is spare has the most room.
+        active.sort_by_key(|member| !member.config.standby);
+        let active: Vec<MemberId> = active.into_iter().map(|member| member.id).collect();
         // With no usable member nothing is taken away from any of them.
         let unusable: Vec<MemberId> = self
             .members_of(id)
-            .filter(|member| !member.functioning() && !active.is_empty())
+            .filter(|member| !member.functioning() && !member.is_awaited() && !active.is_empty())
             .map(|member| member.id)
             .collect();
         let ifindexes: Vec<Option<u32>> = self.members_of(id).map(|member| member.ifindex).collect();

@@ -8,6 +8,7 @@ use super::{
     group::Group,
     ids::GroupId,
     member::Member,
+    reason::Reason,
     snapshot::{
         AddressSnapshot, Bounds, GroupSnapshot, GroupState, MemberSnapshot, Snapshot, TargetSnapshot,
     },
@@ -20,7 +21,12 @@ impl Engine {
     pub fn snapshot(&self, now: Timestamp) -> Snapshot {
         Snapshot {
             at: now,
-            groups: self.groups.iter().map(|group| self.group_picture(group)).collect(),
+            groups: self
+                .order
+                .iter()
+                .filter_map(|id| self.group(*id))
+                .map(|group| self.group_picture(group))
+                .collect(),
             stalls: self.stalls,
             skipped_slots: self.skipped_slots,
         }
@@ -78,7 +84,10 @@ fn member_picture(member: &Member) -> MemberSnapshot {
         probe: member.probe_state(),
         reason: member.reason.clone(),
         since: member.since,
-        deferred: member.damped.deferred.clone(),
+        deferred: member
+            .awaited_until
+            .map(|until| Reason::Awaited { until })
+            .or_else(|| member.damped.deferred.clone()),
         targets: member
             .detectors()
             .flat_map(|detector| detector.targets.iter().map(|target| target_picture(detector, target)))

@@ -10,13 +10,13 @@ use super::{
 /// Places every address, moving as few as possible.
 ///
 /// An address goes home if its home is active; else it stays where it is if that member is active; else it
-/// goes to the active member with the fewest addresses, the earlier configured one on a tie. Without any
+/// goes to the active member with the fewest addresses, the earlier one on a tie. Without any
 /// active member nothing moves: the fault is then more likely elsewhere, and there is nowhere better.
 ///
 /// A member on which the address's family is disabled is no place for it (in.mpathd asks for the same families, too);
 /// where none is left, the address stays.
 ///
-/// `active` is in the order of the configuration; `carries` tells whether a member can carry a family.
+/// `active` is in the order of preference: standbys first, then as configured; `carries` tells whether a member can carry a family.
 pub fn place(
     addresses: &[PlacedAddress],
     active: &[MemberId],

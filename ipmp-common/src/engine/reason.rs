@@ -110,6 +110,10 @@ pub enum Kind {
     Inconsistent,
     /// It does again.
     Consistent,
+    /// A group's configuration was changed, or it was added or removed.
+    Reconfigured,
+    /// Interfaces were waited for in vain at start.
+    Missing,
 }
 
 /// Why, with numbers.
@@ -267,6 +271,34 @@ pub enum Reason {
     },
     /// The administrator ordered it.
     Administrator,
+    /// The administrator gave the interface up, so that it can be removed.
+    Detached,
+    /// The configuration in force is another one.
+    Reconfigured {
+        /// Members now.
+        members: u32,
+        /// Data addresses now.
+        addresses: u32,
+    },
+    /// The configuration names the group no longer. What stands on its interfaces stays.
+    GroupRemoved,
+    /// The address's home left the group: it stays where it is, which is its home now.
+    Rehomed {
+        /// The former home.
+        from: MemberId,
+    },
+    /// The interface is missing at start, and may still come.
+    Awaited {
+        /// When the wait is over.
+        until: Timestamp,
+    },
+    /// Interfaces are missing at start: others of their groups serve their addresses of a family.
+    Missing {
+        /// The family.
+        family: Family,
+        /// Each missing interface, and who serves its addresses; nobody if no sibling works.
+        moved: alloc::vec::Vec<(MemberId, alloc::vec::Vec<MemberId>)>,
+    },
     /// The interface does not exist.
     NoInterface,
     /// The interface was there and is no longer.

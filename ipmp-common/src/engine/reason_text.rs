@@ -30,10 +30,7 @@ impl fmt::Display for Reason {
             | Self::TargetAnswers { .. }
             | Self::HostsFound { .. }
             | Self::RoutersFound { .. } => self.of_targets(f),
-            Self::Withdrawn { addresses } => {
-                write!(f, "the whole group failed: {addresses} addresses withdrawn")
-            }
-            Self::Returned { addresses } => write!(f, "the group works again: {addresses} addresses back"),
+            Self::Withdrawn { .. } | Self::Returned { .. } => self.of_withdrawal(f),
             Self::DuplicateMac { .. }
             | Self::UniqueMac { .. }
             | Self::DuplicateTestAddress { .. }
@@ -55,7 +52,13 @@ impl fmt::Display for Reason {
             Self::Deactivated { active, wanted } => {
                 write!(f, "not needed: {active} of {wanted} wanted members active")
             }
-            Self::Administrator => f.write_str("administrator's order"),
+            Self::Administrator
+            | Self::Detached
+            | Self::Reconfigured { .. }
+            | Self::GroupRemoved
+            | Self::Rehomed { .. }
+            | Self::Awaited { .. }
+            | Self::Missing { .. } => self.of_configuration(f),
             Self::Announcement { addresses } => write!(f, "{addresses} addresses announced"),
             Self::LateWakeup { late_by, skipped_slots } => {
                 write!(f, "daemon woke {late_by} late, {skipped_slots} probe slots skipped")
@@ -174,6 +177,41 @@ impl Reason {
             Self::NoTestAddress => f.write_str("no test address"),
             Self::TargetsKnown { targets } => write!(f, "{targets} targets known"),
             _ => f.write_str("no targets"),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's list names what comes here")]
+    fn of_withdrawal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Withdrawn { addresses } => {
+                write!(f, "the whole group failed: {addresses} addresses withdrawn")
+            }
+            Self::Returned { addresses } => write!(f, "the group works again: {addresses} addresses back"),
+            _ => Ok(()),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's list names what comes here")]
+    fn of_configuration(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Administrator => f.write_str("administrator's order"),
+            Self::Detached => f.write_str("detached by the administrator"),
+            Self::Reconfigured { members, addresses } => {
+                write!(f, "configuration in force: {members} members, {addresses} data addresses")
+            }
+            Self::GroupRemoved => f.write_str("no longer in the configuration"),
+            Self::Awaited { .. } => f.write_str("missing at start; it may still come"),
+            Self::Rehomed { .. } => {
+                f.write_str("its home left the group, so it stays where it is; taken over")
+            }
+            Self::Missing { family, moved } => {
+                write!(
+                    f,
+                    "{} interfaces are missing, their {family} addresses are served elsewhere",
+                    moved.len()
+                )
+            }
+            _ => Ok(()),
         }
     }
 }

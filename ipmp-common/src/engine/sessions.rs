@@ -112,6 +112,13 @@ impl Engine {
         }
     }
 
+    /// All that probing has shown, and its sessions.
+    pub(super) fn forget_probing(&mut self, now: Timestamp, id: MemberId) {
+        for family in Family::ALL {
+            self.rebuild_family(now, id, family, None);
+        }
+    }
+
     pub(super) fn put_detector(&mut self, id: MemberId, family: Family, detector: Detector) {
         if let Some(member) = self.member_mut(id) {
             member.detectors[slot(family)] = Some(detector);

@@ -1,6 +1,7 @@
 //! The engine proved without root, clock or network: a simulated host and network (`sim`), the
 //! transition table, properties, and one test for each rule and requirement that needs no I/O.
 
+mod absence;
 mod activity;
 mod adaptive;
 mod capacity;
@@ -12,6 +13,7 @@ mod interfaces;
 mod links;
 mod placement;
 mod properties;
+mod reconfigure;
 mod repair;
 mod rtt;
 mod schedule;

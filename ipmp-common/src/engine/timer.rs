@@ -25,6 +25,8 @@ pub(super) enum TimerKey {
     Failback(MemberId),
     /// A member's test addresses and targets have had their time to appear.
     ProbingGrace(MemberId),
+    /// An interface that is missing at start has been waited for long enough.
+    Awaited(MemberId),
     /// A group looks for hosts to probe.
     Discover(GroupId),
     /// Announcements of a group are due for repetition.

@@ -66,8 +66,9 @@ pub struct DaemonArgs {
     version,
     about = "IP multipathing: shows and steers the daemon ipmpd",
     after_help = "\
-Exit codes: 0 ok, 3 no daemon, 64 usage, 69 refused, 74 the daemon's answer was lost, 77 not permitted;\n\
-`status` also 1 degraded, 2 failed; `doctor` 1 warnings, 2 problems; `replay` also 1 if an action differs."
+Exit codes: 0 ok, 3 no daemon, 64 usage, 65 invalid configuration, 69 refused, 70 failed and undone, 74 the daemon's\n\
+answer was lost, 77 not permitted; `status` also 1 degraded, 2 failed; `doctor` 1 warnings, 2 problems; `replay` also\n\
+1 if an action differs."
 )]
 pub struct ClientArgs {
     /// Directory of the daemon's control socket
@@ -94,6 +95,12 @@ pub enum Command {
     Offline(OfflineArgs),
     /// Use an interface again that was taken offline
     Online(InterfaceArgs),
+    /// Give interfaces up so that they can be removed: addresses away, test addresses off, link down
+    Detach(DetachArgs),
+    /// Take an interface up: as the configuration has it, or into the group that is named
+    Attach(AttachArgs),
+    /// Read the configuration file again and change what differs
+    Reload,
     /// Show what ipmpstat shows, as it shows it
     Stat(StatArgs),
     /// Show the status again and again, with the newest events
@@ -265,6 +272,46 @@ pub struct OfflineArgs {
     /// Even if it is the group's last usable interface
     #[arg(long)]
     pub force: bool,
+}
+
+/// `ipmp detach`.
+#[derive(Args, Debug)]
+pub struct DetachArgs {
+    /// The interfaces, judged together
+    #[arg(value_name = "IFACE", required_unless_present = "device", conflicts_with = "device")]
+    pub interfaces: Vec<String>,
+    /// All interfaces of this PCI device, such as 0000:3b:00
+    #[arg(long, value_name = "PCI")]
+    pub device: Option<String>,
+    /// Only say whether it could be done
+    #[arg(long)]
+    pub check: bool,
+    /// Even if no usable interface is left, or it is in no group
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `ipmp attach`.
+#[derive(Args, Debug)]
+pub struct AttachArgs {
+    /// The interface
+    #[arg(value_name = "IFACE")]
+    pub interface: String,
+    /// The group to join, or to make; left out for an interface that the configuration names
+    #[arg(long, value_name = "G")]
+    pub group: Option<String>,
+    /// As a spare
+    #[arg(long, requires = "group")]
+    pub standby: bool,
+    /// Data addresses with prefix length, separated by commas; left out: those found on it
+    #[arg(long, value_name = "ADDRESSES", value_delimiter = ',', requires = "group")]
+    pub data: Option<Vec<String>>,
+    /// Test addresses, separated by commas
+    #[arg(long, value_name = "ADDRESSES", value_delimiter = ',', requires = "group")]
+    pub test: Vec<String>,
+    /// Also write it into the configuration file
+    #[arg(long, requires = "group")]
+    pub persist: bool,
 }
 
 /// The value of `--since`.

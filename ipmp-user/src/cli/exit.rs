@@ -14,7 +14,7 @@ pub const USAGE: u8 = 64;
 pub const INVALID_CONFIG: u8 = 65;
 /// The daemon refused, or cannot do it now.
 pub const REFUSED: u8 = 69;
-/// The daemon ended with an error.
+/// The daemon ended with an error, or an order failed and was undone.
 pub const SOFTWARE: u8 = 70;
 /// Talking to the daemon went wrong.
 pub const IO: u8 = 74;

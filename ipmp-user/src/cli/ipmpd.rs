@@ -43,14 +43,21 @@ fn start(args: DaemonArgs) -> Result<ExitCode, Failure> {
     if args.release {
         return release(&args, filter);
     }
-    let config = config::load(&args.config).map_err(|error| {
+    let read = || {
+        let text = config::read(&args.config)?;
+        let config = config::parse(&args.config.display().to_string(), &text)?;
+        Ok((text, config))
+    };
+    let (config_text, config) = read().map_err(|error: ConfigError| {
         let code = match &error {
             ConfigError::Unreadable { source, .. }
                 if source.kind() == std::io::ErrorKind::PermissionDenied =>
             {
                 exit::NOT_PERMITTED
             }
-            ConfigError::Unreadable { .. } | ConfigError::Invalid(_) => exit::INVALID_CONFIG,
+            ConfigError::Unreadable { .. } | ConfigError::Unwritable { .. } | ConfigError::Invalid(_) => {
+                exit::INVALID_CONFIG
+            }
         };
         Failure::new(code, error)
     })?;
@@ -64,6 +71,7 @@ fn start(args: DaemonArgs) -> Result<ExitCode, Failure> {
     let _log = start_log(filter);
     let options = DaemonOptions {
         config,
+        config_text,
         config_path: args.config,
         runtime_dir: args.runtime_dir,
         pin_dir: args.pin_dir,

@@ -64,6 +64,9 @@ fn run(args: &ClientArgs) -> Result<u8, Failure> {
         Command::Explain(wanted) => explain::run(&mut client()?, &wanted.interface, args.json),
         Command::Offline(wanted) => order::offline(&mut client()?, wanted, args.json),
         Command::Online(wanted) => order::online(&mut client()?, &wanted.interface, args.json),
+        Command::Detach(wanted) => order::detach(&mut client()?, wanted, args.json),
+        Command::Attach(wanted) => order::attach(&mut client()?, wanted, args.json),
+        Command::Reload => order::reload(&mut client()?, args.json),
         Command::Stat(wanted) => stat::run(&args.runtime_dir, wanted),
         Command::Top(wanted) => top::run(&args.runtime_dir, wanted),
         Command::Doctor(wanted) => doctor::run(&args.runtime_dir, wanted, args.json),
@@ -83,6 +86,8 @@ impl From<ClientError> for Failure {
                 RefusalCode::NotPermitted => exit::NOT_PERMITTED,
                 RefusalCode::NotFound => exit::USAGE,
                 RefusalCode::BadCall => exit::IO,
+                RefusalCode::InvalidConfig => exit::INVALID_CONFIG,
+                RefusalCode::Failed => exit::SOFTWARE,
                 RefusalCode::Refused
                 | RefusalCode::NotSupported
                 | RefusalCode::Busy

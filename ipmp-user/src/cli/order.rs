@@ -1,13 +1,16 @@
-//! `ipmp offline` and `ipmp online`.
+//! `ipmp offline`, `online`, `detach`, `attach` and `reload`.
 
 use serde::Serialize;
 
 use super::{
-    args::OfflineArgs,
+    args::{AttachArgs, DetachArgs, OfflineArgs},
     exit::Failure,
     output::{print, print_json},
 };
-use crate::control::{client::Client, protocol::Command};
+use crate::control::{
+    client::Client,
+    protocol::{Attach, Command, Detach},
+};
 
 #[derive(Serialize)]
 struct Done<'t> {
@@ -24,6 +27,32 @@ pub(super) fn offline(client: &mut Client, wanted: &OfflineArgs, json: bool) -> 
 pub(super) fn online(client: &mut Client, interface: &str, json: bool) -> Result<u8, Failure> {
     let interface = interface.to_owned();
     run(client, Command::Online { interface }, json)
+}
+
+pub(super) fn detach(client: &mut Client, wanted: &DetachArgs, json: bool) -> Result<u8, Failure> {
+    let detach = Detach {
+        interfaces: wanted.interfaces.clone(),
+        device: wanted.device.clone(),
+        check: wanted.check,
+        force: wanted.force,
+    };
+    run(client, Command::Detach(detach), json)
+}
+
+pub(super) fn attach(client: &mut Client, wanted: &AttachArgs, json: bool) -> Result<u8, Failure> {
+    let attach = Attach {
+        interface: wanted.interface.clone(),
+        group: wanted.group.clone(),
+        standby: wanted.standby,
+        data: wanted.data.clone(),
+        test: wanted.test.clone(),
+        persist: wanted.persist,
+    };
+    run(client, Command::Attach(attach), json)
+}
+
+pub(super) fn reload(client: &mut Client, json: bool) -> Result<u8, Failure> {
+    run(client, Command::Reload, json)
 }
 
 fn run(client: &mut Client, command: Command, json: bool) -> Result<u8, Failure> {

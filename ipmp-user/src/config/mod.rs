@@ -7,8 +7,12 @@
 //! * `value`: one value of the file → one checked value.
 //! * `read`: tables and keys → a draft in which every value knows its place.
 //! * `verify`: what concerns more than one value: duplicates, own targets, limits.
+//! * `diff`: what another file would change, in words.
+//! * `entry`: an interface's section, as `ipmp attach` writes it.
 //! * `summary`: what `ipmpd --check` prints.
 
+mod diff;
+mod entry;
 mod problem;
 mod read;
 mod summary;
@@ -24,8 +28,10 @@ use std::{
     path::Path,
 };
 
-use ipmp_common::engine::config::Config;
+use ipmp_common::engine::{config::Config, time::Nanos};
 
+pub use diff::differences;
+pub use entry::Entry;
 pub use problem::{Invalid, Problem};
 pub use summary::summary;
 
@@ -34,6 +40,10 @@ pub use summary::summary;
 pub const DEFAULT_REAL_TIME_PRIORITY: u8 = 10;
 /// 99 is left to the kernel's own watchdog and migration threads (sched(7)).
 pub const MAX_REAL_TIME_PRIORITY: u8 = 98;
+/// `boot-wait` when the file is silent: drivers that load firmware take seconds, people rebooting a host do not want more.
+pub const DEFAULT_BOOT_WAIT: Nanos = Nanos::from_secs(10);
+/// Longest `boot-wait`: an hour later nobody thinks of a start any more.
+pub const MAX_BOOT_WAIT: Nanos = Nanos::from_secs(3600);
 /// Largest file that is read: every limit of the engine's configuration reached at once fits.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -56,6 +66,8 @@ pub struct DaemonConfig {
     /// `TRACK_INTERFACES_ONLY_WITH_GROUPS`: in.mpathd's default, and the only mode in which an interface that
     /// is named in no group is left alone.
     pub track_interfaces_only_with_groups: bool,
+    /// So long a missing interface is waited for at start before others serve its addresses.
+    pub boot_wait: Nanos,
 }
 
 /// A file that cannot be used.
@@ -64,6 +76,14 @@ pub enum ConfigError {
     /// It cannot be read.
     #[error("cannot read the configuration: {file}: {source}; {}", remedy(source))]
     Unreadable {
+        /// Its name.
+        file: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It cannot be written.
+    #[error("cannot write the configuration: {file}: {source}; nothing was changed")]
+    Unwritable {
         /// Its name.
         file: String,
         /// Why not.
@@ -84,6 +104,11 @@ fn remedy(error: &io::Error) -> &'static str {
 
 /// Reads and validates the file at `path`.
 pub fn load(path: &Path) -> Result<FileConfig, ConfigError> {
+    Ok(parse(&path.display().to_string(), &read(path)?)?)
+}
+
+/// Reads the file at `path`, as far as it may be long.
+pub fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
     let file = path.display().to_string();
     let unreadable = |source| ConfigError::Unreadable { file: file.clone(), source };
     let mut bytes = Vec::new();
@@ -93,7 +118,7 @@ pub fn load(path: &Path) -> Result<FileConfig, ConfigError> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(unreadable(io::Error::other(format!("larger than {MAX_FILE_BYTES} bytes"))));
     }
-    Ok(parse(&file, &bytes)?)
+    Ok(bytes)
 }
 
 /// Validates the content of a configuration file that people know as `file`. Total: never panics.

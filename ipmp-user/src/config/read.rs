@@ -14,13 +14,19 @@ use ipnet::IpNet;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    DEFAULT_REAL_TIME_PRIORITY, DaemonConfig, MAX_REAL_TIME_PRIORITY,
+    DEFAULT_BOOT_WAIT, DEFAULT_REAL_TIME_PRIORITY, DaemonConfig, MAX_BOOT_WAIT, MAX_REAL_TIME_PRIORITY,
     problem::{Problems, nearest},
     value::{At, Field, fields},
 };
 
-const TOP: &[&str] =
-    &["failure-detection-time", "failback", "track-interfaces-only-with-groups", "daemon", "group"];
+const TOP: &[&str] = &[
+    "failure-detection-time",
+    "failback",
+    "track-interfaces-only-with-groups",
+    "boot-wait",
+    "daemon",
+    "group",
+];
 const DAEMON: &[&str] = &["real-time-priority", "control-group"];
 const GROUP: &[&str] = &[
     "failure-detection-time",
@@ -96,6 +102,7 @@ fn top(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Draft {
         real_time_priority: DEFAULT_REAL_TIME_PRIORITY,
         control_group: None,
         track_interfaces_only_with_groups: true,
+        boot_wait: DEFAULT_BOOT_WAIT,
     };
     let mut group_field = None;
     for (key, field) in fields(table) {
@@ -107,6 +114,7 @@ fn top(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Draft {
             "track-interfaces-only-with-groups" => {
                 put(field.boolean(problems), &mut daemon.track_interfaces_only_with_groups);
             }
+            "boot-wait" => put(field.duration(Nanos(0), MAX_BOOT_WAIT, problems), &mut daemon.boot_wait),
             "daemon" => daemon_section(&field, &mut daemon, problems),
             // Last, because the keys it inherits may stand behind it.
             "group" => group_field = Some(field),

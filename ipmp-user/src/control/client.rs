@@ -17,8 +17,8 @@ use super::{
     status::Status,
 };
 
-/// The daemon answers within 5 s even when its loop is starved; this is twice that.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The daemon answers within 5 s even when its loop is starved, and orders within 30 s; this is longer than both.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 /// How long a client knocks at a daemon that has too many others, and how often.
 const KNOCK_FOR: Duration = Duration::from_secs(5);
 const KNOCK_PAUSE: Duration = Duration::from_millis(50);

@@ -166,6 +166,9 @@ impl Drop for Fake {
 fn answer(request: Request) {
     let response = match request.kind {
         RequestKind::Status => Response::Status { snapshot: snapshot(), evidence: evidence() },
+        RequestKind::Reload | RequestKind::Detach(_) | RequestKind::Attach(_) => {
+            Response::Done("done".to_owned())
+        }
         RequestKind::Offline { interface, force } => Response::Done(format!("{interface} {force}")),
         RequestKind::Online { interface } => {
             Response::Refused(Refusal::new(RefusalCode::NotSupported, format!("online: {interface}: wait")))

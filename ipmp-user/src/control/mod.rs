@@ -69,6 +69,12 @@ pub enum RequestKind {
         /// The interface.
         interface: String,
     },
+    /// Read the configuration file again.
+    Reload,
+    /// Give interfaces up.
+    Detach(protocol::Detach),
+    /// Take an interface up.
+    Attach(protocol::Attach),
 }
 
 /// The loop's answer.

@@ -54,6 +54,51 @@ pub enum Command {
         /// The interface.
         interface: String,
     },
+    /// Root only: reads the configuration file again.
+    Reload,
+    /// Root only: gives interfaces up, so that they can be removed.
+    Detach(Detach),
+    /// Root only: takes an interface up.
+    Attach(Attach),
+}
+
+/// What to detach.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detach {
+    /// The interfaces, judged together.
+    #[serde(default)]
+    pub interfaces: Vec<String>,
+    /// All interfaces of this PCI device, such as `0000:3b:00`, with or without its function.
+    #[serde(default)]
+    pub device: Option<String>,
+    /// Only say whether it could be done.
+    #[serde(default)]
+    pub check: bool,
+    /// Even if connectivity is lost.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// What to attach.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attach {
+    /// The interface.
+    pub interface: String,
+    /// The group to join, or to make; none if the interface is configured.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// As a spare.
+    #[serde(default)]
+    pub standby: bool,
+    /// Its data addresses with prefix length; none: those found on it.
+    #[serde(default)]
+    pub data: Option<Vec<String>>,
+    /// Its test addresses.
+    #[serde(default)]
+    pub test: Vec<String>,
+    /// Also into the configuration file.
+    #[serde(default)]
+    pub persist: bool,
 }
 
 /// A daemon's line.
@@ -125,6 +170,10 @@ pub enum RefusalCode {
     NotFound,
     /// The daemon could, but must not: it would take the last usable interface away, for instance.
     Refused,
+    /// The configuration would be, or is, invalid.
+    InvalidConfig,
+    /// It was begun, failed, and was undone.
+    Failed,
     /// The daemon cannot do that.
     NotSupported,
     /// The daemon is too busy now.

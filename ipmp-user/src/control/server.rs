@@ -35,6 +35,8 @@ pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The loop answers within a turn, unless it is stopped or starved.
 const LOOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Some orders take several exchanges with the kernel; within the client's patience.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Status answers younger than this are shared: a person cannot tell, and a flood cannot load the loop.
 pub(super) const STATUS_SHARED: Duration = Duration::from_millis(20);
 /// Events written at once.
@@ -160,12 +162,15 @@ async fn answer(
         Command::Probes => return probes(reader, writer, &shared.feed).await,
         Command::Offline { interface, force } => RequestKind::Offline { interface, force },
         Command::Online { interface } => RequestKind::Online { interface },
+        Command::Reload => RequestKind::Reload,
+        Command::Detach(wanted) => RequestKind::Detach(wanted),
+        Command::Attach(wanted) => RequestKind::Attach(wanted),
     };
     if !is_root {
-        let text = "not permitted: changing an interface's state: run ipmp as root";
+        let text = "not permitted: changing an interface's state or the configuration: run ipmp as root";
         return writer.refuse(Refusal::new(RefusalCode::NotPermitted, text)).await;
     }
-    let line = match ask(order, shared).await {
+    let line = match ask(order, ORDER_TIMEOUT, shared).await {
         Ok(response) => content(response).line(),
         Err(error) => Content::Error { error }.line(),
     };
@@ -181,7 +186,7 @@ async fn status_line(shared: &Shared) -> Arc<[u8]> {
         Some((made, line)) if made.elapsed() < STATUS_SHARED => return Arc::clone(line),
         Some(_) | None => {}
     }
-    let line: Arc<[u8]> = match ask(RequestKind::Status, shared).await {
+    let line: Arc<[u8]> = match ask(RequestKind::Status, LOOP_TIMEOUT, shared).await {
         Ok(response) => content(response).line().into(),
         Err(error) => Content::Error { error }.line().into(),
     };
@@ -200,14 +205,14 @@ fn content(response: Response) -> Content {
 }
 
 /// Puts a question to the loop.
-async fn ask(kind: RequestKind, shared: &Shared) -> Result<Response, Refusal> {
+async fn ask(kind: RequestKind, patience: Duration, shared: &Shared) -> Result<Response, Refusal> {
     let busy = |text: &str| Refusal::new(RefusalCode::Busy, text);
     let (reply, answered) = oneshot::channel();
     let question = Request { kind, reply };
     if shared.questions.try_send(question).is_err() {
         return Err(busy("too many requests wait: the daemon's loop: try again later"));
     }
-    match timeout(LOOP_TIMEOUT, answered).await {
+    match timeout(patience, answered).await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(_)) => Err(busy("request dropped: the daemon's loop: it is ending, or see its log")),
         Err(_) => Err(busy("no answer: the daemon's loop: it is stopped or starved; see `ipmp events`")),

@@ -36,6 +36,7 @@ impl Daemon {
                 Action::DisarmSession { session } => self.disarm(session),
                 Action::Discover { member, source } => self.search(member, source),
                 Action::SetPlacement(placement) => self.set_placement(now, placement),
+                Action::Release { group, addresses } => self.release(group, &addresses),
                 Action::Announce { addresses, member } => self.announce(&addresses, member),
                 Action::Publish(record) => self.journal.publish(&record, &self.names),
             }
@@ -83,7 +84,7 @@ impl Daemon {
     }
 
     /// Hands a placement to the thread that carries it out.
-    fn set_placement(&mut self, now: Timestamp, placement: Placement) {
+    pub(super) fn set_placement(&mut self, now: Timestamp, placement: Placement) {
         let group = placement.group;
         let members = || self.members.iter().filter(|member| member.group == group);
         let wanted = Wanted {
@@ -92,6 +93,7 @@ impl Daemon {
                 .collect(),
             data: placement.data.clone(),
             test: members()
+                .filter(|member| !member.leaving)
                 .flat_map(|member| member.config.test.iter().map(|address| (member.id, *address)))
                 .collect(),
             unusable: placement.unusable.clone(),
@@ -141,6 +143,7 @@ impl Daemon {
     }
 
     pub(super) fn take_outcome(&mut self, now: Timestamp, outcome: Outcome) {
+        self.note_detach_outcome(&outcome);
         let Outcome { group, epoch, applied_at, announced_at, changes, errors, .. } = outcome;
         self.reassert.carried_out(now, errors.is_empty());
         for Failure { what, errno } in errors {

@@ -3,6 +3,7 @@
 //! Abstract socket names (unix(7)) belong to the network namespace, as interfaces do, and end with their process.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     os::{
         linux::net::SocketAddrExt as _,
@@ -15,19 +16,26 @@ use caps::Capability;
 use nix::sys::socket::{getsockopt, sockopt};
 
 /// Holds the names while it lives.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Claims {
-    _listeners: Vec<UnixListener>,
+    held: BTreeMap<String, Option<UnixListener>>,
 }
 
 impl Claims {
-    /// Claims these groups; refused if another daemon has one of them.
-    pub(super) fn of<'a>(groups: impl Iterator<Item = &'a str>) -> Result<Self> {
-        let mut listeners = Vec::new();
-        for group in groups.filter(|group| !group.is_empty()) {
-            listeners.extend(claim(group)?);
+    /// Claims these groups besides those that are held already; refused, and nothing claimed, if another daemon has one of
+    /// them.
+    pub(super) fn add<'a>(&mut self, groups: impl Iterator<Item = &'a str>) -> Result<()> {
+        let mut fresh = BTreeMap::new();
+        for group in groups.filter(|group| !group.is_empty() && !self.held.contains_key(*group)) {
+            fresh.insert(group.to_owned(), claim(group)?);
         }
-        Ok(Self { _listeners: listeners })
+        self.held.append(&mut fresh);
+        Ok(())
+    }
+
+    /// Gives all others up.
+    pub(super) fn keep(&mut self, is_ours: impl Fn(&str) -> bool) {
+        self.held.retain(|group, _| is_ours(group));
     }
 }
 

@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use super::{Daemon, clock, members::MemberIo, serve::source};
 use crate::{
     kernel::DepartureRung,
-    net::{base::Base, inventory::Inventory, monitor::Change},
+    net::{apply::Work, base::Base, inventory::Inventory, monitor::Change},
     probe::SendResult,
 };
 
@@ -69,7 +69,14 @@ impl Daemon {
 
     fn take_change(&mut self, now: Timestamp, change: &Change) {
         match change {
-            Change::Link { ifindex, .. } => {
+            Change::Link { ifindex, name, gone, .. } => {
+                if *gone {
+                    // Before anything: another one may be there by now, even with the same number.
+                    self.admin.detached.gone(name);
+                    self.lose(now, *ifindex);
+                } else {
+                    self.take_back(name);
+                }
                 self.sync_links(now, Some(*ifindex));
                 self.sync_hardware(now, *ifindex);
             }
@@ -108,7 +115,7 @@ impl Daemon {
         for position in 0..self.members.len() {
             let Some(member) = self.members.get_mut(position) else { break };
             member.tell_port(&self.inventory);
-            let (gone, present) = member.replaced(&self.inventory);
+            let (gone, present) = member.replaced(&self.inventory, &self.admin.detached);
             if let Some(ifindex) = gone {
                 self.lose_interface(now, position, ifindex);
             }
@@ -131,6 +138,13 @@ impl Daemon {
         }
     }
 
+    /// An interface has gone, if it was a member's.
+    fn lose(&mut self, now: Timestamp, ifindex: u32) {
+        if let Some(position) = self.members.iter().position(|member| member.ifindex == Some(ifindex)) {
+            self.lose_interface(now, position, ifindex);
+        }
+    }
+
     fn lose_interface(&mut self, now: Timestamp, position: usize, ifindex: u32) {
         let Some(member) = self.members.get_mut(position) else { return };
         let event = member.gone();
@@ -144,6 +158,11 @@ impl Daemon {
         let Some(member) = self.members.get(position) else { return };
         let adopted = adoptable(&self.inventory, &self.base, &member.config, ifindex);
         let displaced = self.displaced(member, ifindex, &adopted);
+        let down = self.inventory.link(ifindex).is_some_and(|link| !link.admin_up());
+        if self.admin.started && down && !member.ungrouped {
+            // As a start-up script would: plumbed first, then its addresses.
+            self.step(Work::SetLink { ifindex, up: true });
+        }
         let Some(member) = self.members.get_mut(position) else { return };
         let Some(link) = self.inventory.link(ifindex) else { return };
         if member.ungrouped {

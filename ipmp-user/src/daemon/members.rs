@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 
 use ipmp_common::engine::{
-    config::{Config, InterfaceConfig},
+    config::{Config, DataAddresses, InterfaceConfig},
     event::{CarrierSource, Event, Hardware, Presence},
     ids::{Family, GroupId, MemberId},
     time::Timestamp,
 };
 use rtnetlink::packet_route::link::{LinkFlags, State};
 
+use super::detached::Detached;
 use crate::{
     kernel::Rungs,
     net::inventory::{Inventory, Link},
@@ -30,6 +31,8 @@ pub(super) struct MemberIo {
     link: Option<bool>,
     carrier_downs: Option<u32>,
     sources: [Option<IpAddr>; 2],
+    /// It is being detached: what its link does is our doing.
+    pub(super) leaving: bool,
 }
 
 /// All members, in the engine's numbering.
@@ -40,17 +43,8 @@ pub(super) fn from_config(config: &Config) -> Vec<MemberIo> {
             config.interfaces.iter().map(move |interface| (group, config.is_anonymous(), interface))
         })
         .zip(0u32..)
-        .map(|((group, ungrouped, interface), number)| MemberIo {
-            id: MemberId(number),
-            group,
-            ungrouped,
-            config: interface.clone(),
-            ifindex: None,
-            rungs: None,
-            port_of: None,
-            link: None,
-            carrier_downs: None,
-            sources: [None; 2],
+        .map(|((group, ungrouped, interface), number)| {
+            MemberIo::new(MemberId(number), group, ungrouped, interface.clone())
         })
         .collect()
 }
@@ -80,10 +74,42 @@ fn ipv6_enabled(interface: &str) -> bool {
 }
 
 impl MemberIo {
+    pub(super) fn new(id: MemberId, group: GroupId, ungrouped: bool, config: InterfaceConfig) -> Self {
+        Self {
+            id,
+            group,
+            ungrouped,
+            config,
+            ifindex: None,
+            rungs: None,
+            port_of: None,
+            link: None,
+            carrier_downs: None,
+            sources: [None; 2],
+            leaving: false,
+        }
+    }
+
+    /// Holds the place of a number that is free.
+    pub(super) fn nobody(id: MemberId) -> Self {
+        let config = InterfaceConfig {
+            name: String::new(),
+            standby: false,
+            data: DataAddresses::Listed(Vec::new()),
+            test: Vec::new(),
+        };
+        Self::new(id, GroupId(u32::MAX), false, config)
+    }
+
+    /// Whether it holds the place of a free number.
+    pub(super) const fn is_nobody(&self) -> bool {
+        self.config.name.is_empty()
+    }
+
     /// The interface by this member's name, if it is another than before or has gone: what to detach, and
-    /// what to attach.
-    pub(super) fn replaced(&self, inventory: &Inventory) -> (Option<u32>, Option<u32>) {
-        let usable = |link: &&Link| inventory.swallower(link).is_none();
+    /// what to attach. One that was detached is as good as gone.
+    pub(super) fn replaced(&self, inventory: &Inventory, detached: &Detached) -> (Option<u32>, Option<u32>) {
+        let usable = |link: &&Link| inventory.swallower(link).is_none() && !detached.holds(link);
         let present = inventory.link_by_name(&self.config.name).filter(usable).map(|link| link.ifindex);
         if present == self.ifindex { (None, None) } else { (self.ifindex, present) }
     }
@@ -117,6 +143,7 @@ impl MemberIo {
         self.link = None;
         self.carrier_downs = None;
         self.sources = [None; 2];
+        self.leaving = false;
         Event::InterfaceGone { member: self.id }
     }
 
@@ -155,6 +182,9 @@ impl MemberIo {
     /// News from `RTM_NEWLINK`. The kernel's count of carrier losses shows flaps that were over before the
     /// message was made.
     pub(super) fn link_news(&mut self, now: Timestamp, link: &Link) -> Option<Event> {
+        if self.leaving {
+            return None;
+        }
         let up = link_up(link);
         let (known, counted) = (self.carrier_downs, link.carrier_down_count);
         self.carrier_downs = counted.or(known);

@@ -27,6 +27,9 @@ impl Daemon {
     pub(super) fn serve(&mut self, now: Timestamp, request: Request) {
         let Request { kind, reply } = request;
         let response = match kind {
+            RequestKind::Reload => return self.reload(Some(reply)),
+            RequestKind::Detach(wanted) => return self.detach(now, &wanted, Some(reply)),
+            RequestKind::Attach(wanted) => return self.attach(now, &wanted, Some(reply)),
             RequestKind::Status => {
                 Response::Status { snapshot: self.engine.snapshot(now), evidence: self.evidence() }
             }
@@ -90,7 +93,7 @@ impl Daemon {
 }
 
 /// in.mpathd's words where it has some.
-fn refused(interface: &str, refusal: engine::Refusal) -> Refusal {
+pub(super) fn refused(interface: &str, refusal: engine::Refusal) -> Refusal {
     let (code, why) = match refusal {
         engine::Refusal::NoSuchMember => {
             (RefusalCode::NotFound, "is in no group: `ipmp status` lists the interfaces")
@@ -107,6 +110,11 @@ fn refused(interface: &str, refusal: engine::Refusal) -> Refusal {
             RefusalCode::Refused,
             "no other functioning interfaces are in its IPMP group: repair one first, or use --force",
         ),
+        engine::Refusal::Ungrouped => (
+            RefusalCode::Refused,
+            "is in no IPMP group, so nothing could take over its addresses: use --force to detach it anyway",
+        ),
+        engine::Refusal::Absent => (RefusalCode::Refused, "is not there: nothing to detach"),
     };
     Refusal::new(code, format!("{interface}: {why}"))
 }

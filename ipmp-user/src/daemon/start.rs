@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, os::fd::AsRawFd as _, sync::Arc};
 
 use anyhow::{Context as _, Result, bail};
-use ipmp_common::engine::event::Event;
+use ipmp_common::engine::{event::Event, time::Timestamp};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     signal::unix::{SignalKind, signal},
@@ -11,6 +11,7 @@ use tokio::{
 
 use super::{
     Daemon, DaemonOptions, Sources,
+    admin::Admin,
     claim::Claims,
     clock::{self, Alarm},
     draw::{self, Draw},
@@ -43,7 +44,8 @@ impl Daemon {
             options.config.daemon.control_group.as_deref(),
             Arc::clone(&journal),
         )?;
-        let claims = Claims::of(config.groups.iter().map(|group| group.name.as_str()))?;
+        let mut claims = Claims::default();
+        claims.add(config.groups.iter().map(|group| group.name.as_str()))?;
         let base = StateFile::new(&options.runtime_dir).load().unwrap_or_else(|error| {
             tracing::warn!(%error, "the state file is set aside; homes are taken from the configuration");
             crate::net::base::Base::default()
@@ -61,6 +63,7 @@ impl Daemon {
             config.groups.extend(ungrouped::group(&inventory, &config));
         }
         let mut daemon = Self {
+            admin: Admin::new(options, &inventory),
             members: members::from_config(&config),
             names: Names::of(&config),
             engine: Recorded::new(config, options.record.as_deref())
@@ -83,7 +86,7 @@ impl Daemon {
             unread: false,
             reassert: Reassert::default(),
             watch: super::watch::Watch::default(),
-            _claims: claims,
+            claims,
         };
         if let Err(error) = clock::lock_memory() {
             tracing::info!(%error, "memory is not locked: under memory pressure the daemon may be late, never wrong");
@@ -105,6 +108,8 @@ impl Daemon {
         self.kernel.forget_others();
         self.sync_sources(now);
         self.gather(now);
+        self.await_missing(now);
+        self.admin.started = true;
         self.engine.handle(now, Event::Judge);
         self.act(now);
         Ok(())
@@ -128,6 +133,20 @@ impl Daemon {
                 tracing::info!(addresses = removed.join(", "), "test addresses of former members removed")
             }
             Err(error) => tracing::warn!(%error, "test addresses of former members could not be removed"),
+        }
+    }
+
+    /// What is not there yet may still come: drivers load, cards are scanned.
+    fn await_missing(&mut self, now: Timestamp) {
+        let until = now + self.admin.source.file.daemon.boot_wait;
+        for member in &self.members {
+            let left = self
+                .inventory
+                .link_by_name(&member.config.name)
+                .is_some_and(|l| self.admin.detached.holds(l));
+            if member.ifindex.is_none() && !left && until > now {
+                self.engine.handle(now, Event::InterfaceAwaited { member: member.id, until });
+            }
         }
     }
 

@@ -66,7 +66,9 @@ impl Event {
 /// The member a reason speaks of, if it does, with the name of its field.
 fn member_of(reason: &Reason) -> Option<(&'static str, MemberId)> {
     match reason {
-        Reason::Failover { from } | Reason::Failback { from } => Some(("from", *from)),
+        Reason::Failover { from } | Reason::Failback { from } | Reason::Rehomed { from } => {
+            Some(("from", *from))
+        }
         Reason::DuplicateMac { other, .. } => Some(("other", *other)),
         Reason::Start
         | Reason::LinkDown { .. }
@@ -95,6 +97,11 @@ fn member_of(reason: &Reason) -> Option<(&'static str, MemberId)> {
         | Reason::Activated { .. }
         | Reason::Deactivated { .. }
         | Reason::Administrator
+        | Reason::Detached
+        | Reason::Reconfigured { .. }
+        | Reason::GroupRemoved
+        | Reason::Awaited { .. }
+        | Reason::Missing { .. }
         | Reason::NoInterface
         | Reason::InterfaceFound { .. }
         | Reason::NoTestAddress
@@ -117,6 +124,9 @@ pub(crate) fn reason_text(reason: &Reason, names: &Names) -> String {
     if let Reason::Errno { errno, what } = reason {
         return format!("{what}: {}", std::io::Error::from_raw_os_error(*errno));
     }
+    if matches!(reason, Reason::Missing { .. }) {
+        return super::message::missing(reason, names);
+    }
     match member_of(reason) {
         Some(("from", member)) => format!("{reason} from {}", names.member(member)),
         Some((_, member)) => format!("{reason}: {}", names.member(member)),
@@ -132,6 +142,13 @@ pub(crate) fn reason_object(reason: &Reason, names: &Names) -> Value {
         && let Some(number) = object.get_mut(field)
     {
         *number = Value::String(names.member(member));
+    }
+    if let Reason::Missing { moved, .. } = reason {
+        let list = moved.iter().map(|(missing, hosts)| {
+            let hosts: Vec<String> = hosts.iter().map(|host| names.member(*host)).collect();
+            serde_json::json!({ "interface": names.member(*missing), "on": hosts })
+        });
+        object["moved"] = Value::Array(list.collect());
     }
     object
 }

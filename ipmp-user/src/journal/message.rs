@@ -47,6 +47,12 @@ pub(super) fn usable_members(record: &Record) -> Option<u32> {
         | Reason::Activated { .. }
         | Reason::Deactivated { .. }
         | Reason::Administrator
+        | Reason::Detached
+        | Reason::Reconfigured { .. }
+        | Reason::GroupRemoved
+        | Reason::Awaited { .. }
+        | Reason::Rehomed { .. }
+        | Reason::Missing { .. }
         | Reason::NoInterface
         | Reason::InterfaceFound { .. }
         | Reason::NoTestAddress
@@ -94,7 +100,7 @@ pub(super) fn level(record: &Record, was_failed: bool) -> Level {
         Kind::Offline | Kind::Online if hardware => Level::ERROR,
         Kind::Probing if test_address => Level::ERROR,
         Kind::Absent if record.reason != Reason::InterfaceRemoved => Level::WARN,
-        Kind::Withdrawn => Level::WARN,
+        Kind::Withdrawn | Kind::Missing => Level::WARN,
         Kind::Absent
         | Kind::Activity
         | Kind::Moved
@@ -106,6 +112,7 @@ pub(super) fn level(record: &Record, was_failed: bool) -> Level {
         | Kind::Stalled
         | Kind::Deferred
         | Kind::DetectionTime
+        | Kind::Reconfigured
         | Kind::Target
         | Kind::TargetSlow => Level::INFO,
         Kind::Announced => Level::DEBUG,
@@ -148,6 +155,9 @@ pub(super) fn text(record: &Record, names: &Names, was_failed: bool) -> String {
         Kind::Flapping => flapping(&record.reason, &interface),
         Kind::DetectionTime => return detection_time(record, &interface, &group),
         Kind::TargetSlow => format!("A probe target of {interface} is slow"),
+        Kind::Reconfigured if interface.is_empty() => format!("Group {group}"),
+        Kind::Reconfigured => format!("Data address {address}{of_group} on {interface}"),
+        Kind::Missing => return missing(&record.reason, names),
         Kind::Deferred => format!("IP interface {interface}{of_group} waits"),
     };
     format!("{what}: {}", reason_text(&record.reason, names))
@@ -264,6 +274,23 @@ fn detection_time(record: &Record, interface: &str, group: &str) -> String {
         );
     }
     format!("The failure detection time of group {group} has changed")
+}
+
+/// The words of Solaris's start-up script (`net_include.sh`), punctuation as its guide has it.
+pub(super) fn missing(reason: &Reason, names: &Names) -> String {
+    let Reason::Missing { family, moved } = reason else { return String::new() };
+    let list: Vec<String> = moved
+        .iter()
+        .map(|(missing, hosts)| {
+            let hosts: Vec<String> = hosts.iter().map(|host| names.member(*host)).collect();
+            let fate = match hosts.as_slice() {
+                [] => "couldn't move; no alternative interface".to_owned(),
+                hosts => format!("moved to {}", hosts.join(" ")),
+            };
+            format!("{} ({fate})", names.member(*missing))
+        })
+        .collect();
+    format!("moving addresses from failed {family} interfaces: {}", list.join(" "))
 }
 
 fn flapping(reason: &Reason, interface: &str) -> String {

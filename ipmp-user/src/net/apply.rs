@@ -1,6 +1,7 @@
 //! Carries placements out: make before break, one failing request never stops the rest.
 
 mod confirm;
+mod step;
 mod worker;
 
 use std::{
@@ -12,7 +13,10 @@ use std::{
 use ipmp_common::engine::{ids::GroupId, time::Timestamp};
 
 use self::confirm::Confirmation;
-pub use self::worker::{Handle, spawn};
+pub use self::{
+    step::{Step, Taken, Work},
+    worker::{Handle, spawn},
+};
 use super::{
     NetError,
     base::Base,

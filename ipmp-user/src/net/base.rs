@@ -74,6 +74,15 @@ impl Base {
         placed.filter(|(_, home, on)| home != on).collect()
     }
 
+    /// A data address that is ours no longer.
+    pub fn forget(&mut self, ip: IpAddr) {
+        self.addresses.remove(&ip);
+        self.placement.remove(&ip);
+        for order in self.order.values_mut() {
+            order.retain(|known| *known != ip);
+        }
+    }
+
     /// Each data address's position on its home interface.
     pub fn positions(&self) -> BTreeMap<IpAddr, usize> {
         let at_home = |ip: &IpAddr, home: &String| self.addresses.get(ip).is_some_and(|o| o.home == *home);

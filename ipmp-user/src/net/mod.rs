@@ -31,6 +31,8 @@ pub mod sysctl;
 
 use std::io;
 
+pub(crate) use state::write_atomically;
+
 /// What went wrong between us and the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {

@@ -111,7 +111,7 @@ impl StateFile {
     }
 }
 
-pub(super) fn write_atomically(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_atomically(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     let temporary = path.with_extension("json.new");
     let written = fs::File::create(&temporary).and_then(|mut file| {

@@ -77,6 +77,8 @@ impl Lab {
         for (id, member) in (0..).map(MemberId).zip(lab.setup.all_members()) {
             if member.present {
                 lab.appear(id);
+            } else if lab.setup.boot_wait > Nanos(0) {
+                lab.tell(Event::InterfaceAwaited { member: id, until: lab.now + lab.setup.boot_wait });
             }
         }
         lab.turn();
@@ -211,6 +213,7 @@ impl Lab {
             }
             Action::SetLateAfter { .. }
             | Action::Discover { .. }
+            | Action::Release { .. }
             | Action::Announce { .. }
             | Action::Publish(_) => None,
         }
@@ -302,8 +305,8 @@ impl Lab {
     /// What the engine tells of a member.
     pub fn member(&self, member: MemberId) -> MemberSnapshot {
         let snapshot = self.engine.snapshot(self.now);
-        let size = self.setup.members.len();
-        snapshot.groups[member.0 as usize / size].members[member.0 as usize % size].clone()
+        let mut members = snapshot.groups.into_iter().flat_map(|group| group.members);
+        members.find(|known| known.member == member).expect("a member of some group")
     }
 
     /// A member's state.
@@ -326,6 +329,7 @@ impl Lab {
             | Action::DisarmSession { .. }
             | Action::SetPlacement(_)
             | Action::Discover { .. }
+            | Action::Release { .. }
             | Action::Announce { .. } => None,
         });
         published.filter(|record| record.kind == kind).cloned().collect()

@@ -66,6 +66,8 @@ pub struct Setup {
     pub damping: Damping,
     /// `on-group-failure`.
     pub on_group_failure: OnGroupFailure,
+    /// Members that are not there at start are waited for; zero = they are not.
+    pub boot_wait: Nanos,
     /// Round trip to every target.
     pub rtt: Nanos,
     /// From `SetPlacement` to its result.
@@ -104,6 +106,7 @@ impl Setup {
             on_group_failure: OnGroupFailure::Keep,
             members: vec![member; count],
             groups: 1,
+            boot_wait: Nanos(0),
             rtt: Nanos(200_000),
             apply_delay: Nanos(50_000),
         }

@@ -103,6 +103,7 @@ fn told(lab: &Lab, kind: Kind, member: MemberId) -> Option<Timestamp> {
         | Action::DisarmSession { .. }
         | Action::SetPlacement(_)
         | Action::Announce { .. }
-        | Action::Discover { .. } => None,
+        | Action::Discover { .. }
+        | Action::Release { .. } => None,
     })
 }

@@ -5,7 +5,7 @@ use alloc::{collections::BTreeMap, vec::Vec};
 use crate::engine::{
     action::{Action, Session},
     ids::{MemberId, SessionId},
-    reason::{Kind, Record},
+    reason::{Kind, Reason, Record},
     snapshot::{GroupSnapshot, ShownState, Snapshot},
     time::Timestamp,
 };
@@ -35,7 +35,8 @@ const fn explains(kind: Kind) -> bool {
         | Kind::Online
         | Kind::Absent
         | Kind::Present
-        | Kind::Probing => true,
+        | Kind::Probing
+        | Kind::Reconfigured => true,
         Kind::LinkDown
         | Kind::LinkUp
         | Kind::Moved
@@ -50,6 +51,7 @@ const fn explains(kind: Kind) -> bool {
         | Kind::Inconsistent
         | Kind::Consistent
         | Kind::DetectionTime
+        | Kind::Missing
         | Kind::TargetSlow => false,
     }
 }
@@ -82,7 +84,10 @@ impl Watch {
                 addresses.dedup();
                 assert_eq!(addresses.len(), all, "an address has two owners: {placement:?}");
             }
-            Action::Discover { .. } | Action::Announce { .. } | Action::Publish(_) => {}
+            Action::Discover { .. }
+            | Action::Release { .. }
+            | Action::Announce { .. }
+            | Action::Publish(_) => {}
         }
     }
 
@@ -107,7 +112,8 @@ impl Watch {
         for group in &snapshot.groups {
             placed_on_usable(group);
         }
-        for (before, group) in self.before.iter().zip(&snapshot.groups) {
+        let known = |group: &&GroupSnapshot| self.before.iter().find(|before| before.group == group.group);
+        for (before, group) in snapshot.groups.iter().filter_map(|group| Some((known(&group)?, group))) {
             explained(before, group, &records);
             placement_follows(before, group, actions);
         }
@@ -124,6 +130,7 @@ fn record(action: &Action) -> Option<&Record> {
         | Action::DisarmSession { .. }
         | Action::SetPlacement(_)
         | Action::Discover { .. }
+        | Action::Release { .. }
         | Action::Announce { .. } => None,
     }
 }
@@ -135,7 +142,8 @@ fn placed_on_usable(group: &GroupSnapshot) {
     for address in group.addresses.iter().filter(|_| someone) {
         let host = group.members.iter().find(|member| member.member == address.on);
         let host = host.expect("an address is on a member of its group");
-        assert!(usable(host.state) && host.active, "{address:?} is stranded on {host:?}");
+        let awaited = matches!(host.deferred, Some(Reason::Awaited { .. }));
+        assert!(awaited || usable(host.state) && host.active, "{address:?} is stranded on {host:?}");
     }
 }
 
@@ -144,7 +152,8 @@ fn explained(before: &GroupSnapshot, after: &GroupSnapshot, records: &[&Record])
     let tells = |member: MemberId| {
         records.iter().any(|record| record.member == Some(member) && explains(record.kind))
     };
-    for (old, new) in before.members.iter().zip(&after.members) {
+    for new in &after.members {
+        let Some(old) = before.members.iter().find(|old| old.member == new.member) else { continue };
         let changed = old.state != new.state || old.active != new.active;
         assert!(
             !changed || tells(new.member) || (old.ifindex == 0 && new.ifindex != 0),
@@ -175,6 +184,7 @@ fn placement_follows(before: &GroupSnapshot, after: &GroupSnapshot, actions: &[(
         | Action::SetLateAfter { .. }
         | Action::DisarmSession { .. }
         | Action::Discover { .. }
+        | Action::Release { .. }
         | Action::Announce { .. }
         | Action::Publish(_) => None,
     });

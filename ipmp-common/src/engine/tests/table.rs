@@ -115,6 +115,9 @@ fn events(lab: &Lab) -> Vec<(&'static str, Event)> {
         ("apply-failed", Event::ApplyFailed { group: GROUP, epoch: 9, what: "it".into(), errno: 17 }),
         ("offline", Event::Command(Command::Offline { member, force: false })),
         ("online", Event::Command(Command::Online { member })),
+        ("detach", Event::Command(Command::Detach { members: vec![member], force: false })),
+        ("reconfigure same", Event::Reconfigure { groups: lab.engine.config().groups }),
+        ("interface-awaited", Event::InterfaceAwaited { member, until: lab.now + secs(10) }),
     ]
 }
 
@@ -146,6 +149,7 @@ fn words(action: &Action) -> String {
             format!("place (unusable {})", unusable.join(""))
         }
         Action::Discover { member, .. } => format!("search on {}", name(*member)),
+        Action::Release { addresses, .. } => format!("release {addresses:?}"),
         Action::Announce { member, .. } => format!("announce on {}", name(*member)),
         Action::Publish(record) => {
             let member = record.member.map_or("group", name);

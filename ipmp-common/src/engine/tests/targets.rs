@@ -336,6 +336,7 @@ fn placements(lab: &Lab) -> Vec<(bool, Vec<MemberId>)> {
         | Action::SetLateAfter { .. }
         | Action::DisarmSession { .. }
         | Action::Discover { .. }
+        | Action::Release { .. }
         | Action::Announce { .. }
         | Action::Publish(_) => None,
     };

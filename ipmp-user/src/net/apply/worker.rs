@@ -4,7 +4,7 @@ use std::{path::PathBuf, thread};
 
 use tokio::sync::mpsc;
 
-use super::{Applier, Job, Outcome};
+use super::{Applier, Job, Outcome, Step, Taken};
 use crate::net::NetError;
 
 /// Jobs that may wait. Each group has one placement in flight and a newer one replaces it in the engine, so this is
@@ -15,6 +15,7 @@ const JOBS: usize = 256;
 #[derive(Debug)]
 enum Order {
     Apply(Box<Job>),
+    Take(Box<Step>),
     Learn,
 }
 
@@ -24,6 +25,8 @@ pub struct Handle {
     orders: mpsc::Sender<Order>,
     /// What came of the jobs, in their order; a second one for a job whose result could not be written down.
     pub outcomes: mpsc::Receiver<Outcome>,
+    /// What came of the steps, in their order.
+    pub taken: mpsc::Receiver<Taken>,
     thread: thread::JoinHandle<()>,
 }
 
@@ -36,6 +39,18 @@ impl Handle {
                 Ok(())
             }
             Err(_) => Err(job),
+        }
+    }
+
+    /// Hands a step over without waiting, behind all that waits already; gives it back if the queue is full or the
+    /// thread has ended.
+    pub fn take(&self, step: Box<Step>) -> Result<(), Box<Step>> {
+        match self.orders.try_reserve() {
+            Ok(place) => {
+                place.send(Order::Take(step));
+                Ok(())
+            }
+            Err(_) => Err(step),
         }
     }
 
@@ -62,6 +77,7 @@ pub fn spawn(
     let mut applier = Applier::open(runtime_dir)?;
     let (orders, mut incoming) = mpsc::channel::<Order>(JOBS);
     let (results, outcomes) = mpsc::channel(JOBS);
+    let (steps, taken) = mpsc::channel(JOBS);
     let run = move || {
         on_start();
         while let Some(order) = incoming.blocking_recv() {
@@ -71,6 +87,13 @@ pub fn spawn(
                     if let Some(failure) = applier.save() {
                         sent = results.blocking_send(Outcome::nothing(&job, vec![failure]));
                     }
+                    if sent.is_err() {
+                        return;
+                    }
+                }
+                Order::Take(step) => {
+                    let sent = steps.blocking_send(applier.take(&step));
+                    applier.save();
                     if sent.is_err() {
                         return;
                     }
@@ -87,5 +110,5 @@ pub fn spawn(
         .name("ipmp-apply".to_owned())
         .spawn(run)
         .map_err(|e| NetError::io("starting the thread that places addresses", e))?;
-    Ok(Handle { orders, outcomes, thread })
+    Ok(Handle { orders, outcomes, taken, thread })
 }

@@ -58,16 +58,17 @@ pub fn addresses(inventory: &Inventory, base: &Base, wanted: &Wanted) -> Address
                 plan.moved.push((from, on, placed.address));
                 add_data(inventory, base, wanted, placed, on, &mut plan);
             }
-            None => plan.blocked.push(blocked(inventory, placed, ifindex)),
+            // Without an interface there can be no address: it is parked until one comes, or another takes it.
+            None => plan.blocked.extend(ifindex.map(|ifindex| blocked(inventory, placed, ifindex))),
         }
     }
     plan_removals(inventory, wanted, &mut plan);
     plan
 }
 
-fn blocked(inventory: &Inventory, placed: &PlacedAddress, ifindex: Option<u32>) -> String {
+fn blocked(inventory: &Inventory, placed: &PlacedAddress, ifindex: u32) -> String {
     let address = placed.address;
-    match ifindex.and_then(|ifindex| inventory.link(ifindex)) {
+    match inventory.link(ifindex) {
         Some(link) => format!(
             "{address} stays where it is: {} is administratively down; `ip link set {} up` lets it move",
             link.name, link.name

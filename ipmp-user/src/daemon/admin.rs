@@ -1,0 +1,44 @@
+//! What the administrator's orders need from one turn of the loop to the next.
+
+use std::path::PathBuf;
+
+use super::{
+    DaemonOptions,
+    attach::Attaching,
+    detach::Detaching,
+    detached::Detached,
+    reload::{Loader, Source},
+};
+use crate::net::inventory::Inventory;
+
+/// See the module's page.
+#[derive(Debug)]
+pub(super) struct Admin {
+    pub(super) config_path: PathBuf,
+    /// What is in force.
+    pub(super) source: Source,
+    pub(super) loader: Loader,
+    /// Of the newest step.
+    pub(super) tickets: u64,
+    pub(super) detached: Detached,
+    pub(super) detaching: Option<Detaching>,
+    pub(super) attaching: Vec<Attaching>,
+    /// Start-up is over: what appears from now on comes up.
+    pub(super) started: bool,
+}
+
+impl Admin {
+    pub(super) fn new(options: &DaemonOptions, inventory: &Inventory) -> Self {
+        let (text, file) = (options.config_text.clone().into(), options.config.clone());
+        Self {
+            config_path: options.config_path.clone(),
+            source: Source { text, file },
+            loader: Loader::new(),
+            tickets: 0,
+            detached: Detached::load(&options.runtime_dir, inventory),
+            detaching: None,
+            attaching: Vec::new(),
+            started: false,
+        }
+    }
+}

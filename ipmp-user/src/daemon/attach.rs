@@ -1,0 +1,179 @@
+//! Taking interfaces up while the daemon runs: by hand, and when they come back.
+
+use std::sync::Arc;
+
+use ipmp_common::engine::time::Timestamp;
+
+use super::{
+    Daemon,
+    reload::{Purpose, Reply, Source, answer},
+};
+use crate::{
+    config::{self, ConfigError, Entry},
+    control::{
+        Response,
+        protocol::{Attach, Refusal, RefusalCode},
+    },
+    net::apply::{Taken, Work},
+};
+
+/// An attach that waits for its interface to come up.
+#[derive(Debug)]
+pub(super) struct Attaching {
+    ticket: u64,
+    wanted: Attach,
+    source: Source,
+    reply: Reply,
+}
+
+impl Daemon {
+    pub(super) fn attach(&mut self, now: Timestamp, wanted: &Attach, reply: Reply) {
+        let interface = &wanted.interface;
+        let refused = |code, text: String| Response::Refused(Refusal::new(code, text));
+        let Some(link) = self.inventory.link_by_name(interface) else {
+            let text = format!("{interface}: there is no such interface: `ip link` shows those there are");
+            return answer(reply, refused(RefusalCode::NotFound, text));
+        };
+        let grouped =
+            self.members.iter().find(|member| member.config.name == *interface && !member.ungrouped);
+        match (grouped, &wanted.group) {
+            (None, None) => {
+                let text = format!(
+                    "{interface}: is not in the configuration: name the group it shall join with --group"
+                );
+                answer(reply, refused(RefusalCode::NotFound, text));
+            }
+            (Some(member), Some(_)) => {
+                let text = format!(
+                    "{interface}: is in group {} already: change the file and `ipmp reload`, or leave --group out",
+                    self.names.group(member.group)
+                );
+                answer(reply, refused(RefusalCode::Refused, text));
+            }
+            (Some(member), None) if member.ifindex.is_some() => {
+                let text = format!("{interface}: is attached already: nothing to do");
+                answer(reply, refused(RefusalCode::Refused, text));
+            }
+            (Some(_), None) => {
+                self.admin.detached.remove(interface);
+                self.sync_links(now, Some(0));
+                let text =
+                    format!("{interface}: is attached; its addresses return once it is proved to work");
+                answer(reply, Response::Done(text));
+            }
+            (None, Some(_)) if link.mac.is_none() => {
+                let text =
+                    format!("{interface}: is not Ethernet-like, so nobody could be told of its addresses");
+                answer(reply, refused(RefusalCode::Refused, text));
+            }
+            (None, Some(group)) => self.attach_new(wanted, group, reply),
+        }
+    }
+
+    /// Into the configuration in force, and into the file if so wanted; checked like any other.
+    fn attach_new(&self, wanted: &Attach, group: &str, reply: Reply) {
+        let entry = Entry {
+            interface: wanted.interface.clone(),
+            group: group.to_owned(),
+            standby: wanted.standby,
+            data: wanted.data.clone(),
+            test: wanted.test.clone(),
+        };
+        let (text, path, persist) =
+            (Arc::clone(&self.admin.source.text), self.admin.config_path.clone(), wanted.persist);
+        let read = move || {
+            let text = entry.append_to(&String::from_utf8_lossy(&text));
+            let name = format!("{} with {}", path.display(), entry.interface);
+            let file = config::parse(&name, text.as_bytes())?;
+            if persist {
+                persist_entry(&entry, &path)?;
+            }
+            Ok(Source { text: text.into_bytes().into(), file })
+        };
+        self.admin.loader.start(read, Purpose::Attach(wanted.clone()), reply);
+    }
+
+    /// The configuration is good: up with the link, then in with it.
+    pub(super) fn attach_configured(
+        &mut self,
+        now: Timestamp,
+        wanted: &Attach,
+        source: Source,
+        reply: Reply,
+    ) {
+        let link = self.inventory.link_by_name(&wanted.interface);
+        let down = link.filter(|link| !link.admin_up()).map(|link| link.ifindex);
+        let ticket = down.map(|ifindex| self.step(Work::SetLink { ifindex, up: true }));
+        let attaching = Attaching { ticket: ticket.unwrap_or(0), wanted: wanted.clone(), source, reply };
+        match ticket {
+            Some(_) => self.admin.attaching.push(attaching),
+            None => self.finish_attach(now, attaching),
+        }
+    }
+
+    /// Whether a step was an attach's.
+    pub(super) fn attach_step_taken(&mut self, now: Timestamp, taken: &Taken) -> bool {
+        let Some(at) = self.admin.attaching.iter().position(|attaching| attaching.ticket == taken.ticket)
+        else {
+            return false;
+        };
+        let attaching = self.admin.attaching.remove(at);
+        if let Some(failure) = taken.errors.first() {
+            let text = format!("{}: cannot be attached: {}", attaching.wanted.interface, failure.what);
+            answer(attaching.reply, Response::Refused(Refusal::new(RefusalCode::Failed, text)));
+            return true;
+        }
+        self.gather(now);
+        self.finish_attach(now, attaching);
+        true
+    }
+
+    fn finish_attach(&mut self, now: Timestamp, attaching: Attaching) {
+        let Attaching { wanted, source, reply, .. } = attaching;
+        self.admin.detached.remove(&wanted.interface);
+        if let Err(refusal) = self.change_config(now, source) {
+            return answer(reply, Response::Refused(refusal));
+        }
+        let (interface, group) = (&wanted.interface, wanted.group.unwrap_or_default());
+        let lasting =
+            if wanted.persist { "also after a restart" } else { "until the next reload or restart" };
+        let text = format!("{interface}: is attached to group {group}, {lasting}");
+        tracing::info!("{text}");
+        answer(reply, Response::Done(text));
+    }
+
+    /// An interface that was detached and removed is there again, and no entry says what it shall be: it comes up, and
+    /// its former addresses stay where they are.
+    pub(super) fn take_back(&mut self, name: &str) {
+        let Some(link) = self.inventory.link_by_name(name).filter(|_| self.admin.detached.is_back(name))
+        else {
+            return;
+        };
+        let (ifindex, up) = (link.ifindex, link.admin_up());
+        self.admin.detached.remove(name);
+        let configured = self.members.iter().any(|member| member.config.name == name);
+        if configured {
+            return;
+        }
+        tracing::info!(
+            "{name}: is back, without an entry in the configuration: it comes up, and nothing more"
+        );
+        if !up {
+            self.step(Work::SetLink { ifindex, up: true });
+        }
+    }
+}
+
+/// Into the file itself: what it has is kept, byte for byte.
+fn persist_entry(entry: &Entry, path: &std::path::Path) -> Result<(), ConfigError> {
+    let text = entry.append_to(&String::from_utf8_lossy(&config::read(path)?));
+    config::parse(&path.display().to_string(), text.as_bytes())?;
+    let unwritable = |source| ConfigError::Unwritable { file: path.display().to_string(), source };
+    let target = path.canonicalize().map_err(unwritable)?;
+    let fresh = target.with_extension("toml.new");
+    std::fs::copy(&target, &fresh)
+        .and_then(|_| std::fs::write(&fresh, &text))
+        .and_then(|()| std::fs::File::open(&fresh)?.sync_all())
+        .and_then(|()| std::fs::rename(&fresh, &target))
+        .map_err(unwritable)
+}

@@ -1,0 +1,330 @@
+//! Giving interfaces up, as a preparation of their removal: a transaction over several turns of the loop.
+//!
+//! ```text
+//!  data addresses away ─▶ test addresses off ─▶ programs and settings off ─▶ link down ─▶ given up
+//!         │ failed               │ failed                │ failed              │ failed
+//!         └──────────────────────┴───────── undo ────────┴─────────────────────┘
+//!                  link up ◀─ programs, settings ◀─ test addresses ◀─ online again
+//! ```
+//! Every step back is tried, whatever became of the one before. Linux cannot veto the removal itself: whoever pulls a
+//! card without asking gets a failover, not a refusal.
+
+use ipmp_common::engine::{
+    event::{Command, Event},
+    ids::{GroupId, MemberId},
+    time::Timestamp,
+};
+
+use super::{
+    Daemon,
+    reload::{Reply, answer},
+};
+use crate::{
+    control::{
+        Response,
+        protocol::{Detach, Refusal, RefusalCode},
+    },
+    net::{
+        address::Address,
+        apply::{Failure, Outcome, Taken, Work},
+    },
+};
+
+mod check;
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The engine was told; its placement is on its way.
+    Away,
+    /// All placements asked for so far are being carried out.
+    Settling,
+    TestAddresses,
+    LinkDown,
+    Undoing,
+}
+
+impl Stage {
+    /// What was being done, for people.
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Away | Self::Settling => "moving its data addresses away",
+            Self::TestAddresses => "taking its test addresses off",
+            Self::LinkDown => "setting its link down",
+            Self::Undoing => "undoing",
+        }
+    }
+}
+
+/// One interface on its way out.
+#[derive(Debug)]
+struct Leaving {
+    /// `None`: it is in no group.
+    member: Option<MemberId>,
+    name: String,
+    ifindex: u32,
+    was_offline: bool,
+    bare: bool,
+    set_down: bool,
+}
+
+/// A detach that is under way.
+#[derive(Debug)]
+pub(super) struct Detaching {
+    stage: Stage,
+    force: bool,
+    leaving: Vec<Leaving>,
+    groups: Vec<GroupId>,
+    /// Addresses that were taken off.
+    removed: Vec<Address>,
+    /// The last ticket that is waited for.
+    ticket: u64,
+    errors: Vec<Failure>,
+    /// Why it is undone.
+    cause: Option<String>,
+    reply: Reply,
+}
+
+impl Daemon {
+    pub(super) fn detach(&mut self, now: Timestamp, wanted: &Detach, reply: Reply) {
+        match self.leaving(wanted) {
+            Err(refusal) => answer(reply, Response::Refused(refusal)),
+            Ok(leaving) if wanted.check => answer(reply, Response::Done(self.foretell(&leaving))),
+            Ok(leaving) => self.begin_detach(now, leaving, wanted.force, reply),
+        }
+    }
+
+    fn begin_detach(&mut self, now: Timestamp, leaving: Vec<Leaving>, force: bool, reply: Reply) {
+        let members: Vec<MemberId> = leaving.iter().filter_map(|one| one.member).collect();
+        let mut groups = Vec::new();
+        for member in self.members.iter_mut().filter(|member| members.contains(&member.id)) {
+            member.leaving = true;
+            if !groups.contains(&member.group) {
+                groups.push(member.group);
+            }
+        }
+        if force {
+            let names: Vec<&str> = leaving.iter().map(|one| one.name.as_str()).collect();
+            tracing::warn!("detach by force: {}", names.join(", "));
+        }
+        self.engine.handle(now, Event::Command(Command::Detach { members, force }));
+        self.admin.detaching = Some(Detaching {
+            stage: Stage::Away,
+            force,
+            leaving,
+            groups,
+            removed: Vec::new(),
+            ticket: 0,
+            errors: Vec::new(),
+            cause: None,
+            reply,
+        });
+    }
+
+    /// Once a turn, behind the engine's actions.
+    pub(super) fn go_on_detaching(&mut self) {
+        let Some(detaching) =
+            self.admin.detaching.as_ref().filter(|detaching| detaching.stage == Stage::Away)
+        else {
+            return;
+        };
+        let groups = detaching.groups.clone();
+        // Also without a move: the test addresses are to be defended no longer.
+        for group in groups {
+            if let Some(placement) = self.placements.get(&group).cloned() {
+                self.set_placement(super::clock::now(), placement);
+            }
+        }
+        // Behind every placement in the queue; its answer tells that they were carried out.
+        self.detach_step(Stage::Settling, vec![Work::Restore(Vec::new())]);
+    }
+
+    /// Refusals of placements that belong to the move.
+    pub(super) fn note_detach_outcome(&mut self, outcome: &Outcome) {
+        if let Some(detaching) = &mut self.admin.detaching
+            && detaching.groups.contains(&outcome.group)
+            && matches!(detaching.stage, Stage::Away | Stage::Settling)
+        {
+            detaching.errors.extend(outcome.errors.iter().cloned());
+        }
+    }
+
+    fn detach_step(&mut self, stage: Stage, works: Vec<Work>) {
+        let mut ticket = 0;
+        for work in works {
+            ticket = self.step(work);
+        }
+        if let Some(detaching) = &mut self.admin.detaching {
+            detaching.stage = stage;
+            detaching.ticket = ticket;
+        }
+    }
+
+    /// Whether a step was this transaction's.
+    pub(super) fn detach_step_taken(&mut self, now: Timestamp, taken: &Taken) -> bool {
+        let Some(detaching) = &mut self.admin.detaching else { return false };
+        if detaching.ticket < taken.ticket {
+            return false;
+        }
+        detaching.errors.extend(taken.errors.iter().cloned());
+        if detaching.ticket > taken.ticket {
+            return true;
+        }
+        // What netlink told of it must be known before it is judged.
+        self.gather_outcomes(now);
+        self.gather(now);
+        let Some(mut detaching) = self.admin.detaching.take() else { return true };
+        if detaching.leaving.iter().all(|one| self.inventory.link(one.ifindex).is_none()) {
+            answer(detaching.reply.take(), Response::Done(done(&detaching.leaving, "has gone")));
+            return true;
+        }
+        let stage = detaching.stage;
+        self.admin.detaching = Some(detaching);
+        match stage {
+            Stage::Away => {}
+            Stage::Settling => self.addresses_away(now),
+            Stage::TestAddresses => self.test_addresses_off(now),
+            Stage::LinkDown => self.links_down(now),
+            Stage::Undoing => self.undone(),
+        }
+        true
+    }
+
+    /// What failed last, or what the kernel said.
+    fn trouble(&mut self) -> Option<String> {
+        let errors = std::mem::take(&mut self.admin.detaching.as_mut()?.errors);
+        errors.first().map(|failure| failure.what.clone())
+    }
+
+    fn addresses_away(&mut self, now: Timestamp) {
+        let said = self.trouble();
+        let Some(detaching) = &self.admin.detaching else { return };
+        let mut parked = Vec::new();
+        let mut off = Vec::new();
+        for one in &detaching.leaving {
+            let Some(member) = self.members.iter().find(|member| Some(member.id) == one.member) else {
+                continue;
+            };
+            let data = self.placements.get(&member.group).map_or(&[][..], |placement| &placement.data);
+            let here = self.inventory.addresses(one.ifindex);
+            let is_data =
+                |address: &&Address| data.iter().any(|placed| placed.address.addr() == address.ip());
+            parked.extend(here.iter().filter(is_data).cloned());
+            let is_test = |address: &&Address| member.config.test.contains(&address.ip());
+            off.extend(here.iter().filter(is_test).filter(|a| !a.is_link_local_v6()).cloned());
+        }
+        if !parked.is_empty() && !detaching.force {
+            let nets: Vec<String> = parked.iter().map(|address| address.net().to_string()).collect();
+            let said = said.map(|said| format!(": {said}")).unwrap_or_default();
+            return self.undo(now, &format!("{} stay on it{said}", nets.join(", ")));
+        }
+        if !parked.is_empty() {
+            tracing::warn!("{} data addresses are parked until an interface can take them", parked.len());
+        }
+        off.extend(parked);
+        if let Some(detaching) = &mut self.admin.detaching {
+            detaching.removed.clone_from(&off);
+        }
+        self.detach_step(Stage::TestAddresses, vec![Work::Remove { addresses: off, forget: Vec::new() }]);
+    }
+
+    fn test_addresses_off(&mut self, now: Timestamp) {
+        if let Some(said) = self.trouble() {
+            return self.undo(now, &said);
+        }
+        let Some(mut detaching) = self.admin.detaching.take() else { return };
+        let mut refused = None;
+        for one in &mut detaching.leaving {
+            if one.member.is_none() {
+                continue;
+            }
+            self.kernel.detach(one.ifindex);
+            one.bare = true;
+            if let Err(error) = self.sysctl.restore_of(&one.name) {
+                refused.get_or_insert_with(|| format!("putting its settings back: {error}"));
+            }
+        }
+        let down: Vec<Work> =
+            detaching.leaving.iter().map(|one| Work::SetLink { ifindex: one.ifindex, up: false }).collect();
+        for one in &mut detaching.leaving {
+            one.set_down = refused.is_none();
+        }
+        self.admin.detaching = Some(detaching);
+        match refused {
+            Some(said) => self.undo(now, &said),
+            None => self.detach_step(Stage::LinkDown, down),
+        }
+    }
+
+    fn links_down(&mut self, now: Timestamp) {
+        if let Some(said) = self.trouble() {
+            return self.undo(now, &said);
+        }
+        let Some(mut detaching) = self.admin.detaching.take() else { return };
+        for one in &detaching.leaving {
+            if let Some(member) = self.members.iter_mut().find(|member| Some(member.id) == one.member) {
+                let event = member.gone();
+                self.engine.handle(now, event);
+                self.admin.detached.add(&one.name, one.ifindex);
+            }
+        }
+        let text = done(&detaching.leaving, "is detached and may be removed");
+        tracing::info!("{text}");
+        answer(detaching.reply.take(), Response::Done(text));
+    }
+
+    /// Everything back, last first.
+    fn undo(&mut self, now: Timestamp, said: &str) {
+        let Some(mut detaching) = self.admin.detaching.take() else { return };
+        detaching.cause = Some(format!("{}: {said}", detaching.stage.words()));
+        let mut works: Vec<Work> = Vec::new();
+        for one in detaching.leaving.iter().rev() {
+            if one.set_down {
+                works.push(Work::SetLink { ifindex: one.ifindex, up: true });
+            }
+        }
+        for one in detaching.leaving.iter().rev() {
+            let member = self.members.iter_mut().find(|member| Some(member.id) == one.member);
+            let Some(member) = member else { continue };
+            if one.bare {
+                if let Err(error) = self.sysctl.prepare(&one.name) {
+                    let what = format!("settings of {}: {error}", one.name);
+                    detaching.errors.push(Failure { what, errno: error.errno() });
+                }
+                member.rungs = Some(self.kernel.attach(one.ifindex, &one.name));
+            }
+            member.leaving = false;
+            let id = member.id;
+            let command = if one.was_offline {
+                Command::Offline { member: id, force: true }
+            } else {
+                Command::Online { member: id }
+            };
+            self.engine.handle(now, Event::Command(command));
+        }
+        works.push(Work::Restore(detaching.removed.clone()));
+        self.admin.detaching = Some(detaching);
+        self.detach_step(Stage::Undoing, works);
+    }
+
+    fn undone(&mut self) {
+        let Some(mut detaching) = self.admin.detaching.take() else { return };
+        let names: Vec<&str> = detaching.leaving.iter().map(|one| one.name.as_str()).collect();
+        let back = if detaching.errors.is_empty() {
+            "the previous configuration is restored".to_owned()
+        } else {
+            let errors: Vec<&str> = detaching.errors.iter().map(|failure| failure.what.as_str()).collect();
+            format!("the previous configuration is restored, except: {}", errors.join("; "))
+        };
+        let cause = detaching.cause.take().unwrap_or_default();
+        let text = format!("{}: detach failed at {cause}; {back}", names.join(", "));
+        tracing::error!("{text}");
+        // Routes that went with the link come back with the next look.
+        self.reassert.postponed(super::clock::now());
+        answer(detaching.reply.take(), Response::Refused(Refusal::new(RefusalCode::Failed, text)));
+    }
+}
+
+fn done(leaving: &[Leaving], what: &str) -> String {
+    leaving.iter().map(|one| format!("{}: {what}", one.name)).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,90 @@
+//! Interfaces that were detached: left alone while they are there, and expected to come back.
+//!
+//! The list is kept in the runtime directory. A daemon that is started anew must not take up what the administrator
+//! is about to pull out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::net::inventory::{Inventory, Link};
+
+/// The list.
+#[derive(Debug, Default)]
+pub(super) struct Detached {
+    file: PathBuf,
+    known: Known,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    /// Those that are still there: name and ifindex.
+    here: BTreeMap<String, u32>,
+    /// Those that were removed since.
+    gone: BTreeSet<String>,
+}
+
+impl Detached {
+    /// As an earlier run left it; what changed meanwhile is taken in.
+    pub(super) fn load(runtime_dir: &std::path::Path, inventory: &Inventory) -> Self {
+        let file = runtime_dir.join("detached.json");
+        let read = fs::read(&file).ok();
+        let known: Known = read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let mut detached = Self { file, known };
+        let here = std::mem::take(&mut detached.known.here);
+        for (name, ifindex) in here {
+            match inventory.link_by_name(&name) {
+                Some(link) if link.ifindex == ifindex => drop(detached.known.here.insert(name, ifindex)),
+                Some(_) => {}
+                None => drop(detached.known.gone.insert(name)),
+            }
+        }
+        detached
+    }
+
+    /// Whether this interface is to be left alone.
+    pub(super) fn holds(&self, link: &Link) -> bool {
+        self.known.here.get(&link.name) == Some(&link.ifindex)
+    }
+
+    /// It was detached.
+    pub(super) fn add(&mut self, name: &str, ifindex: u32) {
+        self.known.here.insert(name.to_owned(), ifindex);
+        self.save();
+    }
+
+    /// It is wanted again.
+    pub(super) fn remove(&mut self, name: &str) -> bool {
+        let known = self.known.here.remove(name).is_some() | self.known.gone.remove(name);
+        if known {
+            self.save();
+        }
+        known
+    }
+
+    /// An interface has gone; the next one of that name is a new one.
+    pub(super) fn gone(&mut self, name: &str) {
+        if self.known.here.remove(name).is_some() {
+            self.known.gone.insert(name.to_owned());
+            self.save();
+        }
+    }
+
+    /// Whether an interface is one that was detached, removed, and is back.
+    pub(super) fn is_back(&self, name: &str) -> bool {
+        self.known.gone.contains(name)
+    }
+
+    fn save(&self) {
+        let bytes = serde_json::to_vec(&self.known).unwrap_or_default();
+        let saved =
+            self.file.parent().map_or(Ok(()), |dir| crate::net::write_atomically(dir, &self.file, &bytes));
+        if let Err(error) = saved {
+            tracing::warn!(file = %self.file.display(), %error, "after a restart this is not known");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Single steps beside placements: what reload, detach and attach do to the kernel.
+
+use std::net::IpAddr;
+
+use ipmp_common::engine::ids::GroupId;
+use rtnetlink::packet_route::{
+    RouteNetlinkMessage,
+    link::{LinkFlags, LinkMessage},
+};
+
+use super::{Applier, Failure};
+use crate::net::{address::Address, plan::Op, socket::Request};
+
+/// A step to be taken.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Echoed in the result.
+    pub ticket: u64,
+    /// What to do.
+    pub work: Work,
+}
+
+/// What a step does.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// Takes addresses off their interfaces. What has gone already is no failure.
+    Remove {
+        /// The addresses as they stand.
+        addresses: Vec<Address>,
+        /// Data addresses that are ours no longer: not to be put back, whatever comes.
+        forget: Vec<IpAddr>,
+    },
+    /// Puts addresses on their interfaces.
+    Restore(Vec<Address>),
+    /// Groups that are ours no longer: their addresses and routes are left as they are.
+    Forget(Vec<GroupId>),
+    /// Sets an interface administratively up or down.
+    SetLink {
+        /// The interface.
+        ifindex: u32,
+        /// Up.
+        up: bool,
+    },
+}
+
+/// What came of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Of the step.
+    pub ticket: u64,
+    /// Requests that failed.
+    pub errors: Vec<Failure>,
+}
+
+impl Applier {
+    /// Takes a step. Total: whatever fails is in the result.
+    pub fn take(&mut self, step: &Step) -> Taken {
+        let errors = match &step.work {
+            Work::Remove { addresses, forget } => {
+                for ip in forget {
+                    self.base.forget(*ip);
+                }
+                let errors = self.run(addresses.iter().cloned().map(Op::DelAddress));
+                // The routes that the kernel takes along were not removed by an administrator.
+                self.present.clear();
+                errors
+            }
+            Work::Restore(addresses) => self.run(addresses.iter().cloned().map(Op::AddAddress)),
+            Work::Forget(groups) => {
+                for group in groups {
+                    self.wanted.remove(group);
+                }
+                Vec::new()
+            }
+            Work::SetLink { ifindex, up } => self.set_link(*ifindex, *up),
+        };
+        Taken { ticket: step.ticket, errors }
+    }
+
+    fn run(&mut self, ops: impl Iterator<Item = Op>) -> Vec<Failure> {
+        let ops: Vec<Op> = ops.collect();
+        let requests: Vec<Request> = ops.iter().map(Op::request).collect();
+        let results = self.socket.batch(&requests);
+        let refused = ops.iter().zip(results).filter_map(|(op, result)| Some((op, result.err()?)));
+        refused
+            .filter(|(op, error)| !op.is_satisfied_by(error.errno()))
+            .map(|(op, error)| Failure { what: format!("{op}: {error}"), errno: error.errno() })
+            .collect()
+    }
+
+    fn set_link(&mut self, ifindex: u32, up: bool) -> Vec<Failure> {
+        let mut message = LinkMessage::default();
+        message.header.index = ifindex;
+        message.header.change_mask = LinkFlags::Up;
+        if up {
+            message.header.flags = LinkFlags::Up;
+        }
+        let request = Request { message: RouteNetlinkMessage::SetLink(message), flags: 0 };
+        let results = self.socket.batch(&[request]);
+        let word = if up { "up" } else { "down" };
+        let failures = results.into_iter().filter_map(Result::err);
+        failures
+            .map(|error| Failure {
+                what: format!("set ifindex {ifindex} {word}: {error}"),
+                errno: error.errno(),
+            })
+            .collect()
+    }
+}
