@@ -19,6 +19,7 @@ mod detach;
 mod detached;
 mod draw;
 mod gather;
+mod identity;
 mod members;
 mod pci;
 mod reassert;
@@ -29,6 +30,7 @@ mod start;
 mod ungrouped;
 mod watch;
 
+pub(crate) use self::pci::is_function as is_pci_function;
 use std::{
     collections::BTreeMap, future::pending, os::fd::RawFd, path::PathBuf, process::ExitCode, sync::Arc,
 };

@@ -7,9 +7,10 @@ use super::{
     attach::Attaching,
     detach::Detaching,
     detached::Detached,
+    identity::Identities,
     reload::{Loader, Source},
 };
-use crate::net::inventory::Inventory;
+use crate::net::inventory::{Inventory, Link};
 
 /// See the module's page.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(super) struct Admin {
     /// Of the newest step.
     pub(super) tickets: u64,
     pub(super) detached: Detached,
+    pub(super) identities: Identities,
     pub(super) detaching: Option<Detaching>,
     pub(super) attaching: Vec<Attaching>,
     /// Start-up is over: what appears from now on comes up.
@@ -28,6 +30,11 @@ pub(super) struct Admin {
 }
 
 impl Admin {
+    /// Whether a member may be had on this interface.
+    pub(super) fn may_take(&self, link: &Link) -> bool {
+        !self.detached.holds(link) && self.identities.accepts(link)
+    }
+
     pub(super) fn new(options: &DaemonOptions, inventory: &Inventory) -> Self {
         let (text, file) = (options.config_text.clone().into(), options.config.clone());
         Self {
@@ -36,6 +43,7 @@ impl Admin {
             loader: Loader::new(),
             tickets: 0,
             detached: Detached::load(&options.runtime_dir, inventory),
+            identities: Identities::load(&options.runtime_dir, options.config.identities.clone()),
             detaching: None,
             attaching: Vec::new(),
             started: false,

@@ -161,8 +161,10 @@ impl Daemon {
         let Source { text, mut file } = source;
         file.daemon.real_time_priority = self.admin.source.file.daemon.real_time_priority;
         file.daemon.control_group.clone_from(&self.admin.source.file.daemon.control_group);
+        self.admin.identities.set(file.identities.clone());
         self.admin.source = Source { text, file };
         if config.groups == self.engine.config().groups {
+            self.sync_links(now, Some(0));
             return Ok(changes);
         }
         self.claims.keep(|name| config.groups.iter().any(|group| group.name == name));
