@@ -163,6 +163,7 @@ impl Daemon {
             self.engine.handle(now, Event::Judge);
             self.act(now);
             self.go_on_detaching();
+            self.take_refused_steps(now);
             self.send_probes(now);
             self.watch_overdue(now);
             sources.alarm.get_mut().set(self.next_wake())?;

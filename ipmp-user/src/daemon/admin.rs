@@ -10,7 +10,10 @@ use super::{
     identity::Identities,
     reload::{Loader, Source},
 };
-use crate::net::inventory::{Inventory, Link};
+use crate::net::{
+    apply::Taken,
+    inventory::{Inventory, Link},
+};
 
 /// See the module's page.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub(super) struct Admin {
     pub(super) loader: Loader,
     /// Of the newest step.
     pub(super) tickets: u64,
+    /// Steps that the applier had no room for.
+    pub(super) refused: Vec<Taken>,
     pub(super) detached: Detached,
     pub(super) identities: Identities,
     pub(super) detaching: Option<Detaching>,
@@ -42,6 +47,7 @@ impl Admin {
             source: Source { text, file },
             loader: Loader::new(),
             tickets: 0,
+            refused: Vec::new(),
             detached: Detached::load(&options.runtime_dir, inventory),
             identities: Identities::load(&options.runtime_dir, options.config.identities.clone()),
             detaching: None,
