@@ -19,6 +19,7 @@ mod detach;
 mod detached;
 mod draw;
 mod gather;
+mod identity;
 mod members;
 mod pci;
 mod reassert;
@@ -29,6 +30,7 @@ mod start;
 mod ungrouped;
 mod watch;
 
+pub(crate) use self::pci::is_function as is_pci_function;
 use std::{
     collections::BTreeMap, future::pending, os::fd::RawFd, path::PathBuf, process::ExitCode, sync::Arc,
 };
@@ -161,6 +163,7 @@ impl Daemon {
             self.engine.handle(now, Event::Judge);
             self.act(now);
             self.go_on_detaching();
+            self.take_refused_steps(now);
             self.send_probes(now);
             self.watch_overdue(now);
             sources.alarm.get_mut().set(self.next_wake())?;

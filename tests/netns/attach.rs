@@ -15,7 +15,7 @@ use ipmp_tests::{
 use crate::{
     Bed, FDT_MS, Traffic,
     detach::{client, order},
-    reload::three,
+    reload::{reload, three},
 };
 
 /// Deletes NIC `n` of the host, cable and all.
@@ -195,4 +195,29 @@ fn b8_a_member_that_appears_serves_as_if_it_had_always_been_there() -> Result<()
     wait::until("its address is at home", || {
         Ok(bed.lab.host.ip("-4 address show dev eth2")?.contains("192.168.10.12/24"))
     })
+}
+
+#[test]
+fn b28_an_interface_with_another_hardware_address_is_not_taken() -> Result<()> {
+    let config = Config::active_active(FDT_MS);
+    let Some(bed) = Bed::healthy(&config)? else {
+        return Ok(());
+    };
+    let traffic = Traffic::start(&bed.lab, false)?;
+    let links: serde_json::Value = serde_json::from_str(&bed.lab.host.ip("-j link show dev eth0")?)?;
+    let own = links[0]["address"].as_str().context("its hardware address")?.to_owned();
+    let tied = |mac: &str| {
+        let section = format!("[group.ipmp0.interface.eth0]\nmac = \"{mac}\"");
+        config.to_string().replace("[group.ipmp0.interface.eth0]", &section)
+    };
+    let said = reload(&bed, &tied("02:00:00:00:00:99"))?;
+    assert!(said.contains("eth0: mac or pci: another piece of hardware is meant"), "{said}");
+    bed.wait_state("eth0", "absent")?;
+    bed.wait_address_on(&data(0, false).to_string(), "eth1")?;
+    bed.wait_log("its hardware address is")?;
+    traffic.wait_flow()?;
+    reload(&bed, &tied(&own))?;
+    bed.daemon.wait_healthy()?;
+    traffic.wait_flow()?;
+    traffic.tcp.finish().map(drop)
 }

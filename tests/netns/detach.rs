@@ -36,6 +36,23 @@ fn ensure_bare(bed: &Bed, nic: &str) -> Result<()> {
 }
 
 #[test]
+fn b1_a_connection_lives_through_offline_and_online() -> Result<()> {
+    let Some(bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
+        return Ok(());
+    };
+    let before = Snapshot::take(&bed.lab.host)?;
+    let traffic = Traffic::start(&bed.lab, false)?;
+    order(&bed, &["offline", "eth0"])?;
+    bed.wait_address_on(&data(0, false).to_string(), "eth1")?;
+    traffic.wait_flow()?;
+    order(&bed, &["online", "eth0"])?;
+    bed.daemon.wait_healthy()?;
+    traffic.wait_flow()?;
+    bed.wait_unchanged_since(&before)?;
+    traffic.tcp.finish().map(drop)
+}
+
+#[test]
 fn b9_check_gives_the_reason_and_changes_nothing() -> Result<()> {
     let Some(bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
         return Ok(());

@@ -1,6 +1,6 @@
 //! What another file would change, in words. One line a difference; none if both mean the same.
 
-use std::fmt::Display;
+use std::{collections::BTreeSet, fmt::Display};
 
 use ipmp_common::engine::config::{DataAddresses, GroupConfig, InterfaceConfig, OnGroupFailure};
 
@@ -23,6 +23,11 @@ pub fn differences(old: &FileConfig, new: &FileConfig) -> Vec<String> {
                 group.interfaces.iter().map(|interface| interface.name.as_str()).collect();
             lines.push(format!("group {}: added, with {}", group.name, members.join(", ")));
         }
+    }
+    let names: BTreeSet<&String> = old.identities.keys().chain(new.identities.keys()).collect();
+    let of = |config: &FileConfig, name: &String| config.identities.get(name).cloned().unwrap_or_default();
+    for name in names.into_iter().filter(|name| of(old, name) != of(new, name)) {
+        lines.push(format!("{name}: mac or pci: another piece of hardware is meant"));
     }
     lines
 }
@@ -116,3 +121,6 @@ fn list<T: ToString>(items: &[T]) -> String {
     }
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,7 @@ mod verify;
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read as _},
     path::Path,
@@ -54,6 +55,17 @@ pub struct FileConfig {
     pub engine: Config,
     /// For the process.
     pub daemon: DaemonConfig,
+    /// Interfaces whose name alone does not say which hardware is meant.
+    pub identities: BTreeMap<String, Identity>,
+}
+
+/// Which hardware an interface's section is about, besides its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// `mac`: its permanent hardware address, or a virtual device's present one.
+    pub mac: Option<[u8; 6]>,
+    /// `pci`: its PCI function, such as `0000:3b:00.0`.
+    pub pci: Option<String>,
 }
 
 /// Section `[daemon]`, and the top-level keys that are not about a group.

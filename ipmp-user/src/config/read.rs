@@ -14,7 +14,8 @@ use ipnet::IpNet;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    DEFAULT_BOOT_WAIT, DEFAULT_REAL_TIME_PRIORITY, DaemonConfig, MAX_BOOT_WAIT, MAX_REAL_TIME_PRIORITY,
+    DEFAULT_BOOT_WAIT, DEFAULT_REAL_TIME_PRIORITY, DaemonConfig, Identity, MAX_BOOT_WAIT,
+    MAX_REAL_TIME_PRIORITY,
     problem::{Problems, nearest},
     value::{At, Field, fields},
 };
@@ -42,7 +43,7 @@ const GROUP: &[&str] = &[
     "suspicion",
     "interface",
 ];
-const INTERFACE: &[&str] = &["data", "test", "standby"];
+const INTERFACE: &[&str] = &["data", "test", "standby", "mac", "pci"];
 
 /// The longest time for which losses may be forgiven after a start or a link-up: as long as the slowest detection.
 const MAX_QUIET_PERIOD: Nanos = MAX_FAILURE_DETECTION_TIME;
@@ -73,6 +74,7 @@ pub(super) struct InterfaceDraft {
     /// `None` = adopt.
     pub(super) data: Option<Vec<At<IpNet>>>,
     pub(super) test: Vec<At<IpAddr>>,
+    pub(super) identity: Identity,
 }
 
 /// Global values that groups inherit.
@@ -222,13 +224,21 @@ fn interface(
     field: &Field<'_, '_>,
     problems: &mut Problems<'_>,
 ) -> InterfaceDraft {
-    let mut draft = InterfaceDraft { name: owned(name), standby: false, data: None, test: Vec::new() };
+    let mut draft = InterfaceDraft {
+        name: owned(name),
+        standby: false,
+        data: None,
+        test: Vec::new(),
+        identity: Identity::default(),
+    };
     let heading = format!("[group.{group}.interface.{}]", name.value);
     for (key, field) in table_of(field, &heading, problems) {
         match key.value {
             "data" => draft.data = Some(field.data(problems)),
             "test" => draft.test = field.hosts("test address", problems),
             "standby" => put(field.boolean(problems), &mut draft.standby),
+            "mac" => draft.identity.mac = field.mac(problems),
+            "pci" => draft.identity.pci = field.pci(problems),
             _ => unknown_key(&key, &format!("in {heading}"), INTERFACE, problems),
         }
     }

@@ -155,7 +155,19 @@ const BAD: &[(&str, &str)] = &[
     ),
     (
         "[group.g.interface.a]\nzzz = 1",
-        r#"f:2:1: unknown key "zzz" in [group.g.interface.a]; known here: data, test, standby"#,
+        r#"f:2:1: unknown key "zzz" in [group.g.interface.a]; known here: data, test, standby, mac, pci"#,
+    ),
+    (
+        "[group.g.interface.a]\nmac = \"52:54:00:12:34\"",
+        r#"f:2:7: "52:54:00:12:34" is no hardware address; write it as `ip link` shows it, such as "52:54:00:12:34:56""#,
+    ),
+    (
+        "[group.g.interface.a]\npci = \"3b:00.0\"",
+        r#"f:2:7: "3b:00.0" is no PCI function; write domain, bus, slot and function as `lspci -D` shows them, such as "0000:3b:00.0""#,
+    ),
+    (
+        "boot-wait = \"2h\"\n[group.g.interface.a]",
+        r#"f:1:13: boot-wait is the string "2h", outside the range; write a duration from "0s" to "1h""#,
     ),
     (
         "[grup.g.interface.a]\n[group.g.interface.b]",

@@ -62,6 +62,34 @@ impl Field<'_, '_> {
         text
     }
 
+    /// A hardware address.
+    pub(super) fn mac(&self, problems: &mut Problems<'_>) -> Option<[u8; 6]> {
+        let text = self.text(problems)?;
+        let mut mac = [0; 6];
+        let mut parts = text.split(':');
+        let byte = |part: &str| (part.len() == 2).then(|| u8::from_str_radix(part, 16).ok()).flatten();
+        let whole =
+            mac.iter_mut().all(|place| parts.next().and_then(byte).map(|byte| *place = byte).is_some());
+        if whole && parts.next().is_none() {
+            return Some(mac);
+        }
+        let remedy = "write it as `ip link` shows it, such as \"52:54:00:12:34:56\"";
+        problems.add(self.at, format!("{text:?} is no hardware address"), remedy);
+        None
+    }
+
+    /// A PCI function.
+    pub(super) fn pci(&self, problems: &mut Problems<'_>) -> Option<String> {
+        let text = self.text(problems)?.to_ascii_lowercase();
+        if crate::daemon::is_pci_function(&text) {
+            return Some(text);
+        }
+        let remedy =
+            "write domain, bus, slot and function as `lspci -D` shows them, such as \"0000:3b:00.0\"";
+        problems.add(self.at, format!("{text:?} is no PCI function"), remedy);
+        None
+    }
+
     /// An integer of `0..=max`.
     pub(super) fn small(&self, max: u8, problems: &mut Problems<'_>) -> Option<u8> {
         let number = self

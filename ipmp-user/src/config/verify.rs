@@ -8,7 +8,7 @@ use ipmp_common::engine::config::{
 };
 
 use super::{
-    FileConfig,
+    FileConfig, Identity,
     problem::Problems,
     read::{Draft, GroupDraft, InterfaceDraft},
     value::At,
@@ -39,7 +39,13 @@ pub(super) fn verify(draft: Draft, problems: &mut Problems<'_>) -> FileConfig {
     for group in &draft.groups {
         check_targets(group, &seen, problems);
     }
+    let interfaces = draft.groups.iter().flat_map(|group| &group.interfaces);
+    let identities = interfaces
+        .filter(|interface| interface.identity != Identity::default())
+        .map(|interface| (interface.name.value.clone(), interface.identity.clone()))
+        .collect();
     FileConfig {
+        identities,
         engine: Config { seed: 0, groups: draft.groups.into_iter().map(group_config).collect() },
         daemon: draft.daemon,
     }

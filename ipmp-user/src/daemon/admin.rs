@@ -7,9 +7,13 @@ use super::{
     attach::Attaching,
     detach::Detaching,
     detached::Detached,
+    identity::Identities,
     reload::{Loader, Source},
 };
-use crate::net::inventory::Inventory;
+use crate::net::{
+    apply::Taken,
+    inventory::{Inventory, Link},
+};
 
 /// See the module's page.
 #[derive(Debug)]
@@ -20,7 +24,10 @@ pub(super) struct Admin {
     pub(super) loader: Loader,
     /// Of the newest step.
     pub(super) tickets: u64,
+    /// Steps that the applier had no room for.
+    pub(super) refused: Vec<Taken>,
     pub(super) detached: Detached,
+    pub(super) identities: Identities,
     pub(super) detaching: Option<Detaching>,
     pub(super) attaching: Vec<Attaching>,
     /// Start-up is over: what appears from now on comes up.
@@ -28,6 +35,11 @@ pub(super) struct Admin {
 }
 
 impl Admin {
+    /// Whether a member may be had on this interface.
+    pub(super) fn may_take(&self, link: &Link) -> bool {
+        !self.detached.holds(link) && self.identities.accepts(link)
+    }
+
     pub(super) fn new(options: &DaemonOptions, inventory: &Inventory) -> Self {
         let (text, file) = (options.config_text.clone().into(), options.config.clone());
         Self {
@@ -35,7 +47,9 @@ impl Admin {
             source: Source { text, file },
             loader: Loader::new(),
             tickets: 0,
+            refused: Vec::new(),
             detached: Detached::load(&options.runtime_dir, inventory),
+            identities: Identities::load(&options.runtime_dir, options.config.identities.clone()),
             detaching: None,
             attaching: Vec::new(),
             started: false,

@@ -115,7 +115,10 @@ impl Daemon {
         for position in 0..self.members.len() {
             let Some(member) = self.members.get_mut(position) else { break };
             member.tell_port(&self.inventory);
-            let (gone, present) = member.replaced(&self.inventory, &self.admin.detached);
+            let (gone, present) = member.replaced(&self.inventory, &self.admin);
+            if let Some(link) = self.inventory.link_by_name(&member.config.name) {
+                self.admin.identities.tell(link);
+            }
             if let Some(ifindex) = gone {
                 self.lose_interface(now, position, ifindex);
             }
@@ -170,6 +173,7 @@ impl Daemon {
             self.engine.handle(now, event);
             return;
         }
+        self.admin.identities.note(link);
         // Before its test address appears: without arp_ignore any member would answer for it.
         match self.sysctl.prepare(&link.name) {
             Ok(Some(warning)) => tracing::warn!("{warning}"),

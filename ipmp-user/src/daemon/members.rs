@@ -10,7 +10,7 @@ use ipmp_common::engine::{
 };
 use rtnetlink::packet_route::link::{LinkFlags, State};
 
-use super::detached::Detached;
+use super::admin::Admin;
 use crate::{
     kernel::Rungs,
     net::inventory::{Inventory, Link},
@@ -108,8 +108,8 @@ impl MemberIo {
 
     /// The interface by this member's name, if it is another than before or has gone: what to detach, and
     /// what to attach. One that was detached is as good as gone.
-    pub(super) fn replaced(&self, inventory: &Inventory, detached: &Detached) -> (Option<u32>, Option<u32>) {
-        let usable = |link: &&Link| inventory.swallower(link).is_none() && !detached.holds(link);
+    pub(super) fn replaced(&self, inventory: &Inventory, admin: &Admin) -> (Option<u32>, Option<u32>) {
+        let usable = |link: &&Link| inventory.swallower(link).is_none() && admin.may_take(link);
         let present = inventory.link_by_name(&self.config.name).filter(usable).map(|link| link.ifindex);
         if present == self.ifindex { (None, None) } else { (self.ifindex, present) }
     }

@@ -27,7 +27,8 @@ pub(super) fn function_of(class_net: &Path, name: &str) -> Option<String> {
     parts.map(str::to_owned).find(|part| is_function(part))
 }
 
-fn is_function(part: &str) -> bool {
+/// Whether a text has the form `0000:3b:00.0`.
+pub(crate) fn is_function(part: &str) -> bool {
     let hex = |text: &str, digits| text.len() == digits && text.chars().all(|c| c.is_ascii_hexdigit());
     let mut fields = part.split([':', '.']);
     let mut next = |digits| fields.next().is_some_and(|field| hex(field, digits));

@@ -20,7 +20,7 @@ use crate::{
     },
     net::{
         address::Address,
-        apply::{Step, Taken, Work},
+        apply::{Failure, Step, Taken, Work},
     },
 };
 
@@ -122,6 +122,11 @@ impl Daemon {
                 return answer(reply, Response::Refused(Refusal::new(RefusalCode::InvalidConfig, text)));
             }
         };
+        if self.admin.detaching.is_some() {
+            let text = "a detach is under way: the configuration: try again when it is over";
+            tracing::error!("{text}");
+            return answer(reply, Response::Refused(Refusal::new(RefusalCode::Busy, text)));
+        }
         match purpose {
             Purpose::Reload => {
                 let changes = match self.change_config(now, source) {
@@ -161,8 +166,10 @@ impl Daemon {
         let Source { text, mut file } = source;
         file.daemon.real_time_priority = self.admin.source.file.daemon.real_time_priority;
         file.daemon.control_group.clone_from(&self.admin.source.file.daemon.control_group);
+        self.admin.identities.set(file.identities.clone());
         self.admin.source = Source { text, file };
         if config.groups == self.engine.config().groups {
+            self.sync_links(now, Some(0));
             return Ok(changes);
         }
         self.claims.keep(|name| config.groups.iter().any(|group| group.name == name));
@@ -306,9 +313,18 @@ impl Daemon {
         self.admin.tickets += 1;
         let step = Box::new(Step { ticket: self.admin.tickets, work });
         if let Err(step) = self.applier.take(step) {
-            tracing::error!(?step, "not done: too much waits to be carried out");
+            let what = "too much waits to be carried out".to_owned();
+            let errors = vec![Failure { what, errno: libc::EAGAIN }];
+            self.admin.refused.push(Taken { ticket: step.ticket, errors });
         }
         self.admin.tickets
+    }
+
+    /// Steps that could not even be handed over.
+    pub(super) fn take_refused_steps(&mut self, now: Timestamp) {
+        for taken in std::mem::take(&mut self.admin.refused) {
+            self.take_step(now, &taken);
+        }
     }
 
     pub(super) fn take_step(&mut self, now: Timestamp, taken: &Taken) {

@@ -54,6 +54,10 @@ impl Daemon {
             let text = format!("{interface}: is in no group: `ipmp status` lists the interfaces");
             return Response::Refused(Refusal::new(RefusalCode::NotFound, text));
         };
+        if member.leaving {
+            let text = format!("{interface}: is being detached: try again when that is over");
+            return Response::Refused(Refusal::new(RefusalCode::Busy, text));
+        }
         let command = command(member.id);
         match self.engine.check(&command) {
             Ok(()) => {

@@ -28,7 +28,7 @@ impl Daemon {
             .iter()
             .filter(|member| !member.ungrouped)
             .filter_map(|member| self.inventory.link_by_name(&member.config.name))
-            .filter(|link| self.inventory.swallower(link).is_none() && !self.admin.detached.holds(link))
+            .filter(|link| self.inventory.swallower(link).is_none() && self.admin.may_take(link))
             .map(|link| (link.ifindex, link.name.clone()))
             .collect();
         let mut disturbed = Vec::new();

@@ -36,6 +36,8 @@ pub struct Link {
     pub operstate: Option<State>,
     /// Hardware address, if it is an Ethernet-like one.
     pub mac: Option<[u8; 6]>,
+    /// The one it was made with (`IFLA_PERM_ADDRESS`, kernel 5.6); a virtual device has none.
+    pub permanent_mac: Option<[u8; 6]>,
     /// Largest packet in bytes.
     pub mtu: u32,
     /// `veth`, `bond`, …; none for a physical device.
@@ -59,6 +61,7 @@ impl Link {
             flags: message.header.flags,
             operstate: None,
             mac: None,
+            permanent_mac: None,
             mtu: 0,
             kind: None,
             link_type: u16::from(message.header.link_layer_type),
@@ -71,6 +74,7 @@ impl Link {
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
                 LinkAttribute::OperState(state) => link.operstate = Some(*state),
                 LinkAttribute::Address(mac) => link.mac = mac.as_slice().try_into().ok(),
+                LinkAttribute::PermAddress(mac) => link.permanent_mac = mac.as_slice().try_into().ok(),
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
                 LinkAttribute::Link(iflink) => link.iflink = Some(*iflink),
                 LinkAttribute::CarrierDownCount(count) => link.carrier_down_count = Some(*count),

@@ -1,0 +1,128 @@
+//! Which hardware a name means: by default whatever has the name, and a warning when that is another piece than before; with
+//! `mac` or `pci` in the configuration, only that piece.
+
+use std::{collections::BTreeMap, fs, path::Path, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::pci;
+use crate::{
+    config::Identity,
+    net::{inventory::Link, write_atomically},
+};
+
+/// What the file says a name means, and what it meant so far.
+#[derive(Debug, Default)]
+pub(super) struct Identities {
+    file: PathBuf,
+    wanted: BTreeMap<String, Identity>,
+    seen: BTreeMap<String, Seen>,
+    /// Refusals that were told.
+    told: BTreeMap<String, String>,
+}
+
+/// What is known of a piece of hardware. A virtual device has no permanent address and no PCI function: nothing tells it
+/// from another one of its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Seen {
+    #[serde(default)]
+    mac: Option<String>,
+    #[serde(default)]
+    pci: Option<String>,
+}
+
+impl Seen {
+    fn of(link: &Link) -> Self {
+        Self {
+            mac: link.permanent_mac.map(words),
+            pci: pci::function_of(Path::new(pci::CLASS_NET), &link.name),
+        }
+    }
+
+    fn words(&self) -> String {
+        let parts: Vec<&str> = [&self.mac, &self.pci].into_iter().flatten().map(String::as_str).collect();
+        parts.join(" at ")
+    }
+}
+
+fn words(mac: [u8; 6]) -> String {
+    mac.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
+}
+
+impl Identities {
+    /// As an earlier run saw it.
+    pub(super) fn load(runtime_dir: &Path, wanted: BTreeMap<String, Identity>) -> Self {
+        let file = runtime_dir.join("hardware.json");
+        let seen =
+            fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        Self { file, wanted, seen, told: BTreeMap::new() }
+    }
+
+    /// Another configuration.
+    pub(super) fn set(&mut self, wanted: BTreeMap<String, Identity>) {
+        self.wanted = wanted;
+    }
+
+    /// Whether this is the hardware that its name stands for in the configuration.
+    pub(super) fn accepts(&self, link: &Link) -> bool {
+        self.refusal(link).is_none()
+    }
+
+    fn refusal(&self, link: &Link) -> Option<String> {
+        let wanted = self.wanted.get(&link.name)?;
+        // A virtual device has only the address that it was given.
+        let mac = link.permanent_mac.or(link.mac);
+        if let Some(expected) = wanted.mac.filter(|expected| Some(*expected) != mac) {
+            let has = mac.map_or_else(|| "none".to_owned(), words);
+            return Some(format!("its hardware address is {has}, and mac says {}", words(expected)));
+        }
+        let expected = wanted.pci.as_deref()?;
+        let has = pci::function_of(Path::new(pci::CLASS_NET), &link.name);
+        (has.as_deref() != Some(expected)).then(|| {
+            format!("it is at {}, and pci says {expected}", has.as_deref().unwrap_or("no PCI device"))
+        })
+    }
+
+    /// Tells once when a name means other hardware than the configuration says.
+    pub(super) fn tell(&mut self, link: &Link) {
+        match self.refusal(link) {
+            Some(why) if self.told.get(&link.name) == Some(&why) => {}
+            Some(why) => {
+                tracing::warn!(
+                    interface = link.name,
+                    "not taken for a member: {why}; name the interface that it shall be"
+                );
+                self.told.insert(link.name.clone(), why);
+            }
+            None => drop(self.told.remove(&link.name)),
+        }
+    }
+
+    /// A member's interface is taken up: warns if its name was another piece of hardware's before.
+    pub(super) fn note(&mut self, link: &Link) {
+        let now = Seen::of(link);
+        if now == Seen::default() {
+            return;
+        }
+        let before = self.seen.insert(link.name.clone(), now.clone());
+        if before.as_ref() == Some(&now) {
+            return;
+        }
+        if let Some(before) = before {
+            tracing::warn!(
+                interface = link.name,
+                "this name means other hardware than before: {}, it was {}; mac or pci in its section tie it to one",
+                now.words(),
+                before.words()
+            );
+        }
+        let bytes = serde_json::to_vec(&self.seen).unwrap_or_default();
+        let saved = self.file.parent().map_or(Ok(()), |dir| write_atomically(dir, &self.file, &bytes));
+        if let Err(error) = saved {
+            tracing::warn!(file = %self.file.display(), %error, "after a restart this is not known");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
