@@ -3,6 +3,7 @@
 mod contract;
 mod crash;
 mod damping;
+mod endurance;
 mod failover;
 mod group;
 mod privilege;

@@ -140,6 +140,9 @@ impl Daemon {
     pub(super) fn take_outcome(&mut self, now: Timestamp, outcome: Outcome) {
         let Outcome { group, epoch, applied_at, announced_at, changes, errors, .. } = outcome;
         self.reassert.carried_out(now, errors.is_empty());
+        if let Some(times) = self.reassert.compared(group, epoch, changes) {
+            tracing::warn!(changes, times, "somebody else changed addresses or routes of members; put back");
+        }
         for Failure { what, errno } in errors {
             self.engine.handle(now, Event::ApplyFailed { group, epoch, what, errno });
         }

@@ -1,6 +1,6 @@
 //! Carries placements out: make before break, one failing request never stops the rest.
 
-mod confirm;
+mod watch;
 mod worker;
 
 use std::{
@@ -11,8 +11,11 @@ use std::{
 
 use ipmp_common::engine::{ids::GroupId, time::Timestamp};
 
-use self::confirm::Confirmation;
-pub use self::worker::{Handle, spawn};
+use self::watch::Watch;
+pub use self::{
+    watch::News,
+    worker::{Handle, spawn},
+};
 use super::{
     NetError,
     base::Base,
@@ -109,6 +112,11 @@ pub struct Applier {
     state: StateFile,
     /// Trouble met outside of a job, reported with the next.
     pending: Vec<Failure>,
+    watch: Watch,
+    /// The kernel's state after the last job, true as long as the watch has nothing to say.
+    picture: Option<Inventory>,
+    /// Addresses that the last job deleted.
+    deleted: BTreeSet<(u32, IpAddr)>,
 }
 
 impl Applier {
@@ -131,8 +139,18 @@ impl Applier {
                 None
             }
         };
-        let wanted = BTreeMap::new();
-        Ok(Self { socket, announcer, base, wanted, present: BTreeSet::new(), state, pending })
+        Ok(Self {
+            watch: Watch::open(socket.port())?,
+            socket,
+            announcer,
+            base,
+            wanted: BTreeMap::new(),
+            present: BTreeSet::new(),
+            state,
+            pending,
+            picture: None,
+            deleted: BTreeSet::new(),
+        })
     }
 
     /// The home state as known now.
@@ -146,6 +164,7 @@ impl Applier {
         let outcome = self.carry_out(job);
         let failure = self.save();
         self.pending.extend(failure);
+        self.look_ahead();
         outcome
     }
 
@@ -160,7 +179,7 @@ impl Applier {
     pub fn carry_out(&mut self, job: &Job) -> Outcome {
         self.wanted.insert(job.group, job.wanted.clone());
         let mut outcome = Outcome::nothing(job, std::mem::take(&mut self.pending));
-        match Inventory::dump_without_neighbours(&mut self.socket) {
+        match self.look() {
             Ok(inventory) => self.converge(inventory, job, &mut outcome),
             Err(error) => outcome.errors.push(Failure {
                 what: format!("reading the kernel's addresses and routes: {error}"),
@@ -170,11 +189,33 @@ impl Applier {
         outcome
     }
 
+    /// Looks at the kernel while nobody waits, so that the next job need not. Without success it looks itself.
+    pub fn look_ahead(&mut self) {
+        self.watch.collect(None, &self.deleted, &mut self.base.news);
+        self.deleted.clear();
+        self.picture = Inventory::dump_without_neighbours(&mut self.socket).ok();
+    }
+
+    /// The kernel's state now.
+    fn look(&mut self) -> Result<Inventory, NetError> {
+        let mut picture = self.picture.take();
+        let stale = self.watch.collect(picture.as_mut(), &self.deleted, &mut self.base.news);
+        if let Some(picture) = picture.filter(|_| !stale) {
+            return Ok(picture);
+        }
+        let inventory = Inventory::dump_without_neighbours(&mut self.socket)?;
+        // What was deleted while it was read explains what is missing in it.
+        self.watch.collect(None, &self.deleted, &mut self.base.news);
+        Ok(inventory)
+    }
+
     /// Looks at the kernel and learns what an administrator changed, without changing anything.
     pub fn learn(&mut self) -> Result<(), NetError> {
-        let inventory = Inventory::dump_without_neighbours(&mut self.socket)?;
+        let inventory = self.look()?;
         let wanted = self.merged();
         self.learn_from(&inventory, &wanted);
+        self.base.news = News::default();
+        self.look_ahead();
         self.state.save(&self.base)
     }
 
@@ -206,14 +247,17 @@ impl Applier {
         outcome.left_alone.append(&mut addresses.left_alone);
         let blocked = addresses.blocked.drain(..).map(|what| Failure { what, errno: libc::ENETDOWN });
         outcome.errors.extend(blocked);
-        let confirmation = Confirmation::expect(&addresses.add).filter(|_| !addresses.remove.is_empty());
+        self.watch.begin();
         let failed = self.add_and_route(&mut inventory, &wanted, &addresses, &job.neighbours, outcome);
         outcome.applied_at = monotonic();
+        self.base.news = News::default();
         let moved = addresses.moved.iter().map(|(_, on, net)| (*on, net.addr()));
         outcome.moved = moved.filter(|place| !failed.contains(place)).collect();
         self.announce(&inventory, job, outcome);
-        if let Some(confirmation) = confirmation {
-            confirmation.wait(&failed);
+        if !addresses.remove.is_empty() {
+            let mut added = addresses.added_v6();
+            added.retain(|place| !failed.contains(place));
+            self.watch.wait_serving(added, &mut self.base.news);
         }
         self.remove(&wanted, &addresses, &failed, outcome);
         let moving = Moving { wanted: &wanted, known: &job.neighbours, moved: &addresses.moved, routes: &[] };
@@ -257,7 +301,10 @@ impl Applier {
             failed = self.execute(&ops, outcome).addresses;
             ops.clear();
             match inventory.reload_routes(&mut self.socket) {
-                Ok(()) => self.base.learn(inventory, wanted, &self.present),
+                Ok(()) => {
+                    self.watch.collect(None, &self.deleted, &mut self.base.news);
+                    self.base.learn(inventory, wanted, &self.present);
+                }
                 Err(error) => outcome.errors.push(Failure {
                     what: format!("reading the kernel's routes: {error}"),
                     errno: error.errno(),
@@ -296,6 +343,9 @@ impl Applier {
                 }
                 (Op::DelRoute(route), None) => {
                     self.present.remove(route.identity());
+                }
+                (Op::DelAddress(address), None) => {
+                    self.deleted.insert((address.ifindex(), address.ip()));
                 }
                 (Op::AddAddress(address), Some(_)) => {
                     refused.addresses.insert((address.ifindex(), address.ip()));

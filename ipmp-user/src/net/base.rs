@@ -15,6 +15,7 @@ use ipmp_common::engine::{action::PlacedAddress, ids::MemberId};
 
 use super::{
     address::Address,
+    apply::News,
     broadcast,
     inventory::Inventory,
     plan::{MemberLink, Wanted, placement::Placement, up_link},
@@ -51,6 +52,8 @@ pub struct Base {
     /// Read from a file that a daemon left, perhaps in the middle of a move: until a placement has been carried out, what
     /// a move can leave behind is not taken for an administrator's.
     pub(crate) inherited: bool,
+    /// What others did since the last comparison.
+    pub(crate) news: News,
 }
 
 impl Base {
@@ -108,11 +111,18 @@ impl Base {
         self.rebind(inventory, wanted);
         let before = self.previous(inventory, wanted);
         self.learn_addresses(inventory, &before);
-        broadcast::learn(&mut self.broadcasts, inventory, &before, self.inherited);
+        let mut broadcasts = std::mem::take(&mut self.broadcasts);
+        broadcast::learn(&mut broadcasts, inventory, &before, self);
+        self.broadcasts = broadcasts;
         let stable = self.stable(inventory, &before);
         let placement = Placement::new(self, &before);
-        let comparison =
-            Comparison { placement: &placement, present, stable: &stable, inherited: self.inherited };
+        let comparison = Comparison {
+            placement: &placement,
+            present,
+            stable: &stable,
+            news: &self.news,
+            inherited: self.inherited,
+        };
         let mut learned = std::mem::take(&mut self.routes);
         for (key, list) in &inventory.routes {
             if learned.contains_key(key) || list.iter().any(|route| placement.moves(route)) {
@@ -198,11 +208,14 @@ impl Base {
         }
     }
 
-    /// Members whose link stood since the last comparison.
+    /// Members whose link stood since the last comparison, and that lost no address.
     fn stable(&self, inventory: &Inventory, wanted: &Wanted) -> BTreeSet<u32> {
         let stood = |ifindex: &u32| {
             inventory.link(*ifindex).is_some_and(|link| {
-                link.admin_up() && self.carrier_downs.get(&link.name).copied() == link.carrier_down_count
+                link.admin_up()
+                    && self.carrier_downs.get(&link.name).copied() == link.carrier_down_count
+                    && !self.news.robbed.contains(ifindex)
+                    && !self.news.lost
             })
         };
         wanted.members.iter().map(|m| m.ifindex).filter(stood).collect()
@@ -247,6 +260,7 @@ struct Comparison<'a> {
     placement: &'a Placement<'a>,
     present: &'a BTreeSet<Vec<u8>>,
     stable: &'a BTreeSet<u32>,
+    news: &'a News,
     inherited: bool,
 }
 
@@ -258,7 +272,11 @@ impl Comparison<'_> {
         let removed = |placed: &Route| {
             present.contains(placed.identity())
                 && !kernel.contains(placed)
-                && placed.hops().iter().all(|hop| stable.contains(&hop.oif) || !placement.is_member(hop.oif))
+                && (self.news.removed.contains(&placed.key())
+                    || placed
+                        .hops()
+                        .iter()
+                        .all(|hop| stable.contains(&hop.oif) || !placement.is_member(hop.oif)))
         };
         let kept =
             || known.iter().zip(&placed).filter(|(_, placed)| !removed(placed)).map(|(route, _)| route);
@@ -270,7 +288,7 @@ impl Comparison<'_> {
         };
         let at_home =
             known.iter().zip(&placed).all(|(route, placed)| route == placed && !placement.demotes(placed));
-        if !at_home {
+        if !at_home || self.is_disturbed(known) {
             return kept().chain(kernel.iter().filter(ours)).cloned().collect();
         }
         // Everything is where it belongs: the kernel's order is the order. Routes that went with a link take their old
@@ -284,6 +302,12 @@ impl Comparison<'_> {
             }
         }
         list
+    }
+
+    /// Whether the order of a list is an accident: a route that went with its address comes back as the last.
+    fn is_disturbed(&self, known: &[Route]) -> bool {
+        self.news.lost
+            || known.iter().any(|route| self.news.robbed.iter().any(|ifindex| route.uses(*ifindex)))
     }
 
     /// Whether a route is a known one, placed on other members: what a move that was not finished leaves.

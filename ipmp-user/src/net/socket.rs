@@ -64,6 +64,7 @@ pub struct Request {
 #[derive(Debug)]
 pub struct Socket {
     inner: sys::Socket,
+    port: u32,
     sequence: u32,
     buffer: Vec<u8>,
 }
@@ -73,7 +74,7 @@ impl Socket {
     pub fn open() -> Result<Self, NetError> {
         let mut inner = sys::Socket::new(sys::protocols::NETLINK_ROUTE)
             .map_err(|e| NetError::io("opening a netlink socket", e))?;
-        inner.bind_auto().map_err(|e| NetError::io("binding a netlink socket", e))?;
+        let own = inner.bind_auto().map_err(|e| NetError::io("binding a netlink socket", e))?;
         inner
             .connect(&sys::SocketAddr::new(0, 0))
             .map_err(|e| NetError::io("connecting a netlink socket", e))?;
@@ -81,7 +82,12 @@ impl Socket {
         let timeout = TimeVal::new(ANSWER_TIMEOUT.as_secs().cast_signed(), 0);
         setsockopt(&inner, sockopt::ReceiveTimeout, &timeout)
             .map_err(|e| NetError::io("setting a netlink timeout", e.into()))?;
-        Ok(Self { inner, sequence: 0, buffer: Vec::with_capacity(64 << 10) })
+        Ok(Self { inner, port: own.port_number(), sequence: 0, buffer: Vec::with_capacity(64 << 10) })
+    }
+
+    /// Its port, by which notifications name who made a change.
+    pub const fn port(&self) -> u32 {
+        self.port
     }
 
     /// Reads a table; repeated while it changes under our hands.
@@ -253,6 +259,8 @@ fn is_kernels_own(frame: &Frame<'_>) -> bool {
 pub(super) struct Frame<'a> {
     pub(super) kind: u16,
     pub(super) flags: u16,
+    /// Who asked for it; 0 = the kernel itself.
+    pub(super) port: u32,
     sequence: u32,
     payload: &'a [u8],
     bytes: &'a [u8],
@@ -310,7 +318,14 @@ impl<'a> Iterator for Frames<'a> {
         let length = word(0) as usize;
         let bytes = self.0.get(..length).filter(|b| b.len() >= HEADER)?;
         self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some(Frame { kind: half(4), flags: half(6), sequence: word(8), payload: &bytes[HEADER..], bytes })
+        Some(Frame {
+            kind: half(4),
+            flags: half(6),
+            sequence: word(8),
+            port: word(12),
+            payload: &bytes[HEADER..],
+            bytes,
+        })
     }
 }
 

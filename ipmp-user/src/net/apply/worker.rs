@@ -71,6 +71,7 @@ pub fn spawn(
                     if let Some(failure) = applier.save() {
                         sent = results.blocking_send(Outcome::nothing(&job, vec![failure]));
                     }
+                    applier.look_ahead();
                     if sent.is_err() {
                         return;
                     }

@@ -32,6 +32,25 @@ pub struct AddressPlan {
     pub blocked: Vec<String>,
 }
 
+impl AddressPlan {
+    /// The IPv6 addresses to be added, each with its interface.
+    pub fn added_v6(&self) -> BTreeSet<(u32, IpAddr)> {
+        let added = self.add.iter().filter_map(|op| match op {
+            Op::AddAddress(address) if address.family() == Family::V6 => {
+                Some((address.ifindex(), address.ip()))
+            }
+            Op::AddAddress(_)
+            | Op::SetAddressFlags(_)
+            | Op::DelAddress(_)
+            | Op::AddRoute(_)
+            | Op::DelRoute(_)
+            | Op::AddNeighbour(_)
+            | Op::DelNeighbour(_) => None,
+        });
+        added.collect()
+    }
+}
+
 /// Plans the addresses.
 pub fn addresses(inventory: &Inventory, base: &Base, wanted: &Wanted) -> AddressPlan {
     let mut plan = AddressPlan::default();
