@@ -6,6 +6,7 @@ mod damping;
 mod endurance;
 mod failover;
 mod group;
+mod nexthops;
 mod privilege;
 mod release;
 mod restart;

@@ -18,7 +18,7 @@ pub use self::{
 };
 use super::{
     NetError,
-    base::Base,
+    base::{Base, presence},
     inventory::Inventory,
     plan::{
         self, AddressPlan, Op, Wanted,
@@ -230,9 +230,10 @@ impl Applier {
     fn learn_from(&mut self, inventory: &Inventory, wanted: &Wanted) {
         self.base.learn(inventory, wanted, &self.present);
         // What is gone and comes back later is news.
-        let there: BTreeSet<&[u8]> =
-            inventory.routes.values().flatten().map(super::route::Route::identity).collect();
-        self.present.retain(|identity| there.contains(identity.as_slice()));
+        let mut there: BTreeSet<Vec<u8>> =
+            inventory.routes.values().flatten().map(|route| route.identity().to_vec()).collect();
+        there.extend(inventory.nexthops.keys().map(|id| presence(*id)));
+        self.present.retain(|identity| there.contains(identity));
     }
 
     fn converge(&mut self, mut inventory: Inventory, job: &Job, outcome: &mut Outcome) {
@@ -318,7 +319,8 @@ impl Applier {
         ops.append(&mut routes.add);
         let placement = Placement::new(&self.base, wanted);
         let ours = inventory.routes.values().flatten().filter(|route| placement.moves(route));
-        self.present = ours.map(|route| route.identity().to_vec()).collect();
+        let objects = inventory.nexthops.keys().map(|id| presence(*id));
+        self.present = ours.map(|route| route.identity().to_vec()).chain(objects).collect();
         let refused = self.execute(&ops, outcome);
         self.execute(&routes.removable(&refused.routes), outcome);
         failed.extend(refused.addresses);
@@ -341,6 +343,9 @@ impl Applier {
                 (Op::AddRoute(route), None) => {
                     self.present.insert(route.identity().to_vec());
                 }
+                (Op::SetNexthop(nexthop), None) => {
+                    self.present.extend(nexthop.id().map(presence));
+                }
                 (Op::DelRoute(route), None) => {
                     self.present.remove(route.identity());
                 }
@@ -356,6 +361,7 @@ impl Applier {
                     | Op::DelAddress(_)
                     | Op::AddRoute(_)
                     | Op::DelRoute(_)
+                    | Op::SetNexthop(_)
                     | Op::AddNeighbour(_)
                     | Op::DelNeighbour(_),
                     _,

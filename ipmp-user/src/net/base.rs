@@ -18,7 +18,8 @@ use super::{
     apply::News,
     broadcast,
     inventory::Inventory,
-    plan::{MemberLink, Wanted, placement::Placement, up_link},
+    nexthop::Nexthop,
+    plan::{MemberLink, Wanted, nexthops, placement::Placement, up_link},
     route::{Route, RouteKey},
 };
 
@@ -41,6 +42,8 @@ pub struct Base {
     pub(crate) order: BTreeMap<String, Vec<IpAddr>>,
     /// Every list in which a member appears, complete.
     pub(crate) routes: BTreeMap<RouteKey, Vec<Route>>,
+    /// Nexthop objects by a member, and groups with one of them, as they are at home.
+    pub(crate) nexthops: BTreeMap<u32, Nexthop>,
     /// The order of broadcast entries for each subnet in which a member has one.
     pub(crate) broadcasts: BTreeMap<RouteKey, Vec<Route>>,
     /// Where each data address was put last.
@@ -115,6 +118,7 @@ impl Base {
         broadcast::learn(&mut broadcasts, inventory, &before, self);
         self.broadcasts = broadcasts;
         let stable = self.stable(inventory, &before);
+        self.learn_nexthops(inventory, &before, present, &stable);
         let placement = Placement::new(self, &before);
         let comparison = Comparison {
             placement: &placement,
@@ -137,6 +141,49 @@ impl Base {
         learned.retain(|_, list| list.iter().any(|route| placement.moves(route)));
         self.routes = learned;
         self.note_carriers(inventory, wanted);
+    }
+
+    /// As for routes: what differs from what we left is somebody's wish, what went with a link is kept.
+    fn learn_nexthops(
+        &mut self,
+        inventory: &Inventory,
+        before: &Wanted,
+        present: &BTreeSet<Vec<u8>>,
+        stable: &BTreeSet<u32>,
+    ) {
+        let known = self.nexthops.clone();
+        let placement = Placement::new(self, before);
+        let is_ours = |oif| placement.is_member(oif);
+        let steady = |nexthop: &Nexthop| {
+            let parts = nexthop.members().into_iter().filter_map(|id| known.get(&id)).chain([nexthop]);
+            parts
+                .flat_map(|part| part.oif().into_iter().chain(placement.place_nexthop(part).oif()))
+                .all(|oif| stable.contains(&oif) || !is_ours(oif))
+        };
+        let mut learned = BTreeMap::new();
+        for (id, nexthop) in &known {
+            let placed = placement.place_nexthop(nexthop);
+            let there = inventory.nexthops.get(id);
+            let left_over = |there: &Nexthop| {
+                self.inherited
+                    && there.oif().is_some_and(is_ours)
+                    && there.oif().map(|oif| nexthop.by(oif)).as_ref() == Some(there)
+            };
+            let kept = match there {
+                Some(there) if *there == placed || there == nexthop || left_over(there) => nexthop,
+                Some(_) if nexthop.oif().is_none() && !steady(nexthop) => nexthop,
+                Some(there) => there,
+                None if present.contains(&presence(*id)) && steady(nexthop) => continue,
+                None => nexthop,
+            };
+            learned.insert(*id, kept.clone());
+        }
+        let ours: Vec<(u32, Nexthop)> = nexthops::of_members(&inventory.nexthops, is_ours)
+            .filter(|(id, _)| !known.contains_key(id))
+            .map(|(id, nexthop)| (id, nexthop.clone()))
+            .collect();
+        learned.extend(ours);
+        self.nexthops = learned;
     }
 
     /// Notes where everything was put.
@@ -246,6 +293,9 @@ impl Base {
                         *route = route.rerouted(|hop| if hop.oif == old { *ifindex } else { hop.oif });
                     }
                 }
+                for nexthop in self.nexthops.values_mut().filter(|nexthop| nexthop.oif() == Some(old)) {
+                    *nexthop = nexthop.by(*ifindex);
+                }
                 for original in self.addresses.values_mut().filter(|o| o.home == link.name) {
                     original.address = original.address.clone().rebound(*ifindex);
                 }
@@ -253,6 +303,11 @@ impl Base {
             self.names.insert(*ifindex, link.name.clone());
         }
     }
+}
+
+/// What stands for a nexthop object among the identities of routes, which begin with their family.
+pub(super) fn presence(nexthop: u32) -> Vec<u8> {
+    [&[0_u8][..], &nexthop.to_ne_bytes()].concat()
 }
 
 /// What the lists of the kernel are compared under.
@@ -273,10 +328,7 @@ impl Comparison<'_> {
             present.contains(placed.identity())
                 && !kernel.contains(placed)
                 && (self.news.removed.contains(&placed.key())
-                    || placed
-                        .hops()
-                        .iter()
-                        .all(|hop| stable.contains(&hop.oif) || !placement.is_member(hop.oif)))
+                    || placement.interfaces(placed).iter().all(|ifindex| stable.contains(ifindex)))
         };
         let kept =
             || known.iter().zip(&placed).filter(|(_, placed)| !removed(placed)).map(|(route, _)| route);

@@ -44,6 +44,7 @@ impl AddressPlan {
             | Op::DelAddress(_)
             | Op::AddRoute(_)
             | Op::DelRoute(_)
+            | Op::SetNexthop(_)
             | Op::AddNeighbour(_)
             | Op::DelNeighbour(_) => None,
         });
