@@ -12,6 +12,8 @@ mod monitoring;
 mod moving;
 #[path = "net/neighbours.rs"]
 mod neighbours;
+#[path = "net/nexthops.rs"]
+mod nexthops;
 #[path = "net/obstacles.rs"]
 mod obstacles;
 #[path = "net/property.rs"]

@@ -104,7 +104,7 @@ fn measure(kind: Kind, count: usize, rounds: usize) {
         let outcome = applier.carry_out(&job);
         let done = start.elapsed();
         applier.save();
-
+        applier.look_ahead();
         assert_eq!(outcome.errors, []);
         let since = |at: u64| Duration::from_nanos(at.saturating_sub(start_ns));
         let announced = outcome.announced_at.map(|at| since(at.0));

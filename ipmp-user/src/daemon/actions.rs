@@ -146,6 +146,9 @@ impl Daemon {
         self.note_detach_outcome(&outcome);
         let Outcome { group, epoch, applied_at, announced_at, changes, errors, .. } = outcome;
         self.reassert.carried_out(now, errors.is_empty());
+        if let Some(times) = self.reassert.compared(group, epoch, changes) {
+            tracing::warn!(changes, times, "somebody else changed addresses or routes of members; put back");
+        }
         for Failure { what, errno } in errors {
             self.engine.handle(now, Event::ApplyFailed { group, epoch, what, errno });
         }

@@ -4,7 +4,12 @@
 //! kernel announces the first; of what stands in the way of the second (a setting, a limit, a driver) it says nothing, so
 //! that is tried again, less and less often. Asserting a state that holds already sends nothing but questions.
 
-use ipmp_common::engine::time::{Nanos, Timestamp};
+use std::collections::BTreeMap;
+
+use ipmp_common::engine::{
+    ids::GroupId,
+    time::{Nanos, Timestamp},
+};
 
 /// After a change of addresses or routes that we did not order ourselves, the wanted state is compared and re-asserted this
 /// much later, so that a burst of changes is answered once.
@@ -21,11 +26,15 @@ pub(super) struct Reassert {
     last: Timestamp,
     /// Until the next attempt, should something be refused now.
     pause: Nanos,
+    /// The placement that each group has had carried out.
+    stands: BTreeMap<GroupId, u64>,
+    /// How often somebody's changes were put back.
+    put_back: u64,
 }
 
 impl Default for Reassert {
     fn default() -> Self {
-        Self { due: None, last: Timestamp::default(), pause: INTERVAL }
+        Self { due: None, last: Timestamp::default(), pause: INTERVAL, stands: BTreeMap::new(), put_back: 0 }
     }
 }
 
@@ -48,6 +57,16 @@ impl Reassert {
         }
         self.earliest(now + self.pause);
         self.pause = Nanos(self.pause.0.saturating_mul(2)).min(LONGEST);
+    }
+
+    /// A placement was compared with the kernel, which took so many changes. If it had stood already, somebody else had
+    /// changed something: how often that happened.
+    pub(super) fn compared(&mut self, group: GroupId, epoch: u64, changes: u32) -> Option<u64> {
+        let stood = self.stands.insert(group, epoch) == Some(epoch);
+        (stood && changes > 0).then(|| {
+            self.put_back += 1;
+            self.put_back
+        })
     }
 
     /// When to assert again.

@@ -1,7 +1,7 @@
 //! Carries placements out: make before break, one failing request never stops the rest.
 
-mod confirm;
 mod step;
+mod watch;
 mod worker;
 
 use std::{
@@ -12,14 +12,15 @@ use std::{
 
 use ipmp_common::engine::{ids::GroupId, time::Timestamp};
 
-use self::confirm::Confirmation;
+use self::watch::Watch;
 pub use self::{
     step::{Step, Taken, Work},
+    watch::News,
     worker::{Handle, spawn},
 };
 use super::{
     NetError,
-    base::Base,
+    base::{Base, presence},
     inventory::Inventory,
     plan::{
         self, AddressPlan, Op, Wanted,
@@ -113,6 +114,11 @@ pub struct Applier {
     state: StateFile,
     /// Trouble met outside of a job, reported with the next.
     pending: Vec<Failure>,
+    watch: Watch,
+    /// The kernel's state after the last job, true as long as the watch has nothing to say.
+    picture: Option<Inventory>,
+    /// Addresses that the last job deleted.
+    deleted: BTreeSet<(u32, IpAddr)>,
 }
 
 impl Applier {
@@ -135,8 +141,18 @@ impl Applier {
                 None
             }
         };
-        let wanted = BTreeMap::new();
-        Ok(Self { socket, announcer, base, wanted, present: BTreeSet::new(), state, pending })
+        Ok(Self {
+            watch: Watch::open(socket.port())?,
+            socket,
+            announcer,
+            base,
+            wanted: BTreeMap::new(),
+            present: BTreeSet::new(),
+            state,
+            pending,
+            picture: None,
+            deleted: BTreeSet::new(),
+        })
     }
 
     /// The home state as known now.
@@ -150,6 +166,7 @@ impl Applier {
         let outcome = self.carry_out(job);
         let failure = self.save();
         self.pending.extend(failure);
+        self.look_ahead();
         outcome
     }
 
@@ -164,7 +181,7 @@ impl Applier {
     pub fn carry_out(&mut self, job: &Job) -> Outcome {
         self.wanted.insert(job.group, job.wanted.clone());
         let mut outcome = Outcome::nothing(job, std::mem::take(&mut self.pending));
-        match Inventory::dump_without_neighbours(&mut self.socket) {
+        match self.look() {
             Ok(inventory) => self.converge(inventory, job, &mut outcome),
             Err(error) => outcome.errors.push(Failure {
                 what: format!("reading the kernel's addresses and routes: {error}"),
@@ -174,11 +191,33 @@ impl Applier {
         outcome
     }
 
+    /// Looks at the kernel while nobody waits, so that the next job need not. Without success it looks itself.
+    pub fn look_ahead(&mut self) {
+        self.watch.collect(None, &self.deleted, &mut self.base.news);
+        self.deleted.clear();
+        self.picture = Inventory::dump_without_neighbours(&mut self.socket).ok();
+    }
+
+    /// The kernel's state now.
+    fn look(&mut self) -> Result<Inventory, NetError> {
+        let mut picture = self.picture.take();
+        let stale = self.watch.collect(picture.as_mut(), &self.deleted, &mut self.base.news);
+        if let Some(picture) = picture.filter(|_| !stale) {
+            return Ok(picture);
+        }
+        let inventory = Inventory::dump_without_neighbours(&mut self.socket)?;
+        // What was deleted while it was read explains what is missing in it.
+        self.watch.collect(None, &self.deleted, &mut self.base.news);
+        Ok(inventory)
+    }
+
     /// Looks at the kernel and learns what an administrator changed, without changing anything.
     pub fn learn(&mut self) -> Result<(), NetError> {
-        let inventory = Inventory::dump_without_neighbours(&mut self.socket)?;
+        let inventory = self.look()?;
         let wanted = self.merged();
         self.learn_from(&inventory, &wanted);
+        self.base.news = News::default();
+        self.look_ahead();
         self.state.save(&self.base)
     }
 
@@ -193,9 +232,10 @@ impl Applier {
     fn learn_from(&mut self, inventory: &Inventory, wanted: &Wanted) {
         self.base.learn(inventory, wanted, &self.present);
         // What is gone and comes back later is news.
-        let there: BTreeSet<&[u8]> =
-            inventory.routes.values().flatten().map(super::route::Route::identity).collect();
-        self.present.retain(|identity| there.contains(identity.as_slice()));
+        let mut there: BTreeSet<Vec<u8>> =
+            inventory.routes.values().flatten().map(|route| route.identity().to_vec()).collect();
+        there.extend(inventory.nexthops.keys().map(|id| presence(*id)));
+        self.present.retain(|identity| there.contains(identity));
     }
 
     fn converge(&mut self, mut inventory: Inventory, job: &Job, outcome: &mut Outcome) {
@@ -210,14 +250,17 @@ impl Applier {
         outcome.left_alone.append(&mut addresses.left_alone);
         let blocked = addresses.blocked.drain(..).map(|what| Failure { what, errno: libc::ENETDOWN });
         outcome.errors.extend(blocked);
-        let confirmation = Confirmation::expect(&addresses.add).filter(|_| !addresses.remove.is_empty());
+        self.watch.begin();
         let failed = self.add_and_route(&mut inventory, &wanted, &addresses, &job.neighbours, outcome);
         outcome.applied_at = monotonic();
+        self.base.news = News::default();
         let moved = addresses.moved.iter().map(|(_, on, net)| (*on, net.addr()));
         outcome.moved = moved.filter(|place| !failed.contains(place)).collect();
         self.announce(&inventory, job, outcome);
-        if let Some(confirmation) = confirmation {
-            confirmation.wait(&failed);
+        if !addresses.remove.is_empty() {
+            let mut added = addresses.added_v6();
+            added.retain(|place| !failed.contains(place));
+            self.watch.wait_serving(added, &mut self.base.news);
         }
         self.remove(&wanted, &addresses, &failed, outcome);
         let moving = Moving { wanted: &wanted, known: &job.neighbours, moved: &addresses.moved, routes: &[] };
@@ -261,7 +304,10 @@ impl Applier {
             failed = self.execute(&ops, outcome).addresses;
             ops.clear();
             match inventory.reload_routes(&mut self.socket) {
-                Ok(()) => self.base.learn(inventory, wanted, &self.present),
+                Ok(()) => {
+                    self.watch.collect(None, &self.deleted, &mut self.base.news);
+                    self.base.learn(inventory, wanted, &self.present);
+                }
                 Err(error) => outcome.errors.push(Failure {
                     what: format!("reading the kernel's routes: {error}"),
                     errno: error.errno(),
@@ -275,7 +321,8 @@ impl Applier {
         ops.append(&mut routes.add);
         let placement = Placement::new(&self.base, wanted);
         let ours = inventory.routes.values().flatten().filter(|route| placement.moves(route));
-        self.present = ours.map(|route| route.identity().to_vec()).collect();
+        let objects = inventory.nexthops.keys().map(|id| presence(*id));
+        self.present = ours.map(|route| route.identity().to_vec()).chain(objects).collect();
         let refused = self.execute(&ops, outcome);
         self.execute(&routes.removable(&refused.routes), outcome);
         failed.extend(refused.addresses);
@@ -298,8 +345,14 @@ impl Applier {
                 (Op::AddRoute(route), None) => {
                     self.present.insert(route.identity().to_vec());
                 }
+                (Op::SetNexthop(nexthop), None) => {
+                    self.present.extend(nexthop.id().map(presence));
+                }
                 (Op::DelRoute(route), None) => {
                     self.present.remove(route.identity());
+                }
+                (Op::DelAddress(address), None) => {
+                    self.deleted.insert((address.ifindex(), address.ip()));
                 }
                 (Op::AddAddress(address), Some(_)) => {
                     refused.addresses.insert((address.ifindex(), address.ip()));
@@ -310,6 +363,7 @@ impl Applier {
                     | Op::DelAddress(_)
                     | Op::AddRoute(_)
                     | Op::DelRoute(_)
+                    | Op::SetNexthop(_)
                     | Op::AddNeighbour(_)
                     | Op::DelNeighbour(_),
                     _,

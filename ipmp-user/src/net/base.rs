@@ -15,9 +15,11 @@ use ipmp_common::engine::{action::PlacedAddress, ids::MemberId};
 
 use super::{
     address::Address,
+    apply::News,
     broadcast,
     inventory::Inventory,
-    plan::{MemberLink, Wanted, placement::Placement, up_link},
+    nexthop::Nexthop,
+    plan::{MemberLink, Wanted, nexthops, placement::Placement, up_link},
     route::{Route, RouteKey},
 };
 
@@ -40,6 +42,8 @@ pub struct Base {
     pub(crate) order: BTreeMap<String, Vec<IpAddr>>,
     /// Every list in which a member appears, complete.
     pub(crate) routes: BTreeMap<RouteKey, Vec<Route>>,
+    /// Nexthop objects by a member, and groups with one of them, as they are at home.
+    pub(crate) nexthops: BTreeMap<u32, Nexthop>,
     /// The order of broadcast entries for each subnet in which a member has one.
     pub(crate) broadcasts: BTreeMap<RouteKey, Vec<Route>>,
     /// Where each data address was put last.
@@ -51,6 +55,8 @@ pub struct Base {
     /// Read from a file that a daemon left, perhaps in the middle of a move: until a placement has been carried out, what
     /// a move can leave behind is not taken for an administrator's.
     pub(crate) inherited: bool,
+    /// What others did since the last comparison.
+    pub(crate) news: News,
 }
 
 impl Base {
@@ -117,11 +123,19 @@ impl Base {
         self.rebind(inventory, wanted);
         let before = self.previous(inventory, wanted);
         self.learn_addresses(inventory, &before);
-        broadcast::learn(&mut self.broadcasts, inventory, &before, self.inherited);
+        let mut broadcasts = std::mem::take(&mut self.broadcasts);
+        broadcast::learn(&mut broadcasts, inventory, &before, self);
+        self.broadcasts = broadcasts;
         let stable = self.stable(inventory, &before);
+        self.learn_nexthops(inventory, &before, present, &stable);
         let placement = Placement::new(self, &before);
-        let comparison =
-            Comparison { placement: &placement, present, stable: &stable, inherited: self.inherited };
+        let comparison = Comparison {
+            placement: &placement,
+            present,
+            stable: &stable,
+            news: &self.news,
+            inherited: self.inherited,
+        };
         let mut learned = std::mem::take(&mut self.routes);
         for (key, list) in &inventory.routes {
             if learned.contains_key(key) || list.iter().any(|route| placement.moves(route)) {
@@ -136,6 +150,49 @@ impl Base {
         learned.retain(|_, list| list.iter().any(|route| placement.moves(route)));
         self.routes = learned;
         self.note_carriers(inventory, wanted);
+    }
+
+    /// As for routes: what differs from what we left is somebody's wish, what went with a link is kept.
+    fn learn_nexthops(
+        &mut self,
+        inventory: &Inventory,
+        before: &Wanted,
+        present: &BTreeSet<Vec<u8>>,
+        stable: &BTreeSet<u32>,
+    ) {
+        let known = self.nexthops.clone();
+        let placement = Placement::new(self, before);
+        let is_ours = |oif| placement.is_member(oif);
+        let steady = |nexthop: &Nexthop| {
+            let parts = nexthop.members().into_iter().filter_map(|id| known.get(&id)).chain([nexthop]);
+            parts
+                .flat_map(|part| part.oif().into_iter().chain(placement.place_nexthop(part).oif()))
+                .all(|oif| stable.contains(&oif) || !is_ours(oif))
+        };
+        let mut learned = BTreeMap::new();
+        for (id, nexthop) in &known {
+            let placed = placement.place_nexthop(nexthop);
+            let there = inventory.nexthops.get(id);
+            let left_over = |there: &Nexthop| {
+                self.inherited
+                    && there.oif().is_some_and(is_ours)
+                    && there.oif().map(|oif| nexthop.by(oif)).as_ref() == Some(there)
+            };
+            let kept = match there {
+                Some(there) if *there == placed || there == nexthop || left_over(there) => nexthop,
+                Some(_) if nexthop.oif().is_none() && !steady(nexthop) => nexthop,
+                Some(there) => there,
+                None if present.contains(&presence(*id)) && steady(nexthop) => continue,
+                None => nexthop,
+            };
+            learned.insert(*id, kept.clone());
+        }
+        let ours: Vec<(u32, Nexthop)> = nexthops::of_members(&inventory.nexthops, is_ours)
+            .filter(|(id, _)| !known.contains_key(id))
+            .map(|(id, nexthop)| (id, nexthop.clone()))
+            .collect();
+        learned.extend(ours);
+        self.nexthops = learned;
     }
 
     /// Notes where everything was put.
@@ -207,11 +264,14 @@ impl Base {
         }
     }
 
-    /// Members whose link stood since the last comparison.
+    /// Members whose link stood since the last comparison, and that lost no address.
     fn stable(&self, inventory: &Inventory, wanted: &Wanted) -> BTreeSet<u32> {
         let stood = |ifindex: &u32| {
             inventory.link(*ifindex).is_some_and(|link| {
-                link.admin_up() && self.carrier_downs.get(&link.name).copied() == link.carrier_down_count
+                link.admin_up()
+                    && self.carrier_downs.get(&link.name).copied() == link.carrier_down_count
+                    && !self.news.robbed.contains(ifindex)
+                    && !self.news.lost
             })
         };
         wanted.members.iter().map(|m| m.ifindex).filter(stood).collect()
@@ -242,6 +302,9 @@ impl Base {
                         *route = route.rerouted(|hop| if hop.oif == old { *ifindex } else { hop.oif });
                     }
                 }
+                for nexthop in self.nexthops.values_mut().filter(|nexthop| nexthop.oif() == Some(old)) {
+                    *nexthop = nexthop.by(*ifindex);
+                }
                 for original in self.addresses.values_mut().filter(|o| o.home == link.name) {
                     original.address = original.address.clone().rebound(*ifindex);
                 }
@@ -251,11 +314,17 @@ impl Base {
     }
 }
 
+/// What stands for a nexthop object among the identities of routes, which begin with their family.
+pub(super) fn presence(nexthop: u32) -> Vec<u8> {
+    [&[0_u8][..], &nexthop.to_ne_bytes()].concat()
+}
+
 /// What the lists of the kernel are compared under.
 struct Comparison<'a> {
     placement: &'a Placement<'a>,
     present: &'a BTreeSet<Vec<u8>>,
     stable: &'a BTreeSet<u32>,
+    news: &'a News,
     inherited: bool,
 }
 
@@ -267,7 +336,8 @@ impl Comparison<'_> {
         let removed = |placed: &Route| {
             present.contains(placed.identity())
                 && !kernel.contains(placed)
-                && placed.hops().iter().all(|hop| stable.contains(&hop.oif) || !placement.is_member(hop.oif))
+                && (self.news.removed.contains(&placed.key())
+                    || placement.interfaces(placed).iter().all(|ifindex| stable.contains(ifindex)))
         };
         let kept =
             || known.iter().zip(&placed).filter(|(_, placed)| !removed(placed)).map(|(route, _)| route);
@@ -279,7 +349,7 @@ impl Comparison<'_> {
         };
         let at_home =
             known.iter().zip(&placed).all(|(route, placed)| route == placed && !placement.demotes(placed));
-        if !at_home {
+        if !at_home || self.is_disturbed(known) {
             return kept().chain(kernel.iter().filter(ours)).cloned().collect();
         }
         // Everything is where it belongs: the kernel's order is the order. Routes that went with a link take their old
@@ -293,6 +363,12 @@ impl Comparison<'_> {
             }
         }
         list
+    }
+
+    /// Whether the order of a list is an accident: a route that went with its address comes back as the last.
+    fn is_disturbed(&self, known: &[Route]) -> bool {
+        self.news.lost
+            || known.iter().any(|route| self.news.robbed.iter().any(|ifindex| route.uses(*ifindex)))
     }
 
     /// Whether a route is a known one, placed on other members: what a move that was not finished leaves.

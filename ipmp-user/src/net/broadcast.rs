@@ -26,9 +26,9 @@ use super::{
 type Lists = BTreeMap<RouteKey, Vec<Route>>;
 
 /// Takes in what the kernel has while the data addresses are placed as `before` says. As long as an address is away its
-/// entry keeps its place; what is missing although nothing is away was removed by somebody, or, where the state is
-/// `inherited`, by a daemon that died while it restored the order.
-pub(super) fn learn(known: &mut Lists, inventory: &Inventory, before: &Wanted, inherited: bool) {
+/// entry keeps its place; what is missing although nothing is away was removed by somebody, or, where the
+/// base is inherited, by a daemon that died while it restored the order.
+pub(super) fn learn(known: &mut Lists, inventory: &Inventory, before: &Wanted, base: &Base) {
     let members: BTreeSet<u32> = before.members.iter().map(|member| member.ifindex).collect();
     let homes: BTreeMap<IpAddr, Option<u32>> =
         before.data.iter().map(|placed| (placed.address.addr(), before.ifindex(placed.home))).collect();
@@ -44,9 +44,12 @@ pub(super) fn learn(known: &mut Lists, inventory: &Inventory, before: &Wanted, i
     };
     let is_expected = |route: &Route| {
         let link_stands = route.hops().iter().all(|hop| up_link(inventory, Some(hop.oif)).is_some());
+        let is_robbed =
+            || base.news.lost || route.hops().iter().any(|hop| base.news.robbed.contains(&hop.oif));
         !link_stands
+            || is_robbed()
             || route.prefsrc().is_some_and(|source| away.contains(&source))
-            || (inherited && has_source(inventory, route))
+            || (base.inherited && has_source(inventory, route))
     };
     let of_a_member =
         |list: &[Route]| list.iter().any(|route| members.iter().any(|member| route.uses(*member)));

@@ -19,6 +19,7 @@ use super::{
     NetError,
     address::Address,
     monitor::Change,
+    nexthop::Nexthop,
     route::{Route, RouteKey, TABLE_LOCAL},
     socket::{Socket, Table},
 };
@@ -146,6 +147,8 @@ pub struct Inventory {
     /// Broadcast entries of the local table, apart from the routes: nobody but the kernel makes or moves them.
     pub(crate) broadcasts: BTreeMap<RouteKey, Vec<Route>>,
     pub(crate) neighbours: BTreeMap<(u32, IpAddr), Neighbour>,
+    /// Nexthop objects that can be moved, as of the last dump.
+    pub(crate) nexthops: BTreeMap<u32, Nexthop>,
 }
 
 impl Inventory {
@@ -174,6 +177,8 @@ impl Inventory {
     pub fn reload_routes(&mut self, socket: &mut Socket) -> Result<(), NetError> {
         let mut messages = socket.dump(Table::Routes(Family::V4))?;
         messages.extend(socket.dump(Table::Routes(Family::V6))?);
+        let nexthops = socket.dump_nexthops()?;
+        self.nexthops = nexthops.into_iter().filter_map(|nexthop| Some((nexthop.id()?, nexthop))).collect();
         self.routes.clear();
         self.broadcasts.clear();
         for message in messages {

@@ -2,6 +2,7 @@
 //!
 //! * [`inventory`]: what the kernel has, in ordered maps, filled by a dump and kept by a monitor.
 //! * [`monitor`]: the non-blocking multicast socket that keeps an inventory current.
+//! * [`nexthop`]: nexthop objects, which the netlink crate does not know.
 //! * [`resolve`]: asks the kernel for a neighbour's hardware address without needing a route.
 //! * [`base`]: the home state of every member, learned from the kernel.
 //! * `broadcast`: by which member directed broadcasts leave stays as it was.
@@ -22,6 +23,7 @@ mod fixtures;
 pub mod inventory;
 pub mod leftovers;
 pub mod monitor;
+pub mod nexthop;
 pub mod plan;
 pub mod resolve;
 pub mod route;

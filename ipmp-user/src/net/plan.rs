@@ -5,6 +5,7 @@
 
 pub mod addresses;
 pub mod neighbours;
+pub mod nexthops;
 pub mod placement;
 pub mod routes;
 
@@ -26,9 +27,10 @@ pub use self::addresses::{AddressPlan, addresses};
 use super::{
     address::{Address, family},
     inventory::Inventory,
+    nexthop::Nexthop,
     plan::neighbours::NeighbourEntry,
     route::{Route, RouteKey},
-    socket::Request,
+    socket::{Body, Request},
 };
 
 /// A member and its interface now.
@@ -92,6 +94,8 @@ pub enum Op {
     AddRoute(Route),
     /// Delete exactly this route.
     DelRoute(Route),
+    /// Make a nexthop object so, in place of what has its number.
+    SetNexthop(Nexthop),
     /// Give an interface a neighbour's hardware address, to be verified on use (`NUD_STALE`).
     AddNeighbour(NeighbourEntry),
     /// Forget what an interface knows of a neighbour.
@@ -103,12 +107,13 @@ impl Op {
     pub fn request(&self) -> Request {
         match self {
             Self::AddAddress(address) => Request {
-                message: RouteNetlinkMessage::NewAddress(address.request()),
+                message: Body::Known(RouteNetlinkMessage::NewAddress(address.request())),
                 flags: NLM_F_CREATE | NLM_F_EXCL,
             },
-            Self::SetAddressFlags(address) => {
-                Request { message: RouteNetlinkMessage::NewAddress(address.request()), flags: NLM_F_REPLACE }
-            }
+            Self::SetAddressFlags(address) => Request {
+                message: Body::Known(RouteNetlinkMessage::NewAddress(address.request())),
+                flags: NLM_F_REPLACE,
+            },
             Self::DelAddress(address) => {
                 let mut message = AddressMessage::default();
                 message.header.family = family(address.ip());
@@ -122,21 +127,24 @@ impl Op {
                         .into_iter()
                         .filter(|a| matches!(a, AddressAttribute::Address(_))),
                 );
-                Request { message: RouteNetlinkMessage::DelAddress(message), flags: 0 }
+                Request { message: Body::Known(RouteNetlinkMessage::DelAddress(message)), flags: 0 }
             }
             Self::AddRoute(route) => Request {
-                message: RouteNetlinkMessage::NewRoute(route.request()),
+                message: Body::Known(RouteNetlinkMessage::NewRoute(route.request())),
                 flags: NLM_F_CREATE | NLM_F_APPEND,
             },
             Self::DelRoute(route) => {
-                Request { message: RouteNetlinkMessage::DelRoute(route.deletion()), flags: 0 }
+                Request { message: Body::Known(RouteNetlinkMessage::DelRoute(route.deletion())), flags: 0 }
+            }
+            Self::SetNexthop(nexthop) => {
+                Request { message: Body::Nexthop(nexthop.clone()), flags: NLM_F_CREATE | NLM_F_REPLACE }
             }
             Self::AddNeighbour(entry) => Request {
-                message: RouteNetlinkMessage::NewNeighbour(entry.request()),
+                message: Body::Known(RouteNetlinkMessage::NewNeighbour(entry.request())),
                 flags: NLM_F_CREATE | NLM_F_REPLACE,
             },
             Self::DelNeighbour(entry) => {
-                Request { message: RouteNetlinkMessage::DelNeighbour(entry.request()), flags: 0 }
+                Request { message: Body::Known(RouteNetlinkMessage::DelNeighbour(entry.request())), flags: 0 }
             }
         }
     }
@@ -148,6 +156,7 @@ impl Op {
             Self::AddAddress(_)
             | Self::SetAddressFlags(_)
             | Self::DelAddress(_)
+            | Self::SetNexthop(_)
             | Self::AddNeighbour(_)
             | Self::DelNeighbour(_) => None,
         }
@@ -159,7 +168,7 @@ impl Op {
             Self::AddAddress(_) | Self::AddRoute(_) => errno == libc::EEXIST,
             Self::DelAddress(_) => matches!(errno, libc::EADDRNOTAVAIL | libc::ENODEV),
             Self::DelRoute(_) => matches!(errno, libc::ESRCH | libc::ENODEV),
-            Self::SetAddressFlags(_) => false,
+            Self::SetAddressFlags(_) | Self::SetNexthop(_) => false,
             // Only time is lost: the kernel resolves what it does not know.
             Self::AddNeighbour(_) | Self::DelNeighbour(_) => errno != 0,
         }
@@ -174,6 +183,7 @@ impl std::fmt::Display for Op {
             Self::DelAddress(a) => write!(f, "delete address {} on ifindex {}", a.net(), a.ifindex()),
             Self::AddRoute(r) => write!(f, "add route {r}"),
             Self::DelRoute(r) => write!(f, "delete route {r}"),
+            Self::SetNexthop(n) => write!(f, "set nexthop {n}"),
             Self::AddNeighbour(n) => write!(f, "add neighbour {} on ifindex {}", n.ip, n.ifindex),
             Self::DelNeighbour(n) => write!(f, "delete neighbour {} on ifindex {}", n.ip, n.ifindex),
         }

@@ -9,8 +9,8 @@ use rtnetlink::{
     packet_route::{
         AddressFamily,
         route::{
-            RouteAttribute, RouteFlags, RouteMessage, RouteNextHop, RouteNextHopFlags, RouteProtocol,
-            RouteType,
+            RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHop, RouteNextHopFlags,
+            RouteProtocol, RouteType,
         },
     },
 };
@@ -58,6 +58,8 @@ pub struct Route {
     key: RouteKey,
     identity: Vec<u8>,
     dynamic: bool,
+    /// Where its nexthop object led when it was read; no part of the route.
+    resolved: Vec<Hop>,
 }
 
 impl PartialEq for Route {
@@ -76,7 +78,8 @@ impl Route {
         }
         let v6 = message.header.address_family == AddressFamily::Inet6;
         let hops = message.attributes.iter().find_map(multipath).map(<[RouteNextHop]>::to_vec);
-        let Some(hops) = hops.filter(|_| v6) else {
+        let by_object = message.attributes.iter().any(|a| matches!(a, RouteAttribute::NhId(_)));
+        let Some(hops) = hops.filter(|_| v6 && !by_object) else {
             return Self::canonical(message).into_iter().collect();
         };
         hops.into_iter()
@@ -90,6 +93,7 @@ impl Route {
 
     fn canonical(mut message: RouteMessage) -> Option<Self> {
         let dynamic = is_dynamic(&message);
+        let resolved = without_object_hops(&mut message);
         // Link-down, dead and offload flags are findings of the moment; a request that carries the first two is
         // refused (fib_create_info in net/ipv4/fib_semantics.c).
         message.header.flags &= RouteFlags::Onlink;
@@ -101,7 +105,18 @@ impl Route {
         message.attributes.sort_by_key(Nla::kind);
         let key = key(&message)?;
         let identity = identity(&message, &key);
-        Some(Self { message, key, identity, dynamic })
+        Some(Self { message, key, identity, dynamic, resolved })
+    }
+
+    /// A default route by this hop.
+    pub fn default_by(hop: &Hop, v6: bool) -> Option<Self> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = if v6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.kind = RouteType::Unicast;
+        message.attributes.push(RouteAttribute::Oif(hop.oif));
+        message.attributes.extend(hop.gateway.map(|ip| RouteAttribute::Gateway(ip.into())));
+        Self::canonical(message)
     }
 
     /// Reads back what [`Self::to_bytes`] gave; none if it is no route.
@@ -182,6 +197,11 @@ impl Route {
         .collect()
     }
 
+    /// Its hops, or those of its nexthop object when it was read.
+    pub fn resolved_hops(&self) -> Vec<Hop> {
+        if self.resolved.is_empty() { self.hops() } else { self.resolved.clone() }
+    }
+
     /// Whether it is an entry that the kernel made for the broadcast address of a subnet (`fib_add_ifaddr` in
     /// `net/ipv4/fib_frontend.c`).
     pub fn is_broadcast(&self) -> bool {
@@ -190,11 +210,11 @@ impl Route {
 
     /// Whether a hop leaves by this interface.
     pub fn uses(&self, ifindex: u32) -> bool {
-        self.hops().iter().any(|hop| hop.oif == ifindex)
+        self.resolved_hops().iter().any(|hop| hop.oif == ifindex)
     }
 
     /// Whether somebody else renews it, or it is not an object of its own: router advertisements, DHCP, routes
-    /// with a lifetime or a nexthop object, link-local and multicast, the local table. Never moved.
+    /// with a lifetime, link-local and multicast, the local table. Never moved.
     pub fn is_left_alone(&self) -> bool {
         let dst = self.key.dst;
         let reserved = match dst {
@@ -211,7 +231,6 @@ impl Route {
                 self.protocol(),
                 RouteProtocol::Ra | RouteProtocol::Dhcp | RouteProtocol::IcmpRedirect
             )
-            || self.nexthop_id().is_some()
             || !matches!(self.message.header.kind, RouteType::Unicast)
     }
 
@@ -246,7 +265,7 @@ impl Route {
         match self.family() {
             Family::V4 => self == other,
             Family::V6 => {
-                let hop = |r: &Self| r.hops().first().map(|h| (h.oif, h.gateway));
+                let hop = |r: &Self| (r.nexthop_id(), r.hops().first().map(|h| (h.oif, h.gateway)));
                 self.key == other.key && hop(self) == hop(other)
             }
         }
@@ -261,6 +280,9 @@ impl std::fmt::Display for Route {
     /// As `ip route` would print its essentials.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.key.dst)?;
+        if let Some(id) = self.nexthop_id() {
+            write!(f, " nhid {id}")?;
+        }
         for hop in self.hops() {
             if let Some(gateway) = hop.gateway {
                 write!(f, " via {gateway}")?;
@@ -270,6 +292,26 @@ impl std::fmt::Display for Route {
         write!(f, " table {} metric {}", self.key.table, self.key.priority)?;
         self.prefsrc().map_or(Ok(()), |src| write!(f, " src {src}"))
     }
+}
+
+/// A route by a nexthop object is shown with that object's hops, and refused with them. Takes them off and returns them.
+fn without_object_hops(message: &mut RouteMessage) -> Vec<Hop> {
+    if !message.attributes.iter().any(|a| matches!(a, RouteAttribute::NhId(_))) {
+        return Vec::new();
+    }
+    let mut shown = message.clone();
+    shown.attributes.retain(|a| !matches!(a, RouteAttribute::NhId(_)));
+    message.header.flags = RouteFlags::empty();
+    message.attributes.retain(|a| {
+        !matches!(
+            a,
+            RouteAttribute::Oif(_)
+                | RouteAttribute::Gateway(_)
+                | RouteAttribute::Via(_)
+                | RouteAttribute::MultiPath(_)
+        )
+    });
+    Route::canonical(shown).map_or_else(Vec::new, |shown| shown.hops())
 }
 
 fn emit(message: &RouteMessage) -> Vec<u8> {

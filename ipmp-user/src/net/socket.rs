@@ -22,7 +22,11 @@ use rtnetlink::{
     sys,
 };
 
-use super::{NetError, route::TABLE_LOCAL};
+use super::{
+    NetError,
+    nexthop::{self, GET_NEXTHOP, NEW_NEXTHOP, Nexthop},
+    route::TABLE_LOCAL,
+};
 
 /// Receive buffer in bytes: an answer takes about 1 KiB of it, so a chunk of requests and a large dump both fit.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -51,11 +55,20 @@ pub enum Table {
     Neighbours,
 }
 
+/// What is asked.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// A message that the netlink crate knows.
+    Known(RouteNetlinkMessage),
+    /// `RTM_NEWNEXTHOP`.
+    Nexthop(Nexthop),
+}
+
 /// One request of a batch.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The message.
-    pub message: RouteNetlinkMessage,
+    pub message: Body,
     /// `NLM_F_*` beyond request and acknowledgement.
     pub flags: u16,
 }
@@ -64,6 +77,7 @@ pub struct Request {
 #[derive(Debug)]
 pub struct Socket {
     inner: sys::Socket,
+    port: u32,
     sequence: u32,
     buffer: Vec<u8>,
 }
@@ -73,7 +87,7 @@ impl Socket {
     pub fn open() -> Result<Self, NetError> {
         let mut inner = sys::Socket::new(sys::protocols::NETLINK_ROUTE)
             .map_err(|e| NetError::io("opening a netlink socket", e))?;
-        inner.bind_auto().map_err(|e| NetError::io("binding a netlink socket", e))?;
+        let own = inner.bind_auto().map_err(|e| NetError::io("binding a netlink socket", e))?;
         inner
             .connect(&sys::SocketAddr::new(0, 0))
             .map_err(|e| NetError::io("connecting a netlink socket", e))?;
@@ -81,7 +95,12 @@ impl Socket {
         let timeout = TimeVal::new(ANSWER_TIMEOUT.as_secs().cast_signed(), 0);
         setsockopt(&inner, sockopt::ReceiveTimeout, &timeout)
             .map_err(|e| NetError::io("setting a netlink timeout", e.into()))?;
-        Ok(Self { inner, sequence: 0, buffer: Vec::with_capacity(64 << 10) })
+        Ok(Self { inner, port: own.port_number(), sequence: 0, buffer: Vec::with_capacity(64 << 10) })
+    }
+
+    /// Its port, by which notifications name who made a change.
+    pub const fn port(&self) -> u32 {
+        self.port
     }
 
     /// Reads a table; repeated while it changes under our hands.
@@ -98,7 +117,33 @@ impl Socket {
         let sequence = self.next_sequence();
         let mut bytes = Vec::new();
         serialize(dump_request(table), NLM_F_DUMP, sequence, &mut bytes);
-        self.send(&bytes)?;
+        self.read_dump(sequence, &bytes, |frame| if is_kernels_own(frame) { None } else { frame.decode() })
+    }
+
+    /// Reads the nexthop objects that can be moved; none where the kernel has no such objects.
+    pub fn dump_nexthops(&mut self) -> Result<Vec<Nexthop>, NetError> {
+        for _ in 0..DUMP_ATTEMPTS {
+            let sequence = self.next_sequence();
+            let mut bytes = Vec::new();
+            serialize_raw(GET_NEXTHOP, &[0; nexthop::HEADER], NLM_F_DUMP, sequence, &mut bytes);
+            match self.read_dump(sequence, &bytes, |frame| Nexthop::from_bytes(frame.payload)) {
+                Ok(Some(nexthops)) => return Ok(nexthops),
+                Ok(None) => {}
+                Err(NetError::Refused { errno: libc::EOPNOTSUPP, .. }) => return Ok(Vec::new()),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(NetError::Interrupted)
+    }
+
+    /// None: the table changed meanwhile.
+    fn read_dump<T>(
+        &mut self,
+        sequence: u32,
+        request: &[u8],
+        read: impl Fn(&Frame<'_>) -> Option<T>,
+    ) -> Result<Option<Vec<T>>, NetError> {
+        self.send(request)?;
         let mut messages = Vec::new();
         let mut consistent = true;
         loop {
@@ -111,8 +156,7 @@ impl Socket {
                 match frame.kind {
                     NLMSG_DONE => return Ok(consistent.then_some(messages)),
                     NLMSG_ERROR => return Err(frame.refusal().map_or(NetError::Interrupted, |e| e)),
-                    _ if is_kernels_own(&frame) => {}
-                    _ => messages.extend(frame.decode()),
+                    _ => messages.extend(read(&frame)),
                 }
             }
         }
@@ -133,7 +177,13 @@ impl Socket {
         let mut bytes = Vec::with_capacity(requests.len() * 128);
         for request in requests {
             let sequence = self.next_sequence();
-            serialize(request.message.clone(), request.flags | NLM_F_ACK, sequence, &mut bytes);
+            let flags = request.flags | NLM_F_ACK;
+            match &request.message {
+                Body::Known(message) => serialize(message.clone(), flags, sequence, &mut bytes),
+                Body::Nexthop(nexthop) => {
+                    serialize_raw(NEW_NEXTHOP, nexthop.to_bytes(), flags, sequence, &mut bytes);
+                }
+            }
         }
         let mut results: Vec<Option<Result<(), NetError>>> = requests.iter().map(|_| None).collect();
         let mut missing = results.len();
@@ -217,6 +267,17 @@ pub(super) fn serialize(message: RouteNetlinkMessage, flags: u16, sequence: u32,
     message.serialize(&mut out[start..]);
 }
 
+/// The same for a message that the netlink crate does not know.
+fn serialize_raw(kind: u16, payload: &[u8], flags: u16, sequence: u32, out: &mut Vec<u8>) {
+    out.extend(((HEADER + payload.len()) as u32).to_ne_bytes());
+    out.extend(kind.to_ne_bytes());
+    out.extend((flags | NLM_F_REQUEST).to_ne_bytes());
+    out.extend(sequence.to_ne_bytes());
+    out.extend(0_u32.to_ne_bytes());
+    out.extend(payload);
+    out.resize(out.len().next_multiple_of(4), 0);
+}
+
 fn dump_request(table: Table) -> RouteNetlinkMessage {
     match table {
         Table::Links => {
@@ -253,6 +314,8 @@ fn is_kernels_own(frame: &Frame<'_>) -> bool {
 pub(super) struct Frame<'a> {
     pub(super) kind: u16,
     pub(super) flags: u16,
+    /// Who asked for it; 0 = the kernel itself.
+    pub(super) port: u32,
     sequence: u32,
     payload: &'a [u8],
     bytes: &'a [u8],
@@ -310,7 +373,14 @@ impl<'a> Iterator for Frames<'a> {
         let length = word(0) as usize;
         let bytes = self.0.get(..length).filter(|b| b.len() >= HEADER)?;
         self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some(Frame { kind: half(4), flags: half(6), sequence: word(8), payload: &bytes[HEADER..], bytes })
+        Some(Frame {
+            kind: half(4),
+            flags: half(6),
+            sequence: word(8),
+            port: word(12),
+            payload: &bytes[HEADER..],
+            bytes,
+        })
     }
 }
 

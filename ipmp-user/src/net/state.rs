@@ -18,6 +18,7 @@ use super::{
     NetError,
     address::Address,
     base::{Base, Original},
+    nexthop::Nexthop,
     route::Route,
 };
 
@@ -36,6 +37,8 @@ struct Document {
     order: BTreeMap<String, Vec<std::net::IpAddr>>,
     /// Netlink messages in hexadecimal: nothing of a route is lost, known to us or not.
     routes: Vec<String>,
+    #[serde(default)]
+    nexthops: Vec<String>,
     placement: BTreeMap<std::net::IpAddr, String>,
     unusable: Vec<String>,
 }
@@ -154,6 +157,7 @@ fn encode(base: &Base) -> serde_json::Result<Vec<u8>> {
             .flatten()
             .map(|route| to_hex(&route.to_bytes()))
             .collect(),
+        nexthops: base.nexthops.values().map(|nexthop| to_hex(nexthop.to_bytes())).collect(),
         placement: base.placement.clone(),
         unusable: base.unusable.iter().cloned().collect(),
     };
@@ -188,6 +192,11 @@ fn decode(bytes: &[u8]) -> Result<Option<Base>, String> {
         let route = Route::from_bytes(&bytes).ok_or("a route message is no route")?;
         let lists = if route.is_broadcast() { &mut base.broadcasts } else { &mut base.routes };
         lists.entry(route.key()).or_default().push(route);
+    }
+    for hex in document.nexthops {
+        let bytes = from_hex(&hex).ok_or("a nexthop is not hexadecimal")?;
+        let nexthop = Nexthop::from_bytes(&bytes).ok_or("a nexthop message is no nexthop")?;
+        base.nexthops.extend(nexthop.id().map(|id| (id, nexthop)));
     }
     Ok(Some(base))
 }

@@ -54,3 +54,14 @@ fn change_does_not_wait_for_a_long_pause() {
     reassert.changed(at(131_000));
     assert_eq!(reassert.due(), Some(at(131_200)));
 }
+
+#[test]
+fn only_what_had_stood_is_somebody_elses_change() {
+    let mut reassert = Reassert::default();
+    let group = GroupId(0);
+    assert_eq!(reassert.compared(group, 1, 4), None, "carried out for the first time");
+    assert_eq!(reassert.compared(group, 1, 0), None, "nothing was changed");
+    assert_eq!(reassert.compared(group, 1, 2), Some(1));
+    assert_eq!(reassert.compared(group, 2, 6), None, "another placement");
+    assert_eq!(reassert.compared(group, 2, 1), Some(2));
+}

@@ -9,7 +9,11 @@ use rtnetlink::packet_route::{
 };
 
 use super::{Applier, Failure};
-use crate::net::{address::Address, plan::Op, socket::Request};
+use crate::net::{
+    address::Address,
+    plan::Op,
+    socket::{Body, Request},
+};
 
 /// A step to be taken.
 #[derive(Clone, Debug)]
@@ -61,6 +65,7 @@ impl Applier {
                     self.base.forget(*ip);
                 }
                 let errors = self.run(addresses.iter().cloned().map(Op::DelAddress));
+                self.deleted.extend(addresses.iter().map(|address| (address.ifindex(), address.ip())));
                 // The routes that the kernel takes along were not removed by an administrator.
                 self.present.clear();
                 errors
@@ -95,7 +100,7 @@ impl Applier {
         if up {
             message.header.flags = LinkFlags::Up;
         }
-        let request = Request { message: RouteNetlinkMessage::SetLink(message), flags: 0 };
+        let request = Request { message: Body::Known(RouteNetlinkMessage::SetLink(message)), flags: 0 };
         let results = self.socket.batch(&[request]);
         let word = if up { "up" } else { "down" };
         let failures = results.into_iter().filter_map(Result::err);

@@ -87,13 +87,16 @@ pub fn spawn(
                     if let Some(failure) = applier.save() {
                         sent = results.blocking_send(Outcome::nothing(&job, vec![failure]));
                     }
+                    applier.look_ahead();
                     if sent.is_err() {
                         return;
                     }
                 }
                 Order::Take(step) => {
                     let sent = steps.blocking_send(applier.take(&step));
-                    applier.save();
+                    let failure = applier.save();
+                    applier.pending.extend(failure);
+                    applier.look_ahead();
                     if sent.is_err() {
                         return;
                     }

@@ -16,6 +16,12 @@ fn entry(oif: u32, source: &str) -> RouteMessage {
     message
 }
 
+fn learn_into(base: &mut Base, inventory: &Inventory, before: &Wanted) {
+    let mut broadcasts = std::mem::take(&mut base.broadcasts);
+    learn(&mut broadcasts, inventory, before, base);
+    base.broadcasts = broadcasts;
+}
+
 #[test]
 fn entry_of_an_address_that_comes_home_is_first_again() {
     let mut inventory = inventory();
@@ -24,15 +30,15 @@ fn entry_of_an_address_that_comes_home_is_first_again() {
         inventory.update(RouteNetlinkMessage::NewRoute(entry(oif, source)));
     }
     let (home, away) = (wanted(&["10.0.0.10/24"], HOME), wanted(&["10.0.0.10/24"], FOSTER));
-    learn(&mut base.broadcasts, &inventory, &home, false);
+    learn_into(&mut base, &inventory, &home);
     assert_eq!(restore_order(&inventory, &base), []);
 
     inventory.update(RouteNetlinkMessage::DelRoute(entry(2, "10.0.0.10")));
-    learn(&mut base.broadcasts, &inventory, &away, false);
+    learn_into(&mut base, &inventory, &away);
     assert_eq!(restore_order(&inventory, &base), [], "nothing can be done while it is away");
 
     inventory.update(RouteNetlinkMessage::NewRoute(entry(2, "10.0.0.10")));
-    learn(&mut base.broadcasts, &inventory, &away, false);
+    learn_into(&mut base, &inventory, &away);
     let sibling = "route 10.0.0.255/32 ifindex 3 table 255 metric 0 src 10.0.0.20";
     let expected = [format!("delete {sibling}"), format!("add {sibling}")];
     assert_eq!(texts(&restore_order(&inventory, &base)), expected);
@@ -46,9 +52,9 @@ fn order_that_somebody_changed_at_home_is_the_new_one() {
     for (oif, source) in [(2, "10.0.0.10"), (3, "10.0.0.20")] {
         inventory.update(RouteNetlinkMessage::NewRoute(entry(oif, source)));
     }
-    learn(&mut base.broadcasts, &inventory, &home, false);
+    learn_into(&mut base, &inventory, &home);
     inventory.update(RouteNetlinkMessage::DelRoute(entry(2, "10.0.0.10")));
     inventory.update(RouteNetlinkMessage::NewRoute(entry(2, "10.0.0.10")));
-    learn(&mut base.broadcasts, &inventory, &home, false);
+    learn_into(&mut base, &inventory, &home);
     assert_eq!(restore_order(&inventory, &base), []);
 }

@@ -72,7 +72,7 @@ impl Inventory {
         let mut v6 = Vec::new();
         for route in self.routes.values().flatten() {
             let host = route.key().dst.prefix_len() == route.key().dst.max_prefix_len();
-            for hop in route.hops().iter().filter(|hop| ifindexes.contains(&hop.oif)) {
+            for hop in route.resolved_hops().iter().filter(|hop| ifindexes.contains(&hop.oif)) {
                 let target = hop.gateway.or_else(|| host.then(|| route.key().dst.addr()));
                 match target.filter(|ip| !self.is_own(*ip) && !ip.is_multicast()) {
                     Some(IpAddr::V4(ip)) if !v4.contains(&ip) && !ip.is_broadcast() => v4.push(ip),

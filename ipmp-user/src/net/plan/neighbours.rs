@@ -120,6 +120,7 @@ impl Moving<'_> {
             | Op::SetAddressFlags(_)
             | Op::DelAddress(_)
             | Op::DelRoute(_)
+            | Op::SetNexthop(_)
             | Op::AddNeighbour(_)
             | Op::DelNeighbour(_) => None,
         });

@@ -1,6 +1,9 @@
 //! Where a route's traffic goes: a route follows its data address.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use ipmp_common::engine::{
     action::PlacedAddress,
@@ -10,6 +13,7 @@ use ipmp_common::engine::{
 use super::{MemberLink, Wanted};
 use crate::net::{
     base::Base,
+    nexthop::Nexthop,
     route::{Hop, Route},
 };
 
@@ -21,6 +25,8 @@ pub struct Placement<'a> {
     members: BTreeMap<u32, MemberId>,
     /// Original routes to on-link prefixes: a gateway is reached by one of them.
     connected: Vec<Route>,
+    /// Nexthop objects of members, as they are at home.
+    nexthops: BTreeMap<u32, Nexthop>,
 }
 
 impl<'a> Placement<'a> {
@@ -35,9 +41,11 @@ impl<'a> Placement<'a> {
                 members.entry(old).or_insert(placed.home);
             }
         }
-        let on_link = |route: &&Route| route.hops().iter().all(|hop| hop.gateway.is_none());
+        let on_link = |route: &&Route| {
+            route.nexthop_id().is_none() && route.hops().iter().all(|hop| hop.gateway.is_none())
+        };
         let connected = base.all_routes().filter(on_link).cloned().collect();
-        Self { wanted, members, connected }
+        Self { wanted, members, connected, nexthops: base.nexthops.clone() }
     }
 
     /// Whether an interface belongs to a member.
@@ -57,7 +65,30 @@ impl<'a> Placement<'a> {
 
     /// Whether a route is ours to move: it leaves by a member and nobody else manages it.
     pub fn moves(&self, route: &Route) -> bool {
-        !route.is_left_alone() && route.hops().iter().any(|hop| self.is_member(hop.oif))
+        let by_object = || route.nexthop_id().is_some_and(|id| self.nexthops.contains_key(&id));
+        !route.is_left_alone() && (route.hops().iter().any(|hop| self.is_member(hop.oif)) || by_object())
+    }
+
+    /// A nexthop object as it should be under this placement; a group is what its members are.
+    pub fn place_nexthop(&self, nexthop: &Nexthop) -> Nexthop {
+        let Some(oif) = nexthop.oif() else { return nexthop.clone() };
+        let hop = Hop { oif, gateway: nexthop.gateway(), weight: 1, onlink: nexthop.is_onlink() };
+        Route::default_by(&hop, nexthop.is_v6())
+            .map_or_else(|| nexthop.clone(), |route| nexthop.by(self.target(&route, &hop)))
+    }
+
+    /// The members' interfaces by which a route leaves at home and under this placement.
+    pub fn interfaces(&self, route: &Route) -> BTreeSet<u32> {
+        let mut interfaces: BTreeSet<u32> = route.hops().iter().map(|hop| hop.oif).collect();
+        let object = route.nexthop_id().and_then(|id| self.nexthops.get(&id));
+        let members = object.map(Nexthop::members).unwrap_or_default();
+        let singles = members.iter().filter_map(|id| self.nexthops.get(id)).chain(object);
+        for single in singles {
+            interfaces.extend(single.oif());
+            interfaces.extend(self.place_nexthop(single).oif());
+        }
+        interfaces.retain(|ifindex| self.is_member(*ifindex));
+        interfaces
     }
 
     /// Whether a route leaves by a member of a failed group whose addresses are withdrawn: without them the kernel
@@ -74,7 +105,8 @@ impl<'a> Placement<'a> {
         let unusable = |hop: &Hop| {
             self.members.get(&hop.oif).is_some_and(|member| self.wanted.unusable.contains(member))
         };
-        self.moves(route) && route.hops().iter().all(unusable)
+        let hops = route.hops();
+        self.moves(route) && !hops.is_empty() && hops.iter().all(unusable)
     }
 
     /// The route as it should be under this placement. Under the home placement it is the route itself.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Op, Wanted, placement::Placement, up_link};
+use super::{Op, Wanted, nexthops::nexthops, placement::Placement, up_link};
 use crate::net::{
     base::Base,
     broadcast,
@@ -60,6 +60,8 @@ pub fn routes(inventory: &Inventory, base: &Base, wanted: &Wanted) -> RoutePlan 
         rotate.extend(ops.rotate);
     }
     append.sort_by_key(needs_gateway);
+    let on_link = append.partition_point(|op| !needs_gateway(op));
+    append.splice(on_link..on_link, nexthops(inventory, base, &placement));
     delete.sort_by_key(|op| !needs_gateway(op));
     plan.add = append;
     plan.remove = delete;
@@ -82,10 +84,13 @@ fn lists<'a>(
 
 fn needs_gateway(op: &Op) -> bool {
     match op {
-        Op::AddRoute(route) | Op::DelRoute(route) => route.hops().iter().any(|hop| hop.gateway.is_some()),
+        Op::AddRoute(route) | Op::DelRoute(route) => {
+            route.nexthop_id().is_some() || route.hops().iter().any(|hop| hop.gateway.is_some())
+        }
         Op::AddAddress(_)
         | Op::SetAddressFlags(_)
         | Op::DelAddress(_)
+        | Op::SetNexthop(_)
         | Op::AddNeighbour(_)
         | Op::DelNeighbour(_) => false,
     }
@@ -100,7 +105,8 @@ fn desired(inventory: &Inventory, placement: &Placement<'_>, base: &[Route], ker
         // Nothing is added by an interface that is down, and nothing of others is restored.
         let possible = placement.moves(route)
             && !placement.suspends(route)
-            && placed.hops().iter().all(|hop| up_link(inventory, Some(hop.oif)).is_some());
+            && placed.hops().iter().all(|hop| up_link(inventory, Some(hop.oif)).is_some())
+            && has_object(inventory, placement, &placed);
         let wanted = possible || kernel.contains(&placed);
         if wanted && !list.iter().any(|other| other.clashes(&placed)) {
             list.push(placed);
@@ -114,6 +120,16 @@ fn desired(inventory: &Inventory, placement: &Placement<'_>, base: &[Route], ker
     }
     list.sort_by_key(|route| placement.demotes(route));
     list
+}
+
+/// A route by a nexthop object needs it: in the kernel, or about to be made by an interface that is up.
+fn has_object(inventory: &Inventory, placement: &Placement<'_>, route: &Route) -> bool {
+    let made = || {
+        let interfaces = placement.interfaces(route);
+        !interfaces.is_empty()
+            && interfaces.iter().any(|ifindex| up_link(inventory, Some(*ifindex)).is_some())
+    };
+    route.nexthop_id().is_none_or(|id| inventory.nexthops.contains_key(&id) || made())
 }
 
 /// From the kernel's list to the desired one, using only "append" and "delete".

@@ -11,6 +11,7 @@ use crate::net::{base::Base, inventory::Inventory};
 fn carry_out(inventory: &mut Inventory, ops: &[Op]) {
     for op in ops {
         let message = op.request().message;
+        let Body::Known(message) = message else { panic!("no nexthop object here") };
         inventory.update(match message {
             RouteNetlinkMessage::NewAddress(mut message) => {
                 message.attributes.retain_mut(|attribute| {
@@ -97,7 +98,9 @@ fn failback_uses_the_original_and_clears_nodad() {
     assert!(plan.brings_routes);
     let nodad = |op: &Op| match op {
         Op::AddAddress(a) | Op::SetAddressFlags(a) | Op::DelAddress(a) => a.has_nodad(),
-        Op::AddRoute(_) | Op::DelRoute(_) | Op::AddNeighbour(_) | Op::DelNeighbour(_) => false,
+        Op::AddRoute(_) | Op::DelRoute(_) | Op::SetNexthop(_) | Op::AddNeighbour(_) | Op::DelNeighbour(_) => {
+            false
+        }
     };
     assert_eq!(plan.add.iter().map(nodad).collect::<Vec<_>>(), [true, false, true, false]);
 }

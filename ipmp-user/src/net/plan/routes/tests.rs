@@ -23,6 +23,7 @@ fn run(list: &mut Vec<Route>, ops: &[Op], never_empty: bool) {
             Op::AddAddress(_)
             | Op::SetAddressFlags(_)
             | Op::DelAddress(_)
+            | Op::SetNexthop(_)
             | Op::AddNeighbour(_)
             | Op::DelNeighbour(_) => panic!("no route"),
         }
