@@ -23,8 +23,8 @@ pub(super) fn page(kernels: &str, cables: &str, accelerator: &str, day: &str) ->
     let warning = if accelerator == "kvm" {
         "The processor itself ran the guests (KVM)."
     } else {
-        "The guests' processors were emulated (QEMU, TCG), which **inflates every time below** 8 to 23 times and more on a busy \
-         host: compare drivers with one another, not with real hardware."
+        "The guests' processors were emulated (QEMU, TCG) and the programs a debug build, which **inflates every time below** 8 \
+         to 23 times, and more on a busy host: compare drivers with one another, not with real hardware."
     };
     format!(
         "# Kernels and drivers\n\n\
