@@ -1,7 +1,7 @@
 //! `cargo xtask vm --matrix`: what each kernel can do, and how its network drivers tell of a pulled cable, found by trying.
 //!
 //! The example `capabilities` of the package ipmp-tests runs in each guest and prints one line for each thing:
-//! `capability: NAME: yes|no: WHY`. Then tests run, and are counted. Here all of this becomes tables.
+//! `capability: NAME: yes|no|is: WHY`. Then tests run, and are counted. Here all of this becomes tables.
 
 use std::fmt::Write as _;
 
@@ -34,9 +34,17 @@ const CABLE_KERNEL: &str = "6.12";
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Capability {
     name: String,
-    works: bool,
-    /// Why not, or how.
+    verdict: Verdict,
+    /// Why not, or how; or what it is.
     why: String,
+}
+
+/// Whether something works, or what of several things it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Yes,
+    No,
+    Is,
 }
 
 /// One kernel's findings.
@@ -88,8 +96,9 @@ pub(super) fn run(cache: &Cache, options: &Options) -> Result<u8> {
     let pull = tests.command(Suite::Cable)?;
     for nic in nics {
         let machine = Options { nic: vec![nic; cable::NEEDED], ..options.clone() };
-        let answer = try_out(cache, &cables, &pull, &machine)
-            .and_then(|(kernel, output, _)| cable::parse(&kernel, &output).with_context(|| format!("{nic:?}")));
+        let answer = try_out(cache, &cables, &pull, &machine).and_then(|(kernel, output, _)| {
+            cable::parse(&kernel, &output).with_context(|| format!("{nic:?}"))
+        });
         findings.take(answer, options, |findings, row| findings.rows.push(row))?;
     }
     if options.write {
@@ -103,7 +112,12 @@ pub(super) fn run(cache: &Cache, options: &Options) -> Result<u8> {
 
 impl Findings {
     /// Adds what a machine answered, and writes all there is. One that gave no answer is told of, and leaves a gap.
-    fn take<T>(&mut self, answer: Result<T>, options: &Options, add: impl FnOnce(&mut Self, T)) -> Result<()> {
+    fn take<T>(
+        &mut self,
+        answer: Result<T>,
+        options: &Options,
+        add: impl FnOnce(&mut Self, T),
+    ) -> Result<()> {
         match answer {
             Ok(found) => add(self, found),
             Err(error) => {
@@ -148,14 +162,15 @@ fn parse(output: &str) -> Result<Vec<Capability>> {
 fn capability(line: &str) -> Result<Capability> {
     let mut parts = line.splitn(3, ": ");
     let (Some(name), Some(verdict)) = (parts.next(), parts.next()) else {
-        bail!("`{line}` is not NAME: yes|no: WHY");
+        bail!("`{line}` is not NAME: yes|no|is: WHY");
     };
-    let works = match verdict {
-        "yes" => true,
-        "no" => false,
-        other => bail!("`{line}`: `{other}` is neither yes nor no"),
+    let verdict = match verdict {
+        "yes" => Verdict::Yes,
+        "no" => Verdict::No,
+        "is" => Verdict::Is,
+        other => bail!("`{line}`: `{other}` is none of yes, no, is"),
     };
-    Ok(Capability { name: name.to_owned(), works, why: parts.next().unwrap_or_default().to_owned() })
+    Ok(Capability { name: name.to_owned(), verdict, why: parts.next().unwrap_or_default().to_owned() })
 }
 
 /// A row for each capability and each test binary, a column for each kernel, and below why something does not work.
@@ -209,7 +224,11 @@ fn render(columns: &[Column]) -> String {
 }
 
 fn cell<'a>(capability: &'a Capability, notes: &mut Vec<&'a str>) -> String {
-    let word = if capability.works { "yes" } else { "no" };
+    let word = match capability.verdict {
+        Verdict::Yes => "yes",
+        Verdict::No => "no",
+        Verdict::Is => return capability.why.clone(),
+    };
     if capability.why.is_empty() {
         return word.to_owned();
     }
