@@ -3,7 +3,7 @@
 //! The example `capabilities` of the package ipmp-tests runs in each guest and prints one line for each thing:
 //! `capability: NAME: yes|no|is: WHY`. Then tests run, and are counted. Here all of this becomes tables.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -60,7 +60,7 @@ struct Column {
 struct Findings {
     columns: Vec<Column>,
     rows: Vec<cable::Row>,
-    accelerator: &'static str,
+    accelerator: String,
     /// Tests that failed, and machines that gave no answer.
     failures: usize,
 }
@@ -126,7 +126,7 @@ impl Findings {
             }
         }
         if options.write {
-            document::write(&render(&self.columns), &cable::render(&self.rows), self.accelerator)?;
+            document::write(&render(&self.columns), &cable::render(&self.rows), &self.accelerator)?;
         }
         Ok(())
     }
@@ -138,8 +138,16 @@ fn try_out(
     request: &Request,
     command: &Command,
     options: &Options,
-) -> Result<(String, String, &'static str)> {
+) -> Result<(String, String, String)> {
     let kernel = cache.provide(request)?;
+    let kept = kept(kernel.name.as_str(), &options.nic);
+    if options.resume
+        && let Ok(text) = fs::read_to_string(&kept)
+        && let Some((how, output)) = text.split_once('\n')
+    {
+        say(&format!("{}: taken from {}", kernel.name, kept.display()));
+        return Ok((kernel.name.to_string(), output.to_owned(), how.to_owned()));
+    }
     // The tables have standard output for themselves.
     let mut output = Tee::new(std::io::stderr());
     let run = start(cache, &kernel, options, command, &mut output)?;
@@ -148,7 +156,16 @@ fn try_out(
     if !matches!(run.end, End::Status(_)) {
         bail!("{name}: ended with status {}", conclude(&kernel, run.end));
     }
-    Ok((name, output.text(), run.accelerator))
+    let (how, output) = (run.accelerator.to_owned(), output.text());
+    fs::create_dir_all(kept.parent().context("a directory")?).context("keeping a guest's output")?;
+    fs::write(&kept, format!("{how}\n{output}")).with_context(|| kept.display().to_string())?;
+    Ok((name, output, how))
+}
+
+/// Where a guest's output is kept, for `--resume`.
+fn kept(kernel: &str, nics: &[Nic]) -> PathBuf {
+    let nic = nics.first().map_or_else(String::new, |nic| format!("-{}", nic.driver()));
+    shell::target_dir("vm-matrix").join(format!("{kernel}{nic}"))
 }
 
 /// The probe's lines; all else it prints is passed over.
