@@ -100,11 +100,14 @@ fn wait_flow(ping: &Pinger) -> Result<()> {
 /// One pull's times, in nanoseconds.
 fn sample(pulled_ns: u64, moved: &Value, gap: Duration) -> Result<Value> {
     let at = |key: &str| moved[key].as_u64().with_context(|| format!("{key} in {moved}"));
-    let (evidence_ns, announced_ns) = (at("evidence_ns")?, at("announced_ns")?);
-    ensure!(pulled_ns <= evidence_ns && evidence_ns <= announced_ns, "out of order: {moved}");
+    let [evidence, decided, applied, announced] =
+        [at("evidence_ns")?, at("decided_ns")?, at("applied_ns")?, at("announced_ns")?];
+    ensure!([pulled_ns, evidence, decided, applied, announced].is_sorted(), "out of order: {moved}");
     Ok(json!({
-        "pulled_to_evidence": evidence_ns - pulled_ns,
-        "evidence_to_announced": announced_ns - evidence_ns,
+        "pulled_to_evidence": evidence - pulled_ns,
+        "evidence_to_decided": decided - evidence,
+        "decided_to_applied": applied - decided,
+        "evidence_to_announced": announced - evidence,
         "gap": gap.as_nanos() as u64,
     }))
 }

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ipmp_tests::pace;
 use ipmp_user::kernel::{Kernel, KernelOptions};
 use nix::{
     mount::{MsFlags, mount},
@@ -121,7 +122,7 @@ pub(crate) fn have(program: &str) -> bool {
 
 /// Polls until `condition` gives something.
 pub(crate) fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + DEADLINE;
+    let end = Instant::now() + pace::stretched(DEADLINE);
     loop {
         if let Some(found) = condition() {
             return found;

@@ -76,6 +76,9 @@ pub(crate) struct Options {
     /// Let --matrix write docs/kernels.md
     #[arg(long, requires = "matrix", conflicts_with = "kernel")]
     write: bool,
+    /// Let --matrix take from an earlier run what that found, and only go on from there
+    #[arg(long, requires = "matrix")]
+    resume: bool,
     /// Add a network card (repeatable); all are on one segment, `set-link nic0 down` in the guest pulls a cable. Without a
     /// command, three of a kind are pulled and plugged by a test
     #[arg(long, value_name = "MODEL")]
@@ -108,6 +111,7 @@ impl Options {
             small: false,
             matrix: false,
             write: false,
+            resume: false,
             nic,
             module: Vec::new(),
             cpus: CPUS,

@@ -124,15 +124,14 @@ impl MemberIo {
         }
         self.port_of = now;
         let (interface, kind) = (&self.config.name, master.and_then(|master| master.kind.as_deref()));
-        match master {
-            Some(master) => tracing::warn!(
+        if let Some(Link { name, .. }) = master {
+            let kind = kind.unwrap_or_default();
+            tracing::warn!(
                 interface,
-                "refused as a member: it is a port of {} ({}), which takes its frames; make {} a member instead",
-                master.name,
-                kind.unwrap_or_default(),
-                master.name
-            ),
-            None => tracing::info!(interface, "it is no port any more"),
+                "refused as a member: it is a port of {name} ({kind}), which takes its frames; make {name} a member instead"
+            );
+        } else {
+            tracing::info!(interface, "it is no port any more");
         }
     }
 

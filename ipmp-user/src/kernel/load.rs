@@ -46,6 +46,8 @@ pub(super) struct Loaded {
     /// What became of those that were wanted.
     outcomes: BTreeMap<&'static str, Result<OwnedFd, String>>,
     offsets: Offsets,
+    /// The kernel's types, read when a program first needs them: that takes a while.
+    types: Option<Btf>,
 }
 
 impl Loaded {
@@ -79,6 +81,7 @@ impl Loaded {
             programs: ebpf,
             outcomes: BTreeMap::new(),
             offsets,
+            types: None,
         })
     }
 
@@ -89,11 +92,11 @@ impl Loaded {
 
     /// The loaded program `name`, or why the kernel refused it. Loaded and pinned at the first call.
     pub(super) fn program(&mut self, name: &'static str, pins: &Pins) -> Result<&OwnedFd, &str> {
-        let Self { outcomes, programs, offsets, .. } = self;
+        let Self { outcomes, programs, offsets, types, .. } = self;
         outcomes
             .entry(name)
             .or_insert_with(|| {
-                let fd = load(programs, name, offsets).inspect_err(|reason| {
+                let fd = load(programs, name, (offsets, types)).inspect_err(|reason| {
                     tracing::info!(program = name, %reason, "not loaded");
                 })?;
                 pins.replace(name, fd.as_fd());
@@ -198,7 +201,11 @@ fn carrier_function(name: &str) -> &'static str {
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "aya's list of program types grows; ours are these four")]
-fn load(programs: &mut Ebpf, name: &str, offsets: &Offsets) -> Result<OwnedFd, String> {
+fn load(
+    programs: &mut Ebpf,
+    name: &str,
+    (offsets, types): (&Offsets, &mut Option<Btf>),
+) -> Result<OwnedFd, String> {
     let program = programs
         .program_mut(name)
         .ok_or_else(|| format!("program {name}: missing from the embedded object"))?;
@@ -208,10 +215,13 @@ fn load(programs: &mut Ebpf, name: &str, offsets: &Offsets) -> Result<OwnedFd, S
         Program::FEntry(_) | Program::KProbe(_) if !offsets.complete() => {
             return Err("the kernel does not tell where its fields are (/sys/kernel/btf/vmlinux)".to_owned());
         }
-        Program::FEntry(program) => match Btf::from_sys_fs() {
-            Ok(btf) => program.load(carrier_function(name), &btf),
-            Err(error) => Err(error.into()),
-        },
+        Program::FEntry(program) => {
+            let types = match types {
+                Some(types) => types,
+                None => types.insert(Btf::from_sys_fs().map_err(|error| refusal::of(&error))?),
+            };
+            program.load(carrier_function(name), types)
+        }
         Program::KProbe(program) => program.load(),
         _ => Err(ProgramError::UnexpectedProgramType),
     }

@@ -161,7 +161,7 @@ impl Kernel {
             Some(_) => None,
             None => ReplySocket::open(ifindex)
                 .map_err(|error| {
-                    reply_refused.push(Refused::new(&ReplyRung::Socket, refusal::explain(&error)))
+                    reply_refused.push(Refused::new(&ReplyRung::Socket, refusal::explain(&error)));
                 })
                 .ok(),
         };

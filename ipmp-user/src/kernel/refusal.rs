@@ -11,12 +11,12 @@ const LOG_LINES: usize = 40;
 /// Why a program was not loaded. A verifier that objects to it is a fault of ours or of the kernel's, so the end of its
 /// log goes to ours.
 pub(super) fn of_program(name: &str, error: &ProgramError) -> String {
-    match error {
-        ProgramError::LoadError { verifier_log, io_error } => {
-            of_load(name, io_error, &verifier_log.to_string()).unwrap_or_else(|| of(error))
-        }
-        _ => of(error),
+    if let ProgramError::LoadError { verifier_log, io_error } = error
+        && let Some(told) = of_load(name, io_error, &verifier_log.to_string())
+    {
+        return told;
     }
+    of(error)
 }
 
 fn of_load(name: &str, error: &io::Error, log: &str) -> Option<String> {

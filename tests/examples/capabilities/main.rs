@@ -1,4 +1,5 @@
-//! What the running kernel can do for ipmp, found by trying, one line each: `capability: NAME: yes|no: WHY`.
+//! What the running kernel can do for ipmp, found by trying, one line each: `capability: NAME: yes|no: WHY`,
+//! and `capability: NAME: is: WHAT` for what it chooses among several.
 //!
 //! `cargo xtask vm --matrix` runs this under every pinned kernel and makes a table of it. Everything happens in a network
 //! namespace of its own, which is removed at the end. Needs root.
@@ -36,7 +37,10 @@ fn main() -> Result<()> {
             ensure!(line.contains("d0"), "{error:#}");
         }
     }
-    let mut findings = programs::try_all(&netns)?;
+    let (mut findings, chosen) = programs::try_all(&netns)?;
+    for (name, what) in chosen {
+        println!("capability: {name}: is: {what}");
+    }
     findings.extend(stack::try_all(&netns));
     for (name, finding) in findings {
         match finding {

@@ -18,9 +18,12 @@ const KPROBE_EVENTS: &str = "/sys/kernel/tracing/kprobe_events";
 
 /// Loads and attaches through the kernel room as the daemon would, then by iproute2 where the room, content with a
 /// better rung, does not try.
-pub(crate) fn try_all(netns: &Netns) -> Result<Vec<(&'static str, Finding)>> {
+///
+/// The second list names the rungs that the kernel room chose.
+pub(crate) fn try_all(netns: &Netns) -> Result<(Vec<(&'static str, Finding)>, Vec<(&'static str, String)>)> {
     let pins = Path::new(BPFFS).join(format!("ipmp-capabilities-{}", process::id()));
-    let findings = netns.run(|| {
+    let (findings, chosen) = netns.run(|| {
+        let mut chosen = Vec::new();
         let mut kernel = Kernel::open(&KernelOptions::new(&pins));
         let complaint = || kernel.complaints().join("; ");
         let mut findings = vec![
@@ -28,18 +31,28 @@ pub(crate) fn try_all(netns: &Netns) -> Result<Vec<(&'static str, Finding)>> {
             ("ring buffer", if_so(kernel.ring_fd().is_some(), complaint())),
         ];
         match nix::net::if_::if_nametoindex("v0") {
-            Ok(ifindex) => findings.extend(attached(&kernel.attach(ifindex, "v0"))),
+            Ok(ifindex) => {
+                let rungs = kernel.attach(ifindex, "v0");
+                findings.extend(attached(&rungs));
+                chosen.extend([
+                    ("evidence chosen on veth: replies", rungs.reply.to_string()),
+                    ("evidence chosen on veth: departures", rungs.departure.to_string()),
+                    ("evidence chosen on veth: carrier", rungs.carrier.to_string()),
+                ]);
+            }
             Err(error) => findings.push(("attach", Err(error.to_string()))),
         }
+        findings.push(("XDP frags", kernel.try_program(program::XDP)));
         findings.extend(pinned(netns, &pins.join(format!("v{ABI_VERSION}"))));
         kernel.release();
-        findings
+        (findings, chosen)
     })?;
     // The kernel room leaves the directory itself, which the daemon's user chose.
     if pins.exists() {
         fs::remove_dir(&pins)?;
     }
-    Ok(findings.into_iter().chain([("kprobe", kprobe()), ("bpf_timer", timer())]).collect())
+    let tried = [("kprobe", kprobe()), ("bpf_timer", timer())];
+    Ok((findings.into_iter().chain(tried).collect(), chosen))
 }
 
 /// What the kernel room took, and what it says of the rest.
@@ -80,7 +93,6 @@ fn pinned(netns: &Netns, pins: &Path) -> Vec<(&'static str, Finding)> {
         )
     });
     vec![
-        ("XDP frags", if_so(frags.exists(), "our program for frames of all sizes was refused".into())),
         ("XDP generic on veth", generic("v2").map(drop)),
         ("XDP generic on dummy", generic("d0").map(drop)),
         ("clsact", clsact.map(drop)),

@@ -23,8 +23,8 @@ pub(super) fn page(kernels: &str, cables: &str, accelerator: &str, day: &str) ->
     let warning = if accelerator == "kvm" {
         "The processor itself ran the guests (KVM)."
     } else {
-        "The guests' processors were emulated (QEMU, TCG), which **inflates every time below** 8 to 23 times and more on a busy \
-         host: compare drivers with one another, not with real hardware."
+        "The guests' processors were emulated (QEMU, TCG) and the programs a debug build, which **inflates every time below** 8 \
+         to 23 times, and more on a busy host: compare drivers with one another, not with real hardware."
     };
     format!(
         "# Kernels and drivers\n\n\
@@ -38,8 +38,9 @@ pub(super) fn page(kernels: &str, cables: &str, accelerator: &str, day: &str) ->
          ## A cable to pull\n\n\
          Two members and a neighbour, each with an emulated network card of the same model on one segment; cables were pulled \
          by QEMU (`set_link`), and the drivers told of it themselves. Times are milliseconds, median / worst. The first is the \
-         driver's (e1000, e1000e and igb look at their link every few hundred milliseconds), the second is ipmpd's: from the \
-         kernel's time of the carrier loss to the announcement of the moved address. {warning}\n\n\
+         driver's (interrupts tell some, others look at their link now and then), the second is ipmpd's: from the kernel's time \
+         of the carrier loss to the announcement of the moved address. Carrier changes at attach are those of drivers that \
+         reset their rings for XDP; none of them led to a failover, or the test had failed. {warning}\n\n\
          {cables}"
     )
 }

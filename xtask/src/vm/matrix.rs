@@ -1,9 +1,9 @@
 //! `cargo xtask vm --matrix`: what each kernel can do, and how its network drivers tell of a pulled cable, found by trying.
 //!
 //! The example `capabilities` of the package ipmp-tests runs in each guest and prints one line for each thing:
-//! `capability: NAME: yes|no: WHY`. Then tests run, and are counted. Here all of this becomes tables.
+//! `capability: NAME: yes|no|is: WHY`. Then tests run, and are counted. Here all of this becomes tables.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -27,16 +27,24 @@ use crate::{
 
 /// The program that tries.
 const PROBE: &str = "capabilities";
-/// Kernels whose drivers are tried: an old one and a new one.
-const CABLE_KERNELS: [&str; 2] = ["6.1", "newest"];
+/// The kernel whose drivers are tried, unless one is named: they hardly change from one to the next.
+const CABLE_KERNEL: &str = "6.12";
 
 /// One thing a kernel can or cannot do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Capability {
     name: String,
-    works: bool,
-    /// Why not, or how.
+    verdict: Verdict,
+    /// Why not, or how; or what it is.
     why: String,
+}
+
+/// Whether something works, or what of several things it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Yes,
+    No,
+    Is,
 }
 
 /// One kernel's findings.
@@ -47,55 +55,81 @@ struct Column {
     tests: Vec<(String, Counts)>,
 }
 
+/// What was found so far.
+#[derive(Default)]
+struct Findings {
+    columns: Vec<Column>,
+    rows: Vec<cable::Row>,
+    accelerator: String,
+    /// Tests that failed, and machines that gave no answer.
+    failures: usize,
+}
+
 /// Tries every pinned kernel, or the one that was named, and writes the tables; the exit status tells whether something
 /// failed.
 pub(super) fn run(cache: &Cache, options: &Options) -> Result<u8> {
-    let (requests, cable_requests) = match &options.kernel {
-        Some(kernel) => (vec![kernel.parse()?], vec![kernel.parse()?]),
-        None => (
-            pins::all()?.into_iter().map(|pin| pin.request).collect(),
-            CABLE_KERNELS.iter().map(|name| name.parse()).collect::<Result<Vec<Request>>>()?,
-        ),
+    let (requests, cables) = match &options.kernel {
+        Some(kernel) => (vec![kernel.parse()?], kernel.parse()?),
+        None => (pins::all()?.into_iter().map(|pin| pin.request).collect(), CABLE_KERNEL.parse()?),
     };
     let tests = Tests::build()?;
     shell::step(
         "building the probe",
         shell::cargo().args(["build", "--quiet", "--package", "ipmp-tests", "--example", PROBE]),
     )?;
-    let mut failures = 0;
-    let (mut columns, mut accelerator) = (Vec::new(), "");
+    let probe = shell::target_dir("debug").join("examples").join(PROBE);
+    let mut whole = tests.command(Suite::Small)?;
+    whole.first(&[probe.canonicalize().with_context(|| probe.display().to_string())?]);
+    let mut findings = Findings::default();
     for request in requests {
-        let mut command = tests.command(Suite::Small)?;
-        command.first(&[shell::target_dir("debug").join("examples").join(PROBE).canonicalize()?]);
-        let (kernel, output, how) = try_out(cache, &request, &command, options)?;
-        accelerator = how;
-        let tests = sections(&output);
-        failures += tests.iter().map(|(_, counts)| counts.failed).sum::<usize>();
-        columns.push(Column { capabilities: parse(&output).with_context(|| kernel.clone())?, kernel, tests });
+        let answer = try_out(cache, &request, &whole, options).and_then(|(kernel, output, accelerator)| {
+            findings.accelerator = accelerator;
+            let capabilities = parse(&output).with_context(|| kernel.clone())?;
+            Ok(Column { kernel, capabilities, tests: sections(&output) })
+        });
+        findings.take(answer, options, |findings, column| {
+            findings.failures += column.tests.iter().map(|(_, counts)| counts.failed).sum::<usize>();
+            findings.columns.push(column);
+        })?;
     }
-    let mut rows = Vec::new();
     let nics = if options.nic.is_empty() { Nic::ALL.to_vec() } else { options.nic.clone() };
-    for (request, nic) in
-        cable_requests.iter().flat_map(|request| nics.iter().map(move |nic| (request, *nic)))
-    {
-        let options = Options { nic: vec![nic; cable::NEEDED], ..options.clone() };
-        let (kernel, output, _) = try_out(cache, request, &tests.command(Suite::Cable)?, &options)?;
-        match cable::parse(&kernel, &output) {
-            Ok(row) => rows.push(row),
-            Err(error) => {
-                failures += 1;
-                say(&format!("{kernel}, {nic:?}: {error:#}"));
-            }
-        }
+    let pull = tests.command(Suite::Cable)?;
+    for nic in nics {
+        let machine = Options { nic: vec![nic; cable::NEEDED], ..options.clone() };
+        let answer = try_out(cache, &cables, &pull, &machine).and_then(|(kernel, output, _)| {
+            cable::parse(&kernel, &output).with_context(|| format!("{nic:?}"))
+        });
+        findings.take(answer, options, |findings, row| findings.rows.push(row))?;
     }
-    let (kernels, cables) = (render(&columns), cable::render(&rows));
     if options.write {
-        document::write(&kernels, &cables, accelerator)?;
         say(&format!("{} is written", document::PATH));
     } else {
-        print!("{}", document::page(&kernels, &cables, accelerator, "this day"));
+        let Findings { columns, rows, accelerator, .. } = &findings;
+        print!("{}", document::page(&render(columns), &cable::render(rows), accelerator, "this day"));
     }
-    Ok(u8::from(failures > 0))
+    Ok(u8::from(findings.failures > 0))
+}
+
+impl Findings {
+    /// Adds what a machine answered, and writes all there is. One that gave no answer is told of, and leaves a gap.
+    fn take<T>(
+        &mut self,
+        answer: Result<T>,
+        options: &Options,
+        add: impl FnOnce(&mut Self, T),
+    ) -> Result<()> {
+        match answer {
+            Ok(found) => add(self, found),
+            Err(error) => {
+                self.failures += 1;
+                say(&format!("no answer: {error:#}"));
+            }
+        }
+        if options.write {
+            document::write(&render(&self.columns), &cable::render(&self.rows), &self.accelerator)?;
+        }
+        Ok(())
+    }
 }
 
 /// Runs a command under a kernel: its name, what the command printed, and who executed the guest's instructions.
@@ -104,8 +138,16 @@ fn try_out(
     request: &Request,
     command: &Command,
     options: &Options,
-) -> Result<(String, String, &'static str)> {
+) -> Result<(String, String, String)> {
     let kernel = cache.provide(request)?;
+    let kept = kept(kernel.name.as_str(), &options.nic);
+    if options.resume
+        && let Ok(text) = fs::read_to_string(&kept)
+        && let Some((how, output)) = text.split_once('\n')
+    {
+        say(&format!("{}: taken from {}", kernel.name, kept.display()));
+        return Ok((kernel.name.to_string(), output.to_owned(), how.to_owned()));
+    }
     // The tables have standard output for themselves.
     let mut output = Tee::new(std::io::stderr());
     let run = start(cache, &kernel, options, command, &mut output)?;
@@ -114,7 +156,16 @@ fn try_out(
     if !matches!(run.end, End::Status(_)) {
         bail!("{name}: ended with status {}", conclude(&kernel, run.end));
     }
-    Ok((name, output.text(), run.accelerator))
+    let (how, output) = (run.accelerator.to_owned(), output.text());
+    fs::create_dir_all(kept.parent().context("a directory")?).context("keeping a guest's output")?;
+    fs::write(&kept, format!("{how}\n{output}")).with_context(|| kept.display().to_string())?;
+    Ok((name, output, how))
+}
+
+/// Where a guest's output is kept, for `--resume`.
+fn kept(kernel: &str, nics: &[Nic]) -> PathBuf {
+    let nic = nics.first().map_or_else(String::new, |nic| format!("-{}", nic.driver()));
+    shell::target_dir("vm-matrix").join(format!("{kernel}{nic}"))
 }
 
 /// The probe's lines; all else it prints is passed over.
@@ -128,14 +179,15 @@ fn parse(output: &str) -> Result<Vec<Capability>> {
 fn capability(line: &str) -> Result<Capability> {
     let mut parts = line.splitn(3, ": ");
     let (Some(name), Some(verdict)) = (parts.next(), parts.next()) else {
-        bail!("`{line}` is not NAME: yes|no: WHY");
+        bail!("`{line}` is not NAME: yes|no|is: WHY");
     };
-    let works = match verdict {
-        "yes" => true,
-        "no" => false,
-        other => bail!("`{line}`: `{other}` is neither yes nor no"),
+    let verdict = match verdict {
+        "yes" => Verdict::Yes,
+        "no" => Verdict::No,
+        "is" => Verdict::Is,
+        other => bail!("`{line}`: `{other}` is none of yes, no, is"),
     };
-    Ok(Capability { name: name.to_owned(), works, why: parts.next().unwrap_or_default().to_owned() })
+    Ok(Capability { name: name.to_owned(), verdict, why: parts.next().unwrap_or_default().to_owned() })
 }
 
 /// A row for each capability and each test binary, a column for each kernel, and below why something does not work.
@@ -189,7 +241,11 @@ fn render(columns: &[Column]) -> String {
 }
 
 fn cell<'a>(capability: &'a Capability, notes: &mut Vec<&'a str>) -> String {
-    let word = if capability.works { "yes" } else { "no" };
+    let word = match capability.verdict {
+        Verdict::Yes => "yes",
+        Verdict::No => "no",
+        Verdict::Is => return capability.why.clone(),
+    };
     if capability.why.is_empty() {
         return word.to_owned();
     }

@@ -8,7 +8,9 @@ use anyhow::{Context as _, Result};
 use super::{
     Options,
     cache::{Cache, Kernel},
-    conclude, machine, needs, start,
+    conclude, machine,
+    name::Request,
+    needs, start,
     tiers::{Suite, Tests},
 };
 use crate::test::tally::{Counts, sections};
@@ -27,13 +29,14 @@ pub(crate) enum Outcome {
 /// Runs the small suite under a kernel, and shows its output.
 ///
 /// # Errors
-/// When the tests cannot be built.
+/// When there is no such name for a kernel, or the tests cannot be built.
 pub(crate) fn run(kernel: &str) -> Result<Outcome> {
-    let tests = Tests::build()?;
-    let (cache, kernel) = match provide(kernel) {
+    let request = kernel.parse()?;
+    let (cache, kernel) = match provide(&request) {
         Ok(provided) => provided,
         Err(error) => return Ok(Outcome::Impossible(error)),
     };
+    let tests = Tests::build()?;
     let options = Options::of_machine(Vec::new(), LIMIT_S);
     let mut output = Tee::new(io::stdout());
     let run = start(&cache, &kernel, &options, &tests.command(Suite::Small)?, &mut output)?;
@@ -51,9 +54,9 @@ pub(crate) fn run(kernel: &str) -> Result<Outcome> {
 }
 
 /// The kernel, and all that a machine needs.
-fn provide(kernel: &str) -> Result<(Cache, Kernel)> {
+fn provide(request: &Request) -> Result<(Cache, Kernel)> {
     let cache = Cache::open()?;
-    let kernel = cache.provide(&kernel.parse()?).context("no kernel")?;
+    let kernel = cache.provide(request).context("no kernel")?;
     needs::for_running().context("no virtual machine")?;
     Ok((cache, kernel))
 }

@@ -2,13 +2,21 @@ use super::*;
 
 #[test]
 fn only_the_probes_lines_are_read() {
-    let found =
-        parse("running\ncapability: tcx: no: needs 6.6: `tcx` is unknown\ncapability: netem: yes\n").unwrap();
+    let found = parse(
+        "running\ncapability: tcx: no: needs 6.6: `tcx` is unknown\ncapability: netem: yes\n\
+               capability: carrier: is: fentry\n",
+    )
+    .unwrap();
     assert_eq!(
         found,
         [
-            Capability { name: "tcx".into(), works: false, why: "needs 6.6: `tcx` is unknown".into() },
-            Capability { name: "netem".into(), works: true, why: String::new() },
+            Capability {
+                name: "tcx".into(),
+                verdict: Verdict::No,
+                why: "needs 6.6: `tcx` is unknown".into()
+            },
+            Capability { name: "netem".into(), verdict: Verdict::Yes, why: String::new() },
+            Capability { name: "carrier".into(), verdict: Verdict::Is, why: "fentry".into() },
         ]
     );
 }
@@ -22,9 +30,9 @@ fn a_probe_that_reports_nothing_or_nonsense_is_an_error() {
 
 #[test]
 fn the_table_explains_each_refusal_once() {
-    let no = |why: &str| Capability { name: "tcx".into(), works: false, why: why.into() };
-    let yes = Capability { name: "tcx".into(), works: true, why: String::new() };
-    let netem = Capability { name: "netem".into(), works: true, why: String::new() };
+    let no = |why: &str| Capability { name: "tcx".into(), verdict: Verdict::No, why: why.into() };
+    let yes = Capability { name: "tcx".into(), verdict: Verdict::Yes, why: String::new() };
+    let netem = Capability { name: "netem".into(), verdict: Verdict::Yes, why: String::new() };
     let ran = Counts { passed: 7, failed: 0, skipped: 1 };
     let columns = [
         Column { kernel: "5.10".into(), capabilities: vec![no("too old")], tests: Vec::new() },
