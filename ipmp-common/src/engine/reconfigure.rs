@@ -4,7 +4,11 @@
 //! What was served goes on being served: an address whose home leaves the group stays where it stands. Only an address
 //! that was listed and is listed no longer is taken away.
 
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+use core::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -51,6 +55,7 @@ impl Engine {
         if self.roster().map(|group| group.config).eq(&wanted) {
             return;
         }
+        let own_before = self.own_addresses();
         let configured: BTreeSet<IpNet> =
             wanted.iter().flat_map(|group| &group.interfaces).flat_map(listed).copied().collect();
         let known = |engine: &Self, name: &str| {
@@ -61,26 +66,45 @@ impl Engine {
         for id in gone {
             self.remove_group(now, id);
         }
+        let same =
+            |engine: &Self, id, config: &GroupConfig| engine.group(id).is_some_and(|g| g.config == *config);
         // Whoever leaves a group goes before anybody joins: a member may change its group.
         for config in &wanted {
-            if let Some(id) = known(self, &config.name) {
+            if let Some(id) = known(self, &config.name).filter(|id| !same(self, *id, config)) {
                 self.part(now, id, config, &configured);
             }
         }
-        let mut order = Vec::with_capacity(wanted.len());
+        let (mut order, mut changed) = (Vec::with_capacity(wanted.len()), BTreeSet::new());
         for config in wanted {
-            match known(self, &config.name) {
+            let id = match known(self, &config.name) {
+                Some(id) if same(self, id, &config) => {
+                    order.push(id);
+                    continue;
+                }
                 Some(id) => {
                     self.change_group(now, id, config);
-                    order.push(id);
+                    id
                 }
-                None => order.push(self.add_group(now, config)),
-            }
+                None => self.add_group(now, config),
+            };
+            order.push(id);
+            changed.insert(id);
         }
         self.order = order;
-        // Own addresses are no targets, on any member of any group.
+        self.rebuild_changed(now, changed, &own_before);
+    }
+
+    /// Probing of the groups that changed, and of those whose targets became addresses of our own, or are none any more.
+    fn rebuild_changed(&mut self, now: Timestamp, mut changed: BTreeSet<GroupId>, before: &BTreeSet<IpAddr>) {
+        let own = self.own_addresses();
+        let others: BTreeSet<IpAddr> = before.symmetric_difference(&own).copied().collect();
+        let concerned = self.order.iter().filter_map(|id| self.group(*id)).filter(|group| {
+            let found = group.discovered.iter().chain(&group.hosts).flatten();
+            group.config.targets.iter().chain(found).any(|target| others.contains(target))
+        });
+        changed.extend(concerned.map(|group| group.id));
         let members: Vec<MemberId> =
-            self.order.iter().flat_map(|id| self.members_of(*id)).map(|member| member.id).collect();
+            changed.iter().flat_map(|id| self.members_of(*id)).map(|member| member.id).collect();
         for id in members {
             self.rebuild_sessions(now, id);
         }
@@ -131,11 +155,12 @@ impl Engine {
         let mut kept = Vec::new();
         let mut released = Vec::new();
         let mut rehomed = Vec::new();
+        let own: BTreeSet<&IpNet> = config.interfaces.iter().flat_map(listed).collect();
+        let before: BTreeSet<&IpNet> = group.config.interfaces.iter().flat_map(listed).collect();
         for placed in &group.addresses {
-            let own =
-                config.interfaces.iter().any(|interface| listed(interface).any(|a| *a == placed.address));
+            let own = own.contains(&placed.address);
             let was = self.member(placed.home).map(|home| &home.config);
-            let was_listed = was.is_some_and(|home| listed(home).any(|a| *a == placed.address));
+            let was_listed = before.contains(&placed.address);
             match stays(self, placed.home) {
                 _ if own => kept.push(*placed),
                 _ if configured.contains(&placed.address) => {}
@@ -162,10 +187,8 @@ impl Engine {
             group.released.extend(released);
             group.members.retain(|member| !leaving.contains(member));
             group.announcing.retain(|entry| !leaving.contains(&entry.member));
-            let addresses = &group.addresses;
-            group
-                .moves
-                .retain(|entry| addresses.iter().any(|placed| placed.address == entry.address.address));
+            let left: BTreeSet<IpNet> = group.addresses.iter().map(|placed| placed.address).collect();
+            group.moves.retain(|entry| left.contains(&entry.address.address));
         }
         for (address, on, from) in rehomed {
             self.publish_with(Record {
@@ -214,8 +237,8 @@ impl Engine {
             config.interfaces.iter().map(|interface| self.join(id, interface)).collect();
         let Some(group) = self.group_mut(id) else { return };
         let addresses = wanted_addresses(&group.addresses, &members, &config);
-        let known = |placed: &PlacedAddress| group.addresses.iter().any(|old| old.address == placed.address);
-        if !addresses.iter().all(known) {
+        let known: BTreeSet<IpNet> = group.addresses.iter().map(|placed| placed.address).collect();
+        if !addresses.iter().all(|placed| known.contains(&placed.address)) {
             // As if all came back: the neighbours are to know the new ones.
             group.returned = Some(group.epoch + 1);
         }
@@ -317,10 +340,11 @@ fn listed(config: &InterfaceConfig) -> impl Iterator<Item = &IpNet> {
 /// Every address in the order of the configuration, each where it stands now.
 fn wanted_addresses(old: &[PlacedAddress], members: &[MemberId], config: &GroupConfig) -> Vec<PlacedAddress> {
     let mut wanted: Vec<PlacedAddress> = Vec::new();
+    let places: BTreeMap<IpNet, MemberId> = old.iter().map(|placed| (placed.address, placed.on)).collect();
     let all: BTreeSet<IpNet> = config.interfaces.iter().flat_map(listed).copied().collect();
     for (home, interface) in members.iter().zip(&config.interfaces) {
         for address in listed(interface) {
-            let on = old.iter().find(|placed| placed.address == *address).map_or(*home, |placed| placed.on);
+            let on = places.get(address).copied().unwrap_or(*home);
             wanted.push(PlacedAddress { address: *address, home: *home, on });
         }
         let others = old.iter().filter(|placed| placed.home == *home && !all.contains(&placed.address));

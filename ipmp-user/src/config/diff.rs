@@ -24,9 +24,9 @@ pub fn differences(old: &FileConfig, new: &FileConfig) -> Vec<String> {
             lines.push(format!("group {}: added, with {}", group.name, members.join(", ")));
         }
     }
-    let names: BTreeSet<&String> = old.identities.keys().chain(new.identities.keys()).collect();
+    let tied: BTreeSet<&String> = old.identities.keys().chain(new.identities.keys()).collect();
     let of = |config: &FileConfig, name: &String| config.identities.get(name).cloned().unwrap_or_default();
-    for name in names.into_iter().filter(|name| of(old, name) != of(new, name)) {
+    for name in tied.into_iter().filter(|name| of(old, name) != of(new, name)) {
         lines.push(format!("{name}: mac or pci: another piece of hardware is meant"));
     }
     lines
