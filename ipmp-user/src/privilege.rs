@@ -25,7 +25,9 @@ pub fn missing() -> Result<Vec<String>, CapsError> {
     let has = |capability| caps::has_cap(None, CapSet::Effective, capability);
     let mut missing = Vec::new();
     for (capability, purpose) in NEEDED {
-        if !has(capability)? && !(capability == Capability::CAP_BPF && has(Capability::CAP_SYS_ADMIN)?) {
+        // capabilities(7): CAP_BPF was split off from CAP_SYS_ADMIN, which still includes it.
+        let implied = capability == Capability::CAP_BPF && has(Capability::CAP_SYS_ADMIN)?;
+        if !implied && !has(capability)? {
             missing.push(format!("{capability} ({purpose})"));
         }
     }

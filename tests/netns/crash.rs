@@ -43,7 +43,7 @@ fn addresses() -> [String; 2] {
 }
 
 /// Whether a daemon has carried the move out entirely: writing down where the addresses are is its last step.
-fn is_noted(bed: &Bed, on: &str) -> bool {
+pub(crate) fn is_noted(bed: &Bed, on: &str) -> bool {
     let file = bed.daemon.files().runtime().join("state.json");
     let state: Option<Value> = fs::read(file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let place = |ip: String| state.as_ref().and_then(|state| state["placement"][ip].as_str()) == Some(on);

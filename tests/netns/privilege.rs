@@ -14,13 +14,14 @@ use ipmp_tests::{
     skip,
     snapshot::Snapshot,
     topology::{Lab, Shape, data},
+    wait,
 };
 use nix::{
     mount::{MsFlags, mount},
     sys::signal::Signal,
 };
 
-use crate::{Bed, FDT_MS, Traffic};
+use crate::{Bed, FDT_MS, Traffic, crash::is_noted};
 
 /// `nobody`: any user without privileges.
 const NOBODY: u32 = 65534;
@@ -29,7 +30,7 @@ const NEEDED: u64 = 1 << 12 | 1 << 13 | 1 << 39;
 /// Those that may be there as well: `IPC_LOCK`, `SYS_NICE`, `PERFMON`.
 const USEFUL: u64 = 1 << 14 | 1 << 23 | 1 << 38;
 
-/// A set of capabilities of each thread of a daemon, by its name in proc_pid_status(5).
+/// A set of capabilities of each thread of a daemon, by its name in `proc_pid_status(5)`.
 fn capabilities(daemon: &Daemon, set: &str) -> Result<Vec<u64>> {
     let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).context("the daemon's threads")?;
     tasks
@@ -91,6 +92,7 @@ fn ordinary_user(set: &str, bits: u64) -> Result<Option<String>> {
     let setting = || fs::read_to_string("/proc/sys/net/ipv4/conf/eth0/arp_announce");
     assert_eq!(bed.lab.host.run(setting)?.context("a setting")?.trim(), "2", "members are prepared");
 
+    wait::until("the start is noted", || Ok(is_noted(&bed, "eth0")))?;
     let before = Snapshot::take(&bed.lab.host)?;
     let traffic = Traffic::start(&bed.lab, true)?;
     bed.lab.pull(0)?;

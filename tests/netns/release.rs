@@ -17,8 +17,11 @@ use crate::{Bed, FDT_MS};
 
 const SETTINGS: [&str; 3] = ["arp_ignore", "arp_announce", "promote_secondaries"];
 
+/// The members' settings of an interface.
+type Settings = [String; 3];
+
 /// What members' settings are on two interfaces of a host.
-fn settings(host: &Netns) -> Result<Vec<[String; 3]>> {
+fn settings(host: &Netns) -> Result<Vec<Settings>> {
     let read = || {
         ["eth0", "eth1"]
             .iter()
@@ -32,8 +35,11 @@ fn settings(host: &Netns) -> Result<Vec<[String; 3]>> {
     host.run(read)?.context("settings")
 }
 
-/// A lab as it was before the daemon came, and the daemon.
-fn before_and_bed() -> Result<Option<(Snapshot, Vec<[String; 3]>, Bed)>> {
+/// How a lab was before the daemon came, and the daemon.
+type Before = (Snapshot, Vec<Settings>, Bed);
+
+/// Builds a lab, remembers it, and starts the daemon.
+fn before_and_bed() -> Result<Option<Before>> {
     if !skip::can_run() {
         return Ok(None);
     }

@@ -104,23 +104,23 @@ impl SuddenDeath {
             .open(format!("/proc/{process}/mem"))
             .context("the process's memory")?;
         let release = Arc::new(AtomicBool::new(false));
-        let released = Arc::clone(&release);
+        let let_go = Arc::clone(&release);
         let (ready, watched) = std::sync::mpsc::channel();
-        let watcher = thread::spawn(move || {
+        let observer = thread::spawn(move || {
             // What one thread traces no other may wait for.
             ptrace::seize(thread, ptrace::Options::PTRACE_O_TRACESYSGOOD).context("tracing the thread")?;
             ptrace::interrupt(thread).context("stopping the thread")?;
             let watch =
-                Watch { process, thread, memory, countdown: step, seen: Vec::new(), doomed: None, released };
+                Watch { process, thread, memory, countdown: step, seen: Vec::new(), doomed: None, let_go };
             watch.wait()?;
             // The receiver may have given up.
             let _ = ready.send(());
             watch.run()
         });
         if watched.recv().is_ok() {
-            return Ok(Self { release, watcher: Some(watcher) });
+            return Ok(Self { release, watcher: Some(observer) });
         }
-        let fate = watcher.join().map_err(|_| anyhow!("the watching thread panicked"))?;
+        let fate = observer.join().map_err(|_| anyhow!("the watching thread panicked"))?;
         Err(fate.err().unwrap_or_else(|| anyhow!("the thread ended")))
     }
 
@@ -158,7 +158,7 @@ struct Watch {
     seen: Vec<String>,
     /// Set while the call runs after which the process is killed.
     doomed: Option<String>,
-    released: Arc<AtomicBool>,
+    let_go: Arc<AtomicBool>,
 }
 
 impl Watch {
@@ -188,13 +188,14 @@ impl Watch {
     fn wait(&self) -> Result<Option<WaitStatus>> {
         let flags = WaitPidFlag::__WALL | WaitPidFlag::WNOHANG;
         loop {
-            match waitpid(self.thread, Some(flags)).context("waiting for the thread")? {
-                WaitStatus::StillAlive if self.doomed.is_none() && self.released.load(Ordering::Relaxed) => {
-                    return Ok(None);
-                }
-                WaitStatus::StillAlive => thread::sleep(LOOK),
-                status => return Ok(Some(status)),
+            let status = waitpid(self.thread, Some(flags)).context("waiting for the thread")?;
+            if status != WaitStatus::StillAlive {
+                return Ok(Some(status));
             }
+            if self.doomed.is_none() && self.let_go.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            thread::sleep(LOOK);
         }
     }
 

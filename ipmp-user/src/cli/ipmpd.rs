@@ -86,7 +86,10 @@ fn release(args: &DaemonArgs, filter: EnvFilter) -> Result<ExitCode, Failure> {
     let _log = start_log(filter);
     let done = release::run(&args.runtime_dir, &args.pin_dir)
         .map_err(|error| Failure::new(exit::SOFTWARE, format!("--release: {error:#}")))?;
-    let text: String = done.iter().map(|line| format!("{line}\n")).collect();
+    let mut text = done.join("\n");
+    if !text.is_empty() {
+        text.push('\n');
+    }
     // A reader that went away has seen enough.
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(ExitCode::SUCCESS)
@@ -94,7 +97,7 @@ fn release(args: &DaemonArgs, filter: EnvFilter) -> Result<ExitCode, Failure> {
 
 /// Names every missing capability at once.
 fn check_capabilities() -> Result<(), Failure> {
-    let missing = privilege::missing().map_err(unknown_capabilities)?;
+    let missing = privilege::missing().map_err(|error| unknown_capabilities(&error))?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -111,10 +114,10 @@ fn drop_privileges(args: &DaemonArgs, config: &FileConfig) -> Result<(), Failure
     let _ = kernel::prepare(&args.pin_dir);
     // The control socket is to be given to that group.
     let chown = config.daemon.control_group.as_ref().map(|_| Capability::CAP_CHOWN);
-    privilege::drop_others(chown.as_slice()).map_err(unknown_capabilities)
+    privilege::drop_others(chown.as_slice()).map_err(|error| unknown_capabilities(&error))
 }
 
-fn unknown_capabilities(error: caps::errors::CapsError) -> Failure {
+fn unknown_capabilities(error: &caps::errors::CapsError) -> Failure {
     Failure::new(exit::NOT_PERMITTED, format!("capabilities: {error}: is /proc mounted?"))
 }
 

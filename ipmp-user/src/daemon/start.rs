@@ -122,7 +122,7 @@ impl Daemon {
         match self.sysctl.restore_others(is_member) {
             Ok(names) if names.is_empty() => {}
             Ok(names) => {
-                tracing::info!(interfaces = names.join(" "), "no members any more: settings restored")
+                tracing::info!(interfaces = names.join(" "), "no members any more: settings restored");
             }
             Err(error) => tracing::warn!(%error, "settings of former members could not be restored"),
         }
@@ -130,7 +130,7 @@ impl Daemon {
         match leftovers::remove_test_addresses(&wanted) {
             Ok(removed) if removed.is_empty() => {}
             Ok(removed) => {
-                tracing::info!(addresses = removed.join(", "), "test addresses of former members removed")
+                tracing::info!(addresses = removed.join(", "), "test addresses of former members removed");
             }
             Err(error) => tracing::warn!(%error, "test addresses of former members could not be removed"),
         }

@@ -1,5 +1,6 @@
 //! Carries placements out: make before break, one failing request never stops the rest.
 
+mod job;
 mod step;
 mod watch;
 mod worker;
@@ -14,6 +15,7 @@ use ipmp_common::engine::{ids::GroupId, time::Timestamp};
 
 use self::watch::Watch;
 pub use self::{
+    job::{Failure, Job, Outcome},
     step::{Step, Taken, Work},
     watch::News,
     worker::{Handle, spawn},
@@ -32,67 +34,6 @@ use super::{
     state::StateFile,
 };
 use crate::announce::{Announcement, Announcer};
-
-/// One placement to be carried out.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// The group.
-    pub group: GroupId,
-    /// Echoed in the outcome.
-    pub epoch: u64,
-    /// What it shall look like.
-    pub wanted: Wanted,
-    /// Addresses to announce although they do not move, each with its interface. Those that move are always announced.
-    pub announce: Vec<(u32, IpAddr)>,
-    /// What the members know of their neighbours now: moves along with the traffic.
-    pub neighbours: Neighbours,
-}
-
-/// A request that failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// What was tried and the kernel's text, for people.
-    pub what: String,
-    /// The kernel's errno.
-    pub errno: i32,
-}
-
-/// What came of a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// The group.
-    pub group: GroupId,
-    /// The job's number.
-    pub epoch: u64,
-    /// `CLOCK_MONOTONIC` right after the last answer to additions and routes.
-    pub applied_at: Timestamp,
-    /// The same after the announcements were handed over; none if there were none.
-    pub announced_at: Option<Timestamp>,
-    /// Addresses that changed their interface, with the new one.
-    pub moved: Vec<(u32, IpAddr)>,
-    /// Netlink requests it took; 0 = everything was as wanted.
-    pub changes: u32,
-    /// Requests that failed.
-    pub errors: Vec<Failure>,
-    /// What was found on members but is somebody else's to manage.
-    pub left_alone: Vec<String>,
-}
-
-impl Outcome {
-    /// Nothing done for a job (yet) but this, which failed.
-    fn nothing(job: &Job, errors: Vec<Failure>) -> Self {
-        Self {
-            group: job.group,
-            epoch: job.epoch,
-            applied_at: Timestamp::default(),
-            announced_at: None,
-            moved: Vec::new(),
-            changes: 0,
-            errors,
-            left_alone: Vec::new(),
-        }
-    }
-}
 
 /// What the kernel refused of one exchange.
 #[derive(Debug, Default)]

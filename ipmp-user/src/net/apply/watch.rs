@@ -136,7 +136,6 @@ impl Watch {
 }
 
 /// Whether a notification makes a picture out of date.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the netlink crate's enums grow with the kernel")]
 fn take(
     frame: &Frame<'_>,
     picture: Option<&mut Inventory>,

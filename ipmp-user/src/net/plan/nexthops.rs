@@ -22,10 +22,10 @@ pub fn nexthops(inventory: &Inventory, base: &Base, placement: &Placement<'_>) -
 }
 
 /// The objects of a host that are members' to move: those by a member, and groups with one of them.
-pub fn of_members<'a>(
-    all: &'a BTreeMap<u32, Nexthop>,
+pub fn of_members(
+    all: &BTreeMap<u32, Nexthop>,
     is_member: impl Fn(u32) -> bool,
-) -> impl Iterator<Item = (u32, &'a Nexthop)> {
+) -> impl Iterator<Item = (u32, &Nexthop)> {
     let singles: Vec<u32> =
         all.iter().filter(|(_, nexthop)| nexthop.oif().is_some_and(&is_member)).map(|(id, _)| *id).collect();
     all.iter().map(|(id, nexthop)| (*id, nexthop)).filter(move |(id, nexthop)| {

@@ -42,10 +42,22 @@ fn routes_of_others_are_left_alone() {
     assert!(with(&|m| m.header.protocol = RouteProtocol::Ra));
     assert!(with(&|m| m.header.protocol = RouteProtocol::Dhcp));
     assert!(with(&|m| m.attributes.push(RouteAttribute::Expires(9))));
-    assert!(with(&|m| m.attributes.push(RouteAttribute::NhId(9))));
     assert!(with(&|m| m.header.kind = RouteType::BlackHole));
     assert!(Route::from_message(message("fe80::/64", 2, None)).remove(0).is_left_alone());
     assert!(Route::from_message(message("ff00::/8", 2, None)).remove(0).is_left_alone());
+}
+
+#[test]
+fn hops_of_a_nexthop_object_are_no_part_of_a_route() {
+    let with = |oif| {
+        let mut message = message("0.0.0.0/0", oif, Some("10.0.0.1"));
+        message.attributes.push(RouteAttribute::NhId(9));
+        Route::from_message(message).remove(0)
+    };
+    assert_eq!(with(2), with(3));
+    assert_eq!((with(2).nexthop_id(), with(2).hops()), (Some(9), vec![]));
+    assert_eq!(with(2).resolved_hops(), route("0.0.0.0/0", 2, Some("10.0.0.1")).hops());
+    assert!(with(2).uses(2) && !with(2).is_left_alone());
 }
 
 #[test]
