@@ -141,6 +141,23 @@ fn path_cut_is_decided_within_the_detection_time_ipv6() -> Result<()> {
     one_family_decides_within_the_detection_time(true)
 }
 
+/// Losses over half a second suffice where the slots are long: in.mpathd would take at least 0.65 of the time.
+#[test]
+fn a_long_detection_time_is_not_used_up() -> Result<()> {
+    let fdt_ms = 5000;
+    let Some(bed) = Bed::healthy(&Config::active_active(fdt_ms).only(false))? else {
+        return Ok(());
+    };
+    let cut_ns = bed.lab.cut(0)?;
+    let failed = bed.daemon.wait_event("eth0 fails", cut_ns, |event| {
+        event["kind"] == "failed" && event["interface"] == "eth0"
+    })?;
+    let took_ms = failed["decided_ns"].as_u64().context("decided_ns")?.saturating_sub(cut_ns) / 1_000_000;
+    assert!(took_ms < fdt_ms * 65 / 100, "{took_ms} ms of {fdt_ms} ms: {failed}");
+    assert!(failed["why"]["losses"].as_u64() >= Some(5), "{failed}");
+    bed.wait_address_on(&data(0, false).to_string(), "eth1")
+}
+
 /// The kernel asks for a neighbour for three seconds before it gives up. A family that waits for that cannot speak
 /// for the path; the other one, which was heard, decides alone.
 #[test]
