@@ -35,9 +35,9 @@ pub(crate) fn try_all(netns: &Netns) -> Result<(Vec<(&'static str, Finding)>, Ve
                 let rungs = kernel.attach(ifindex, "v0");
                 findings.extend(attached(&rungs));
                 chosen.extend([
-                    ("evidence chosen on veth: replies", rungs.reply.to_string()),
-                    ("evidence chosen on veth: departures", rungs.departure.to_string()),
-                    ("evidence chosen on veth: carrier", rungs.carrier.to_string()),
+                    ("evidence chosen on veth, replies", rungs.reply.to_string()),
+                    ("evidence chosen on veth, departures", rungs.departure.to_string()),
+                    ("evidence chosen on veth, carrier", rungs.carrier.to_string()),
                 ]);
             }
             Err(error) => findings.push(("attach", Err(error.to_string()))),
