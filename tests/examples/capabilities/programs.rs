@@ -9,6 +9,11 @@ use ipmp_user::kernel::{CarrierRung, DepartureRung, Kernel, KernelOptions, Refus
 
 use crate::{Finding, tried};
 
+/// What was tried, with what came of it.
+type Tried = Vec<(&'static str, Finding)>;
+/// The rungs that were chosen.
+type Chosen = Vec<(&'static str, String)>;
+
 /// Where programs can be pinned on any system.
 const BPFFS: &str = "/sys/fs/bpf";
 /// Set by the kernel's first timer helper, 5.15.
@@ -20,7 +25,7 @@ const KPROBE_EVENTS: &str = "/sys/kernel/tracing/kprobe_events";
 /// better rung, does not try.
 ///
 /// The second list names the rungs that the kernel room chose.
-pub(crate) fn try_all(netns: &Netns) -> Result<(Vec<(&'static str, Finding)>, Vec<(&'static str, String)>)> {
+pub(crate) fn try_all(netns: &Netns) -> Result<(Tried, Chosen)> {
     let pins = Path::new(BPFFS).join(format!("ipmp-capabilities-{}", process::id()));
     let (findings, chosen) = netns.run(|| {
         let mut chosen = Vec::new();
