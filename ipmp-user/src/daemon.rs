@@ -97,6 +97,8 @@ struct Daemon {
     base: Base,
     placements: BTreeMap<GroupId, Placement>,
     targets_stale: bool,
+    /// Interfaces in no group may have appeared, and are to be watched.
+    newcomers: bool,
     sessions: BTreeMap<SessionId, SessionIo>,
     /// More is ready to be read than one turn takes.
     unread: bool,

@@ -203,5 +203,17 @@ fn interfaces_in_no_group_are_watched_if_asked_for() -> Result<()> {
     assert_eq!(moved, 0);
     let log = daemon.log_tail();
     assert!(log.contains("IP interface failure detected on eth2: "), "{log}");
+
+    // One that appears later is watched as well.
+    lab.host.batch("link add new0 type veth peer name new1\nlink set new0 up\nlink set new1 up")?;
+    let state_of = |status: &Value, name: &str| -> Value {
+        let interfaces = ungrouped(status)["interfaces"].as_array().cloned().unwrap_or_default();
+        interfaces.into_iter().find(|interface| interface["name"] == name).unwrap_or_default()["state"]
+            .clone()
+    };
+    daemon.wait_for("new0 is watched", |status| state_of(status, "new0") == "ok")?;
+    lab.host.ip("link set new1 down")?;
+    let status = daemon.wait_for("new0 failed", |status| state_of(status, "new0") == "failed")?;
+    assert_eq!((&state_of(&status, "eth2"), &group(&status)["state"]), (&"ok".into(), &"ok".into()));
     Ok(())
 }

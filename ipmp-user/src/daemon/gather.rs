@@ -62,12 +62,18 @@ impl Daemon {
         for refusal in self.resolver.drain() {
             tracing::debug!(%refusal, "a hardware address could not be asked for");
         }
+        if self.newcomers && self.admin.detaching.is_none() {
+            self.newcomers = false;
+            self.track_newcomers(now);
+        }
         if std::mem::take(&mut self.targets_stale) {
             self.discover_targets(now);
         }
     }
 
     fn take_change(&mut self, now: Timestamp, change: &Change) {
+        self.newcomers |= matches!(change, Change::Link { .. } | Change::Resync)
+            && !self.admin.source.file.daemon.track_interfaces_only_with_groups;
         match change {
             Change::Link { ifindex, name, gone, .. } => {
                 if *gone {

@@ -192,6 +192,25 @@ impl Daemon {
         Ok(changes)
     }
 
+    /// Watches interfaces in no group that were not there before, and forgets those that have gone for good.
+    pub(super) fn track_newcomers(&mut self, now: Timestamp) {
+        let Source { text, file } = &self.admin.source;
+        let found =
+            ungrouped::group(&self.inventory, &file.engine).map_or_else(Vec::new, |group| group.interfaces);
+        let in_force = self.engine.config();
+        let known = |name: &str| {
+            let mut groups = in_force.groups.iter();
+            groups.any(|group| group.interfaces.iter().any(|interface| interface.name == name))
+        };
+        if found.iter().all(|interface| known(&interface.name)) {
+            return;
+        }
+        let same = Source { text: Arc::clone(text), file: file.clone() };
+        if let Err(refusal) = self.change_config(now, same) {
+            tracing::warn!("a new interface is not watched: {}", refusal.text);
+        }
+    }
+
     /// Takes over the engine's numbers; returns members that are none any more, or whose number is another's now.
     fn renumber(&mut self) -> Vec<MemberIo> {
         let mut wanted: BTreeMap<MemberId, (GroupId, bool, InterfaceConfig)> = BTreeMap::new();

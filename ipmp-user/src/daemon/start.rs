@@ -82,6 +82,7 @@ impl Daemon {
             base,
             placements: BTreeMap::new(),
             targets_stale: true,
+            newcomers: false,
             sessions: BTreeMap::new(),
             unread: false,
             reassert: Reassert::default(),

@@ -29,8 +29,7 @@ const VIRTUAL: [&str; 17] = [
     "wireguard",
 ];
 
-/// The anonymous group of a host; `None` if every interface is in a group. Interfaces that appear later are tracked
-/// from the next start on.
+/// The anonymous group of a host; `None` if every interface is in a group. Asked for again when an interface appears.
 pub(super) fn group(inventory: &Inventory, config: &Config) -> Option<GroupConfig> {
     let named: Vec<&str> = config
         .groups
