@@ -8,6 +8,7 @@ use std::{
 use ipmp_common::abi::program;
 
 use super::{
+    driver,
     load::{Loaded, detach_clsact},
     namespace::Namespace,
     pins::{Pins, link_name},
@@ -36,7 +37,7 @@ impl Links {
         &mut self,
         loaded: &mut Loaded,
         pins: &Pins,
-        ifindex: u32,
+        (ifindex, name): (u32, &str),
         refused: &mut Vec<Refused>,
     ) -> Option<ReplyRung> {
         const LADDER: [(Hook, ReplyRung); 3] = [
@@ -45,6 +46,13 @@ impl Links {
             (Hook::XdpGeneric, ReplyRung::XdpGeneric),
         ];
         for (hook, rung) in LADDER {
+            if hook == Hook::XdpNative && driver::is_bond(name) {
+                refused.push(Refused::new(
+                    &rung,
+                    "a bond's native XDP sees the frames of its ports, not the bond's",
+                ));
+                continue;
+            }
             match link(loaded, pins, ifindex, hook) {
                 Ok(link) => {
                     self.held.push((hook, link));

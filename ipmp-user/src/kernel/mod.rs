@@ -9,6 +9,7 @@ mod bpf;
 mod bpffs;
 mod btf;
 mod carrier;
+mod driver;
 mod evidence;
 mod load;
 mod namespace;
@@ -150,7 +151,7 @@ impl Kernel {
         if let Some(bpf) = &mut self.bpf {
             bpf.arm_counters(ifindex);
             let loaded = &mut bpf.loaded;
-            reply = links.attach_reply(loaded, &self.pins, ifindex, &mut reply_refused);
+            reply = links.attach_reply(loaded, &self.pins, (ifindex, name), &mut reply_refused);
             departure = links.attach_departure(loaded, &self.pins, (ifindex, name), &mut departure_refused);
         } else {
             let reason = self.complaints.join("; ");

@@ -30,6 +30,11 @@ const CLOCK_TOLERANCE: f64 = 0.05;
 /// Set by Ctrl-C and the like.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
+/// Whether the user asked to stop.
+pub(super) fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::SeqCst)
+}
+
 /// How a guest ended.
 #[derive(Debug)]
 pub(super) enum End {
@@ -189,7 +194,7 @@ impl Guarded {
             if let Some(status) = self.0.try_wait().context("waiting for QEMU")? {
                 return Ok(Wait::Exited(status));
             }
-            if INTERRUPTED.load(Ordering::SeqCst) {
+            if interrupted() {
                 return Ok(Wait::Interrupted);
             }
             if Instant::now() >= deadline {

@@ -12,7 +12,7 @@ use super::{
     cache::Cache,
     conclude, document,
     guest::Command,
-    machine::End,
+    machine::{self, End},
     name::Request,
     pins,
     qemu::Nic,
@@ -81,8 +81,9 @@ pub(super) fn run(cache: &Cache, options: &Options) -> Result<u8> {
     let mut whole = tests.command(Suite::Small)?;
     whole.first(&[probe.canonicalize().with_context(|| probe.display().to_string())?]);
     let mut findings = Findings::default();
+    let plain = Options { nic: Vec::new(), ..options.clone() };
     for request in requests {
-        let answer = try_out(cache, &request, &whole, options).and_then(|(kernel, output, accelerator)| {
+        let answer = try_out(cache, &request, &whole, &plain).and_then(|(kernel, output, accelerator)| {
             findings.accelerator = accelerator;
             let capabilities = parse(&output).with_context(|| kernel.clone())?;
             Ok(Column { kernel, capabilities, tests: sections(&output) })
@@ -120,6 +121,7 @@ impl Findings {
     ) -> Result<()> {
         match answer {
             Ok(found) => add(self, found),
+            Err(error) if machine::interrupted() => return Err(error),
             Err(error) => {
                 self.failures += 1;
                 say(&format!("no answer: {error:#}"));
