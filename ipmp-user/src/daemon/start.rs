@@ -1,6 +1,6 @@
 //! Start-up: adopt what is there, take responsibility only for what is ready.
 
-use std::{collections::BTreeMap, os::fd::AsRawFd as _, sync::Arc};
+use std::{collections::BTreeMap, os::fd::AsRawFd as _, path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result, bail};
 use ipmp_common::engine::{event::Event, time::Timestamp};
@@ -24,7 +24,9 @@ use crate::{
     control,
     journal::{Journal, Names},
     kernel::{Kernel, KernelOptions},
-    net::{apply, leftovers, monitor::Monitor, resolve::Resolver, state::StateFile, sysctl::Sysctl},
+    net::{
+        apply, base::Base, leftovers, monitor::Monitor, resolve::Resolver, state::StateFile, sysctl::Sysctl,
+    },
     probe::Sender,
     recorder::Recorded,
 };
@@ -46,10 +48,7 @@ impl Daemon {
         )?;
         let mut claims = Claims::default();
         claims.add(config.groups.iter().map(|group| group.name.as_str()))?;
-        let base = StateFile::new(&options.runtime_dir).load().unwrap_or_else(|error| {
-            tracing::warn!(%error, "the state file is set aside; homes are taken from the configuration");
-            crate::net::base::Base::default()
-        });
+        let base = known_homes(&options.runtime_dir);
         let kernel = Kernel::open(&KernelOptions::new(&options.pin_dir));
         if let Some(dir) = kernel.pins_taken() {
             bail!("another ipmpd runs: {}: stop it, or give this one its own --pin-dir", dir.display());
@@ -164,6 +163,14 @@ impl Daemon {
             hangup: signal(SignalKind::hangup()).context("cannot catch SIGHUP")?,
         })
     }
+}
+
+/// Homes as the state file has them.
+fn known_homes(runtime_dir: &Path) -> Base {
+    StateFile::new(runtime_dir).load().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the state file is set aside; homes are taken from the configuration");
+        Base::default()
+    })
 }
 
 /// Registers a descriptor with the event loop.

@@ -37,7 +37,7 @@ const GROUPS: [MulticastGroup; 6] = [
 const RECEIVE_BUFFER: usize = 16 << 20;
 /// The work queue needs microseconds; if it is stuck, moving on is better than keeping the address on a failed
 /// interface.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_secs(1);
 /// `RTM_NEWROUTE`, linux/rtnetlink.h.
 const NEW_ROUTE: u16 = 24;
 
