@@ -16,58 +16,10 @@ pub(super) fn usable_members(record: &Record) -> Option<u32> {
     if record.kind != Kind::GroupState {
         return None;
     }
-    match &record.reason {
-        Reason::GroupFailure { .. } => Some(0),
-        Reason::MembersUsable { usable, .. } => Some(*usable),
-        Reason::Start
-        | Reason::LinkDown { .. }
-        | Reason::LinkUp { .. }
-        | Reason::ProbesLost { .. }
-        | Reason::ProbesAnswered { .. }
-        | Reason::LinkRestored
-        | Reason::LinkFlaps { .. }
-        | Reason::LinkDownDelayed { .. }
-        | Reason::LinkUpDelayed { .. }
-        | Reason::FailbackDelayed { .. }
-        | Reason::HeldDown { .. }
-        | Reason::DuplicateMac { .. }
-        | Reason::InterfaceRemoved
-        | Reason::UniqueMac { .. }
-        | Reason::DuplicateTestAddress { .. }
-        | Reason::UniqueTestAddress { .. }
-        | Reason::FamilyMissing { .. }
-        | Reason::LinkTypeDiffers { .. }
-        | Reason::MtuDiffers { .. }
-        | Reason::FitsGroup
-        | Reason::SlowRoundTrip { .. }
-        | Reason::QuickRoundTrip { .. }
-        | Reason::OneSlowTarget { .. }
-        | Reason::Failover { .. }
-        | Reason::Failback { .. }
-        | Reason::Activated { .. }
-        | Reason::Deactivated { .. }
-        | Reason::Administrator
-        | Reason::Detached
-        | Reason::Reconfigured { .. }
-        | Reason::GroupRemoved
-        | Reason::Awaited { .. }
-        | Reason::Rehomed { .. }
-        | Reason::Missing { .. }
-        | Reason::NoInterface
-        | Reason::InterfaceFound { .. }
-        | Reason::NoTestAddress
-        | Reason::NoTargets
-        | Reason::TargetsKnown { .. }
-        | Reason::TargetDead { .. }
-        | Reason::TargetAnswers { .. }
-        | Reason::HostsFound { .. }
-        | Reason::RoutersFound { .. }
-        | Reason::Withdrawn { .. }
-        | Reason::Returned { .. }
-        | Reason::Announcement { .. }
-        | Reason::LateWakeup { .. }
-        | Reason::Errno { .. } => None,
+    if let Reason::MembersUsable { usable, .. } = &record.reason {
+        return Some(*usable);
     }
+    matches!(record.reason, Reason::GroupFailure { .. }).then_some(0)
 }
 
 /// Writes the log line of a record. `was_failed`: the group's failure was logged before.
