@@ -59,7 +59,7 @@ impl fmt::Display for Reason {
             | Self::Rehomed { .. }
             | Self::Awaited { .. }
             | Self::Missing { .. } => self.of_configuration(f),
-            Self::Announcement { addresses } => write!(f, "{addresses} addresses announced"),
+            Self::Announcement { addresses } => write!(f, "{} announced", addresses_of(*addresses)),
             Self::LateWakeup { late_by, skipped_slots } => {
                 write!(f, "daemon woke {late_by} late, {skipped_slots} probe slots skipped")
             }
@@ -175,7 +175,7 @@ impl Reason {
                 write!(f, "replies of {target} take up to {bound}; not probed for {retry_in}")
             }
             Self::NoTestAddress => f.write_str("no test address"),
-            Self::TargetsKnown { targets } => write!(f, "{targets} targets known"),
+            Self::TargetsKnown { targets } => write!(f, "{targets} target{} known", plural(*targets)),
             _ => f.write_str("no targets"),
         }
     }
@@ -184,9 +184,11 @@ impl Reason {
     fn of_withdrawal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Withdrawn { addresses } => {
-                write!(f, "the whole group failed: {addresses} addresses withdrawn")
+                write!(f, "the whole group failed: {} withdrawn", addresses_of(*addresses))
             }
-            Self::Returned { addresses } => write!(f, "the group works again: {addresses} addresses back"),
+            Self::Returned { addresses } => {
+                write!(f, "the group works again: {} back", addresses_of(*addresses))
+            }
             _ => Ok(()),
         }
     }
@@ -225,4 +227,12 @@ impl fmt::Display for CarrierSource {
             Self::Netlink => "netlink",
         })
     }
+}
+
+const fn plural(count: u32) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+fn addresses_of(count: u32) -> alloc::string::String {
+    alloc::format!("{count} address{}", if count == 1 { "" } else { "es" })
 }

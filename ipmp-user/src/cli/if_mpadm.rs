@@ -76,6 +76,7 @@ fn reason(error: &ClientError, name: &str) -> String {
         ClientError::Refused(_)
         | ClientError::NoDaemon { .. }
         | ClientError::NotPermitted { .. }
-        | ClientError::Lost { .. } => error.to_string(),
+        | ClientError::Lost { .. }
+        | ClientError::Silent { .. } => error.to_string(),
     }
 }

@@ -81,7 +81,7 @@ impl From<ClientError> for Failure {
         let code = match &error {
             ClientError::NoDaemon { .. } => exit::NO_DAEMON,
             ClientError::NotPermitted { .. } => exit::NOT_PERMITTED,
-            ClientError::Lost { .. } => exit::IO,
+            ClientError::Lost { .. } | ClientError::Silent { .. } => exit::IO,
             ClientError::Refused(refusal) => match refusal.code {
                 RefusalCode::NotPermitted => exit::NOT_PERMITTED,
                 RefusalCode::NotFound => exit::USAGE,

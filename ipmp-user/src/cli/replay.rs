@@ -8,7 +8,7 @@ use super::{
     exit::{self, Failure},
     output::{print, print_json},
 };
-use crate::recorder::replay;
+use crate::recorder::{ReplayError, replay};
 
 /// Replays `file`; a difference is a failure with exit code 1.
 pub(super) fn run(file: &Path, json: bool) -> Result<u8, Failure> {
@@ -19,8 +19,11 @@ pub(super) fn run(file: &Path, json: bool) -> Result<u8, Failure> {
             format!("cannot read the recording: {name}: {error}: name a file of `ipmpd --record`"),
         )
     })?;
-    let replayed = replay(BufReader::new(opened))
-        .map_err(|error| Failure::new(exit::DEGRADED, format!("replay ended: {name}: {error}")))?;
+    let replayed = replay(BufReader::new(opened)).map_err(|error| {
+        let differs = matches!(error, ReplayError::Differs { .. });
+        let code = if differs { exit::DEGRADED } else { exit::INVALID_CONFIG };
+        Failure::new(code, format!("replay ended: {name}: {error}"))
+    })?;
     if json {
         print_json(&json!({ "version": 1, "events": replayed.events, "actions": replayed.actions }))?;
     } else {

@@ -59,7 +59,8 @@ pub(super) fn text(status: &Status, verbose: bool, clock: &Clock) -> String {
     let mut text = pages.join("\n");
     if status.stalls > 0 {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "\nthe daemon ran late {} times; see `ipmp events`", status.stalls);
+        let times = if status.stalls == 1 { "once".to_owned() } else { format!("{} times", status.stalls) };
+        let _ = writeln!(text, "\nthe daemon ran late {times}; see `ipmp events`");
     }
     text
 }

@@ -17,8 +17,10 @@ use super::{
     status::Status,
 };
 
-/// The daemon answers within 5 s even when its loop is starved, and orders within 30 s; this is longer than both.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
+/// The daemon carries out orders within 30 s.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(40);
+/// It answers questions within 5 s even when its loop is starved.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client knocks at a daemon that has too many others, and how often.
 const KNOCK_FOR: Duration = Duration::from_secs(5);
 const KNOCK_PAUSE: Duration = Duration::from_millis(50);
@@ -51,6 +53,14 @@ pub enum ClientError {
         path: PathBuf,
         /// What happened.
         source: io::Error,
+    },
+    /// It is there but says nothing.
+    #[error("the daemon does not answer: {}: silent for {} s: see whether ipmpd is stopped", path.display(), after.as_secs())]
+    Silent {
+        /// The socket.
+        path: PathBuf,
+        /// How long it was waited for.
+        after: Duration,
     },
     /// The daemon said no; the text is complete.
     #[error("{}", .0.text)]
@@ -109,6 +119,8 @@ impl Client {
 
     /// Carries out an order; the text is for people.
     pub fn order(&mut self, command: Command) -> Result<String, ClientError> {
+        let patient = self.stream.get_ref().set_read_timeout(Some(ORDER_TIMEOUT));
+        patient.map_err(|source| self.lost(source))?;
         match self.call(command)? {
             Content::Done { message } => Ok(message),
             Content::Error { error } => Err(ClientError::Refused(error)),
@@ -210,6 +222,11 @@ impl Client {
     }
 
     fn lost(&self, source: io::Error) -> ClientError {
+        if source.kind() == io::ErrorKind::WouldBlock {
+            // A socket's timeout, socket(7).
+            let after = self.stream.get_ref().read_timeout().ok().flatten().unwrap_or(ANSWER_TIMEOUT);
+            return ClientError::Silent { path: self.path.clone(), after };
+        }
         ClientError::Lost { path: self.path.clone(), source }
     }
 
@@ -227,3 +244,6 @@ pub enum Told {
     /// So many events were forgotten before they could be read.
     Dropped(u64),
 }
+
+#[cfg(test)]
+mod tests;

@@ -195,8 +195,9 @@ fn probing(record: &Record, names: &Names, interface: &str) -> String {
         );
     }
     if let Reason::TargetsKnown { targets } = &record.reason {
+        let plural = if *targets == 1 { "" } else { "s" };
         return format!(
-            "{targets} probe targets for interface {interface}; enabling probe-based failure detection on it"
+            "{targets} probe target{plural} for interface {interface}; enabling probe-based failure detection on it"
         );
     }
     let why = reason_text(&record.reason, names);
