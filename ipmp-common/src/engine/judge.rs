@@ -206,7 +206,7 @@ impl Engine {
     /// Kernel time of what speaks for or against a member now.
     pub(super) fn evidence_at(member: &Member) -> Option<Timestamp> {
         if member.link == Some(false) || !member.probed() {
-            Some(member.link_changed_at)
+            Some(member.link_changed_at).filter(|at| *at > Timestamp(0))
         } else {
             member.last_reply_at()
         }
