@@ -103,7 +103,7 @@ impl Engine {
             }
             Event::Targets { group, family, targets } => self.discovered(now, group, family, targets),
             Event::Hosts { group, family, hosts } => self.hosts_seen(now, group, family, &hosts),
-            Event::ProbeSent { session, seq, at } => self.probe_sent(session, seq, at),
+            Event::ProbeSent { session, seq, at } => self.probe_sent(now, session, seq, at),
             Event::ProbeNotSent { session, seq, cause } => self.probe_not_sent(now, session, seq, cause),
             Event::Reply { session, seq, received_at } => self.reply(now, session, seq, received_at),
             Event::Applied(applied) => self.applied(now, &applied),

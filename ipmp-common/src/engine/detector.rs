@@ -100,6 +100,8 @@ pub(super) struct Detector {
     pub(super) replies: u32,
     /// From the departure of the first probe of the present run of losses to that of the last.
     loss_span: Nanos,
+    /// Probes that stayed in the host since the last that left it.
+    stayed: u32,
     /// Confirm probes sent in the present suspicion.
     confirms: u32,
     /// When the reply to the oldest probe of the present run of losses was overdue.
@@ -138,6 +140,7 @@ impl Detector {
             losses: 0,
             replies: 0,
             loss_span: Nanos(0),
+            stayed: 0,
             confirms: 0,
             first_loss_at: None,
             last_loss_sent_at: None,

@@ -237,7 +237,7 @@ impl Engine {
         self.sessions.get(&session).copied()
     }
 
-    pub(super) fn probe_sent(&mut self, session: SessionId, seq: u64, at: Timestamp) {
+    pub(super) fn probe_sent(&mut self, now: Timestamp, session: SessionId, seq: u64, at: Timestamp) {
         let Some((member, family)) = self.of_session(session) else {
             return;
         };
@@ -245,7 +245,16 @@ impl Engine {
             return;
         };
         detector.sent(session, seq, at);
+        let again = detector.speaks_again();
         self.arm_verdict(member, family);
+        if let Some(stayed) = again {
+            self.tell_mute(now, member, Reason::ProbesLeave { family, stayed });
+        }
+    }
+
+    fn tell_mute(&mut self, now: Timestamp, member: MemberId, reason: Reason) {
+        let group = self.member(member).map(|member| member.group);
+        self.publish(now, Kind::Mute, group, Some(member), reason);
     }
 
     pub(super) fn probe_not_sent(&mut self, now: Timestamp, session: SessionId, seq: u64, cause: NotSent) {
@@ -256,6 +265,11 @@ impl Engine {
             return;
         };
         detector.not_sent(now, session, seq, cause);
+        // Who does not answer when asked for its address has been asked: that is a loss.
+        let mute = if cause == NotSent::Unresolved { None } else { detector.falls_mute() };
+        if let Some(probes) = mute {
+            self.tell_mute(now, member, Reason::ProbesStayed { family, probes, cause });
+        }
         if self.member(member).is_some_and(Member::probes_say_failed) {
             self.mark_dirty(member);
             // Known only after this turn's judgement; it must not wait for the next probe slot.

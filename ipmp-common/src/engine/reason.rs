@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     event::CarrierSource,
+    event::NotSent,
     ids::{Family, GroupId, MemberId},
     time::{Nanos, Timestamp},
 };
@@ -90,6 +91,8 @@ pub enum Kind {
     Present,
     /// The daemon ran late; judgement was suspended.
     Stalled,
+    /// A member's probes do not leave the host, or leave again; judgement by them was suspended.
+    Mute,
     /// Probing of a member was turned on or off.
     Probing,
     /// Hosts to probe were found, or a target died or answers again.
@@ -407,6 +410,22 @@ pub enum Reason {
         late_by: Nanos,
         /// Probe slots that were skipped, never bursted.
         skipped_slots: u64,
+    },
+    /// Probes stay in the host: they prove nothing.
+    ProbesStayed {
+        /// Of which family.
+        family: Family,
+        /// How many in a row.
+        probes: u32,
+        /// Why the newest of them.
+        cause: NotSent,
+    },
+    /// Probes leave the host again.
+    ProbesLeave {
+        /// Of which family.
+        family: Family,
+        /// How many had stayed.
+        stayed: u32,
     },
     /// The kernel refused.
     Errno {

@@ -2,7 +2,10 @@
 
 use core::fmt;
 
-use super::{event::CarrierSource, reason::Reason};
+use super::{
+    event::{CarrierSource, NotSent},
+    reason::Reason,
+};
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,6 +65,16 @@ impl fmt::Display for Reason {
             Self::Announcement { addresses } => write!(f, "{} announced", addresses_of(*addresses)),
             Self::LateWakeup { late_by, skipped_slots } => {
                 write!(f, "daemon woke {late_by} late, {skipped_slots} probe slots skipped")
+            }
+            Self::ProbesStayed { family, probes, cause } => {
+                write!(
+                    f,
+                    "{probes} {family} probes in a row did not leave the host ({}): they prove nothing",
+                    stay(*cause)
+                )
+            }
+            Self::ProbesLeave { family, stayed } => {
+                write!(f, "{family} probes leave the host again after {stayed} that did not")
             }
             Self::Errno { errno, what } => write!(f, "{what}: errno {errno}"),
         }
@@ -226,6 +239,14 @@ impl fmt::Display for CarrierSource {
             Self::Poll => "poll",
             Self::Netlink => "netlink",
         })
+    }
+}
+
+const fn stay(cause: NotSent) -> &'static str {
+    match cause {
+        NotSent::Unresolved | NotSent::Resolving => "the neighbour is still asked for its hardware address",
+        NotSent::Local { .. } => "the kernel refuses them, or the transmit queue is full",
+        NotSent::NeverLeft => "taken, but never seen to leave",
     }
 }
 

@@ -62,6 +62,7 @@ pub(super) fn level(record: &Record, was_failed: bool) -> Level {
         | Kind::Present
         | Kind::Probing
         | Kind::Stalled
+        | Kind::Mute
         | Kind::Deferred
         | Kind::DetectionTime
         | Kind::Reconfigured
@@ -98,6 +99,7 @@ pub(super) fn text(record: &Record, names: &Names, was_failed: bool) -> String {
         Kind::Absent => format!("IP interface {interface}{of_group} is not in the kernel"),
         Kind::Present => format!("IP interface {interface}{of_group} is in the kernel"),
         Kind::Stalled => "The daemon ran late; nothing was judged by that time".to_owned(),
+        Kind::Mute => format!("Probes of interface {interface}{of_group}"),
         Kind::Probing => return probing(record, names, &interface),
         Kind::Target if interface.is_empty() => format!("Probe targets{of_group}"),
         Kind::Target => format!("Probe target of interface {interface}{of_group}"),

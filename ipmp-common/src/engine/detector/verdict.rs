@@ -97,6 +97,19 @@ impl Detector {
         self.set_loss_span(span);
     }
 
+    /// How many probes have stayed in the host since the last that left, if that is news: once they fill a
+    /// detection time.
+    pub(in crate::engine) fn falls_mute(&mut self) -> Option<u32> {
+        self.stayed += 1;
+        (u64::from(self.stayed) == SLOTS_PER_FDT).then_some(self.stayed)
+    }
+
+    /// The same, when one leaves again after such a time.
+    pub(in crate::engine) fn speaks_again(&mut self) -> Option<u32> {
+        let stayed = core::mem::take(&mut self.stayed);
+        (u64::from(stayed) >= SLOTS_PER_FDT).then_some(stayed)
+    }
+
     /// Whether the newest probes, a detection time's worth of them, all failed to leave the host. Then it cannot
     /// be expected to give evidence.
     pub(in crate::engine) fn is_mute(&self) -> bool {

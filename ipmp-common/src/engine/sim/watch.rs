@@ -43,6 +43,7 @@ const fn explains(kind: Kind) -> bool {
         | Kind::Announced
         | Kind::GroupState
         | Kind::Stalled
+        | Kind::Mute
         | Kind::Target
         | Kind::Withdrawn
         | Kind::ActionFailed

@@ -6,6 +6,7 @@ use super::harness::{Lab, Loss, Setup, V4_TARGET, a, b, ms, secs};
 use crate::engine::{
     action::Action,
     event::{CarrierSource, Event, NotSent},
+    ids::Family,
     reason::{Kind, Reason},
     snapshot::ShownState,
     time::{Nanos, Timestamp},
@@ -128,6 +129,12 @@ fn what_never_left_proves_nothing() {
         assert_eq!(losses_told(&lab), None, "{cause:?}");
         assert!(lab.member(a()).targets[0].unsent > 100);
         assert_eq!(lab.places(), [a(), b()]);
+        let told: Vec<Reason> = lab.records(Kind::Mute).into_iter().map(|record| record.reason).collect();
+        assert_eq!(told, [Reason::ProbesStayed { family: Family::V4, probes: 7, cause }], "once");
+        lab.wire.ports[0].refuses = None;
+        lab.run(secs(1));
+        let told = lab.records(Kind::Mute);
+        assert!(matches!(told[1].reason, Reason::ProbesLeave { stayed: 100.., .. }), "{told:?}");
     }
 }
 
