@@ -85,6 +85,8 @@ pub(super) struct Detaching {
     force: bool,
     leaving: Vec<Leaving>,
     groups: Vec<GroupId>,
+    /// A later placement than the first was waited for too.
+    resettled: bool,
     /// Addresses that were taken off.
     removed: Vec<Address>,
     /// The last ticket that is waited for.
@@ -123,6 +125,7 @@ impl Daemon {
             force,
             leaving,
             groups,
+            resettled: false,
             removed: Vec::new(),
             ticket: 0,
             errors: Vec::new(),
@@ -221,6 +224,7 @@ impl Daemon {
         let Some(detaching) = &self.admin.detaching else { return };
         let mut parked = Vec::new();
         let mut off = Vec::new();
+        let mut moving = false;
         for one in &detaching.leaving {
             let Some(member) = self.members.iter().find(|member| Some(member.id) == one.member) else {
                 continue;
@@ -230,8 +234,17 @@ impl Daemon {
             let is_data =
                 |address: &&Address| data.iter().any(|placed| placed.address.addr() == address.ip());
             parked.extend(here.iter().filter(is_data).cloned());
+            let is_here = |ip| here.iter().any(|address| address.ip() == ip);
+            moving |= data.iter().any(|placed| placed.on != member.id && is_here(placed.address.addr()));
             let is_test = |address: &&Address| member.config.test.contains(&address.ip());
             off.extend(here.iter().filter(is_test).filter(|a| !a.is_link_local_v6()).cloned());
+        }
+        if moving && said.is_none() && !detaching.resettled {
+            // The engine learnt of something meanwhile, and decided anew behind what was waited for.
+            if let Some(detaching) = &mut self.admin.detaching {
+                detaching.resettled = true;
+            }
+            return self.detach_step(Stage::Settling, Vec::new());
         }
         if !parked.is_empty() && !detaching.force {
             let nets: Vec<String> = parked.iter().map(|address| address.net().to_string()).collect();
