@@ -187,6 +187,7 @@ fn b16_a_step_that_fails_is_named_and_everything_is_undone() -> Result<()> {
     traffic.wait_flow()?;
     // What stood in the way gone, it works.
     bed.lab.host.sysctl("net/ipv6/conf/eth1/disable_ipv6", "0")?;
+    bed.wait_log("eth1 is now consistent with group")?;
     order(&bed, &["detach", "eth0"])?;
     ensure_bare(&bed, "eth0")?;
     traffic.wait_flow()?;

@@ -22,6 +22,7 @@ mod restart;
 mod solaris;
 mod stall;
 mod targets;
+mod undo;
 
 use std::time::Duration;
 

@@ -18,10 +18,10 @@ use crate::{Bed, FDT_MS};
 const SETTINGS: [&str; 3] = ["arp_ignore", "arp_announce", "promote_secondaries"];
 
 /// The members' settings of an interface.
-type Settings = [String; 3];
+pub(crate) type Settings = [String; 3];
 
 /// What members' settings are on two interfaces of a host.
-fn settings(host: &Netns) -> Result<Vec<Settings>> {
+pub(crate) fn settings(host: &Netns) -> Result<Vec<Settings>> {
     let read = || {
         ["eth0", "eth1"]
             .iter()

@@ -4,6 +4,7 @@
 //! Every object cleans up when dropped, also on a panic. Nothing here touches the machine's own interfaces.
 
 pub mod address_log;
+pub mod call_fault;
 pub mod config;
 pub mod daemon;
 pub mod echo;
@@ -17,4 +18,5 @@ pub mod sudden_death;
 pub mod tap;
 pub mod tcp;
 pub mod topology;
+pub mod tracer;
 pub mod wait;

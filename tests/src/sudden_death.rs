@@ -1,31 +1,16 @@
-//! Kills a process at a chosen step of one of its threads, without any help from the process: its own program, as it is
-//! shipped, is watched by ptrace(2).
+//! Kills a process at a chosen step of one of its threads, without any help from the process: see [`crate::tracer`].
 //!
 //! A step is a system call that may change something outside the process; of a netlink batch each message is one. Between
 //! two of them the process can be killed at any moment and nobody sees a difference, so killing it before each step in turn
 //! tries every crash there is.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    os::unix::fs::FileExt as _,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
-    time::Duration,
-};
-
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use nix::{
-    errno::Errno,
-    sys::{
-        ptrace,
-        signal::{Signal, kill},
-        wait::{WaitPidFlag, WaitStatus, waitpid},
-    },
+    sys::signal::{Signal, kill},
     unistd::Pid,
 };
+
+use crate::tracer::{Call, Next, Plot, Traced, Tracer};
 
 /// Nothing outside the process changes by these. What is not listed here counts as a step.
 const HARMLESS: [libc::c_long; 37] = [
@@ -67,12 +52,8 @@ const HARMLESS: [libc::c_long; 37] = [
     libc::SYS_socket,
     libc::SYS_statx,
 ];
-/// Length of `struct nlmsghdr`.
-const NLMSGHDR: usize = 16;
 /// `RTM_NEW…` and `RTM_DEL…` have the two lowest bits 0 and 1, `RTM_GET…` has 2 (linux/rtnetlink.h).
 const RTM_GET: u16 = 2;
-/// Between two looks at the process.
-const LOOK: Duration = Duration::from_micros(100);
 
 /// What became of the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,10 +66,7 @@ pub enum Fate {
 
 /// Waits for the step. Dropped, or asked for the fate, it lets go of a process that has not come to it.
 #[derive(Debug)]
-pub struct SuddenDeath {
-    release: Arc<AtomicBool>,
-    watcher: Option<JoinHandle<Result<Fate>>>,
-}
+pub struct SuddenDeath(Tracer<Fate>);
 
 impl SuddenDeath {
     /// Prepares to kill `process` before step number `step` (from 0) of its thread of this name; returns when the thread is
@@ -97,172 +75,77 @@ impl SuddenDeath {
     /// # Errors
     /// When there is no such thread, or it may not be traced.
     pub fn at(process: Pid, thread_name: &str, step: usize) -> Result<Self> {
-        let thread = find_thread(process, thread_name)?;
-        let memory = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(format!("/proc/{process}/mem"))
-            .context("the process's memory")?;
-        let release = Arc::new(AtomicBool::new(false));
-        let let_go = Arc::clone(&release);
-        let (ready, watched) = std::sync::mpsc::channel();
-        let observer = thread::spawn(move || {
-            // What one thread traces no other may wait for.
-            ptrace::seize(thread, ptrace::Options::PTRACE_O_TRACESYSGOOD).context("tracing the thread")?;
-            ptrace::interrupt(thread).context("stopping the thread")?;
-            let watch =
-                Watch { process, thread, memory, countdown: step, seen: Vec::new(), doomed: None, let_go };
-            watch.wait()?;
-            // The receiver may have given up.
-            let _ = ready.send(());
-            watch.run()
-        });
-        if watched.recv().is_ok() {
-            return Ok(Self { release, watcher: Some(observer) });
-        }
-        let fate = observer.join().map_err(|_| anyhow!("the watching thread panicked"))?;
-        Err(fate.err().unwrap_or_else(|| anyhow!("the thread ended")))
+        Tracer::start(process, thread_name, Countdown { left: step, seen: Vec::new(), step: None }).map(Self)
     }
 
     /// Whether the process is dead.
     pub fn is_over(&self) -> bool {
-        self.watcher.as_ref().is_none_or(JoinHandle::is_finished)
+        self.0.is_over()
     }
 
     /// What became of it. A process that is still alive goes on undisturbed.
     ///
     /// # Errors
     /// When tracing failed.
-    pub fn fate(mut self) -> Result<Fate> {
-        self.release.store(true, Ordering::Relaxed);
-        let watcher = self.watcher.take().context("asked once")?;
-        watcher.join().map_err(|_| anyhow!("the watching thread panicked"))?
+    pub fn fate(self) -> Result<Fate> {
+        self.0.outcome()
     }
 }
 
-impl Drop for SuddenDeath {
-    fn drop(&mut self) {
-        self.release.store(true, Ordering::Relaxed);
-        if let Some(watcher) = self.watcher.take() {
-            let _ = watcher.join();
-        }
-    }
-}
-
-/// The watching thread. When it ends, the kernel lets the traced thread go (ptrace(2)).
-struct Watch {
-    process: Pid,
-    thread: Pid,
-    memory: File,
-    countdown: usize,
+struct Countdown {
+    left: usize,
     seen: Vec<String>,
-    /// Set while the call runs after which the process is killed.
-    doomed: Option<String>,
-    let_go: Arc<AtomicBool>,
+    /// Before which the process is killed: set while the call runs that does what comes before it.
+    step: Option<String>,
 }
 
-impl Watch {
-    fn run(mut self) -> Result<Fate> {
-        loop {
-            match ptrace::syscall(self.thread, None) {
-                Ok(()) => {}
-                Err(Errno::ESRCH) => return Ok(Fate::Survived(self.seen)),
-                Err(error) => return Err(error).context("going on"),
-            }
-            match self.wait()? {
-                Some(WaitStatus::PtraceSyscall(_)) => {}
-                Some(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | None => {
-                    return Ok(Fate::Survived(self.seen));
-                }
-                Some(_) => continue,
-            }
-            let last = self.doomed.take();
-            if let Some(step) = last.map_or_else(|| self.before_call(), |step| Ok(Some(step)))? {
-                kill(self.process, Signal::SIGKILL).context("killing it")?;
-                return Ok(Fate::Killed(step));
-            }
-        }
-    }
+impl Plot for Countdown {
+    type Outcome = Fate;
 
-    /// `None`: released meanwhile.
-    fn wait(&self) -> Result<Option<WaitStatus>> {
-        let flags = WaitPidFlag::__WALL | WaitPidFlag::WNOHANG;
-        loop {
-            let status = waitpid(self.thread, Some(flags)).context("waiting for the thread")?;
-            if status != WaitStatus::StillAlive {
-                return Ok(Some(status));
-            }
-            if self.doomed.is_none() && self.let_go.load(Ordering::Relaxed) {
-                return Ok(None);
-            }
-            thread::sleep(LOOK);
+    fn before(&mut self, traced: &Traced, call: &Call) -> Result<Next> {
+        if HARMLESS.contains(&call.number) {
+            return Ok(Next::Call);
         }
-    }
-
-    /// The step before which to kill it at once, if it is about to do it.
-    fn before_call(&mut self) -> Result<Option<String>> {
-        let info = ptrace::syscall_info(self.thread).context("the system call")?;
-        if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
-            return Ok(None);
-        }
-        // SAFETY: `op` says that this member of the union is the one filled in.
-        let call = unsafe { info.u.entry };
-        let number = call.nr as libc::c_long;
-        if HARMLESS.contains(&number) {
-            return Ok(None);
-        }
-        let (address, length) = (call.args[1], call.args[2] as usize);
-        let messages = if number == libc::SYS_sendto { self.messages(address, length) } else { None };
-        let Some(messages) = messages else {
-            return Ok(self.count(format!("system call {number}")));
+        let Some(messages) = traced.netlink_messages(call) else {
+            return if self.count(format!("system call {}", call.number)) {
+                self.after(traced)
+            } else {
+                Ok(Next::Call)
+            };
         };
-        for (offset, kind) in messages.into_iter().filter(|(_, kind)| kind & 3 != RTM_GET) {
-            let Some(step) = self.count(format!("netlink message of type {kind}")) else { continue };
-            if offset == 0 {
-                return Ok(Some(step));
+        for message in messages.into_iter().filter(|message| message.kind & 3 != RTM_GET) {
+            if !self.count(format!("netlink message of type {}", message.kind)) {
+                continue;
+            }
+            if message.offset == 0 {
+                return self.after(traced);
             }
             // The kernel takes the messages up to one whose length is impossible (netlink_rcv_skb).
-            self.memory.write_all_at(&[0; 4], address + offset as u64).context("cutting a batch short")?;
-            self.doomed = Some(step);
-            return Ok(None);
+            traced.write(message.address, &[0; 4]).context("cutting a batch short")?;
+            return Ok(Next::Return);
         }
-        Ok(None)
+        Ok(Next::Call)
     }
 
-    fn count(&mut self, step: String) -> Option<String> {
-        if let Some(left) = self.countdown.checked_sub(1) {
-            self.countdown = left;
-            self.seen.push(step);
-            return None;
-        }
-        Some(step)
+    fn after(&mut self, traced: &Traced) -> Result<Next> {
+        kill(traced.process(), Signal::SIGKILL).context("killing it")?;
+        Ok(Next::End)
     }
 
-    /// Offset and type of each netlink message, if that is what the buffer holds.
-    fn messages(&self, address: u64, length: usize) -> Option<Vec<(usize, u16)>> {
-        let mut buffer = vec![0; length];
-        self.memory.read_exact_at(&mut buffer, address).ok()?;
-        let mut messages = Vec::new();
-        let mut offset = 0;
-        while offset < length {
-            let header = buffer.get(offset..offset + NLMSGHDR)?;
-            let size = u32::from_ne_bytes(header.get(..4)?.try_into().ok()?) as usize;
-            messages.push((offset, u16::from_ne_bytes(header.get(4..6)?.try_into().ok()?)));
-            offset += size.max(NLMSGHDR).next_multiple_of(4);
-        }
-        (offset == length).then_some(messages)
+    fn outcome(self) -> Fate {
+        self.step.map_or(Fate::Survived(self.seen), Fate::Killed)
     }
 }
 
-fn find_thread(process: Pid, name: &str) -> Result<Pid> {
-    let tasks = fs::read_dir(format!("/proc/{process}/task")).context("the process's threads")?;
-    for task in tasks {
-        let task = task.context("a thread")?;
-        let comm = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-        if comm.trim() == name {
-            let id = task.file_name().to_string_lossy().parse().context("a thread's number")?;
-            return Ok(Pid::from_raw(id));
+impl Countdown {
+    /// Whether this step is the one.
+    fn count(&mut self, step: String) -> bool {
+        if let Some(left) = self.left.checked_sub(1) {
+            self.left = left;
+            self.seen.push(step);
+            return false;
         }
+        self.step = Some(step);
+        true
     }
-    Err(anyhow!("process {process} has no thread {name}"))
 }

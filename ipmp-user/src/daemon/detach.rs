@@ -3,11 +3,11 @@
 //! ```text
 //!  data addresses away ─▶ test addresses off ─▶ programs and settings off ─▶ link down ─▶ given up
 //!         │ failed               │ failed                │ failed              │ failed
-//!         └──────────────────────┴───────── undo ────────┴─────────────────────┘
-//!                  link up ◀─ programs, settings ◀─ test addresses ◀─ online again
+//!         ▼                      ▼                       ▼                     ▼
+//!    online again ◀──── test addresses on ◀──── programs and settings ◀──── link up
 //! ```
-//! Every step back is tried, whatever became of the one before. Linux cannot veto the removal itself: whoever pulls a
-//! card without asking gets a failover, not a refusal.
+//! Every step back is tried, whatever became of the one before, and the answer tells of those that failed. Linux cannot
+//! veto the removal itself: whoever pulls a card without asking gets a failover, not a refusal.
 
 use ipmp_common::engine::{
     event::{Command, Event},
@@ -20,17 +20,16 @@ use super::{
     reload::{Reply, answer},
 };
 use crate::{
-    control::{
-        Response,
-        protocol::{Detach, Refusal, RefusalCode},
-    },
+    control::{Response, protocol::Detach},
     net::{
         address::Address,
         apply::{Failure, Outcome, Taken, Work},
+        inventory::Link,
     },
 };
 
 mod check;
+mod undo;
 
 /// How far it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +39,16 @@ enum Stage {
     /// All placements asked for so far are being carried out.
     Settling,
     TestAddresses,
+    /// In the loop itself, at once.
+    Programs,
     LinkDown,
-    Undoing,
+    /// From here on everything is undone.
+    LinkUp,
+    TestAddressesBack,
+    /// As `Away`, on the way back.
+    Back,
+    /// As `Settling`.
+    SettlingBack,
 }
 
 impl Stage {
@@ -50,8 +57,9 @@ impl Stage {
         match self {
             Self::Away | Self::Settling => "moving its data addresses away",
             Self::TestAddresses => "taking its test addresses off",
+            Self::Programs => "taking its programs and settings away",
             Self::LinkDown => "setting its link down",
-            Self::Undoing => "undoing",
+            Self::LinkUp | Self::TestAddressesBack | Self::Back | Self::SettlingBack => "undoing",
         }
     }
 }
@@ -64,7 +72,9 @@ struct Leaving {
     name: String,
     ifindex: u32,
     was_offline: bool,
+    /// Its programs and settings were taken back, or that was tried.
     bare: bool,
+    /// It was up, and was to be set down.
     set_down: bool,
 }
 
@@ -75,6 +85,8 @@ pub(super) struct Detaching {
     force: bool,
     leaving: Vec<Leaving>,
     groups: Vec<GroupId>,
+    /// A later placement than the first was waited for too.
+    resettled: bool,
     /// Addresses that were taken off.
     removed: Vec<Address>,
     /// The last ticket that is waited for.
@@ -113,6 +125,7 @@ impl Daemon {
             force,
             leaving,
             groups,
+            resettled: false,
             removed: Vec::new(),
             ticket: 0,
             errors: Vec::new(),
@@ -123,37 +136,45 @@ impl Daemon {
 
     /// Once a turn, behind the engine's actions.
     pub(super) fn go_on_detaching(&mut self) {
-        let Some(detaching) =
-            self.admin.detaching.as_ref().filter(|detaching| detaching.stage == Stage::Away)
-        else {
-            return;
+        let Some(detaching) = &self.admin.detaching else { return };
+        let settling = match detaching.stage {
+            Stage::Away => Stage::Settling,
+            Stage::Back => Stage::SettlingBack,
+            Stage::Settling
+            | Stage::TestAddresses
+            | Stage::Programs
+            | Stage::LinkDown
+            | Stage::LinkUp
+            | Stage::TestAddressesBack
+            | Stage::SettlingBack => return,
         };
         let groups = detaching.groups.clone();
-        // Also without a move: the test addresses are to be defended no longer.
+        // Also without a move: the test addresses are to be defended no longer, or again.
         for group in groups {
             if let Some(placement) = self.placements.get(&group).cloned() {
                 self.set_placement(super::clock::now(), placement);
             }
         }
         // Behind every placement in the queue; its answer tells that they were carried out.
-        self.detach_step(Stage::Settling, vec![Work::Restore(Vec::new())]);
+        self.detach_step(settling, Vec::new());
     }
 
     /// Refusals of placements that belong to the move.
     pub(super) fn note_detach_outcome(&mut self, outcome: &Outcome) {
         if let Some(detaching) = &mut self.admin.detaching
             && detaching.groups.contains(&outcome.group)
-            && matches!(detaching.stage, Stage::Away | Stage::Settling)
+            && matches!(detaching.stage, Stage::Away | Stage::Settling | Stage::Back | Stage::SettlingBack)
         {
             detaching.errors.extend(outcome.errors.iter().cloned());
         }
     }
 
+    /// Goes to a stage that is over when all this is done, which may be nothing.
     fn detach_step(&mut self, stage: Stage, works: Vec<Work>) {
-        let mut ticket = 0;
         for work in works {
-            ticket = self.step(work);
+            self.step(work);
         }
+        let ticket = self.step(Work::Restore(Vec::new()));
         if let Some(detaching) = &mut self.admin.detaching {
             detaching.stage = stage;
             detaching.ticket = ticket;
@@ -181,11 +202,13 @@ impl Daemon {
         let stage = detaching.stage;
         self.admin.detaching = Some(detaching);
         match stage {
-            Stage::Away => {}
-            Stage::Settling => self.addresses_away(now),
-            Stage::TestAddresses => self.test_addresses_off(now),
+            Stage::Away | Stage::Programs | Stage::Back => {}
+            Stage::Settling => self.addresses_away(),
+            Stage::TestAddresses => self.test_addresses_off(),
             Stage::LinkDown => self.links_down(now),
-            Stage::Undoing => self.undone(),
+            Stage::LinkUp => self.links_up(),
+            Stage::TestAddressesBack => self.test_addresses_back(now),
+            Stage::SettlingBack => self.undone(),
         }
         true
     }
@@ -196,11 +219,12 @@ impl Daemon {
         errors.first().map(|failure| failure.what.clone())
     }
 
-    fn addresses_away(&mut self, now: Timestamp) {
+    fn addresses_away(&mut self) {
         let said = self.trouble();
         let Some(detaching) = &self.admin.detaching else { return };
         let mut parked = Vec::new();
         let mut off = Vec::new();
+        let mut moving = false;
         for one in &detaching.leaving {
             let Some(member) = self.members.iter().find(|member| Some(member.id) == one.member) else {
                 continue;
@@ -210,13 +234,22 @@ impl Daemon {
             let is_data =
                 |address: &&Address| data.iter().any(|placed| placed.address.addr() == address.ip());
             parked.extend(here.iter().filter(is_data).cloned());
+            let is_here = |ip| here.iter().any(|address| address.ip() == ip);
+            moving |= data.iter().any(|placed| placed.on != member.id && is_here(placed.address.addr()));
             let is_test = |address: &&Address| member.config.test.contains(&address.ip());
             off.extend(here.iter().filter(is_test).filter(|a| !a.is_link_local_v6()).cloned());
+        }
+        if moving && said.is_none() && !detaching.resettled {
+            // The engine learnt of something meanwhile, and decided anew behind what was waited for.
+            if let Some(detaching) = &mut self.admin.detaching {
+                detaching.resettled = true;
+            }
+            return self.detach_step(Stage::Settling, Vec::new());
         }
         if !parked.is_empty() && !detaching.force {
             let nets: Vec<String> = parked.iter().map(|address| address.net().to_string()).collect();
             let said = said.map(|said| format!(": {said}")).unwrap_or_default();
-            return self.undo(now, &format!("{} stay on it{said}", nets.join(", ")));
+            return self.undo(&format!("{} stay on it{said}", nets.join(", ")));
         }
         if !parked.is_empty() {
             tracing::warn!("{} data addresses are parked until an interface can take them", parked.len());
@@ -228,37 +261,36 @@ impl Daemon {
         self.detach_step(Stage::TestAddresses, vec![Work::Remove { addresses: off, forget: Vec::new() }]);
     }
 
-    fn test_addresses_off(&mut self, now: Timestamp) {
+    fn test_addresses_off(&mut self) {
         if let Some(said) = self.trouble() {
-            return self.undo(now, &said);
+            return self.undo(&said);
         }
-        let Some(mut detaching) = self.admin.detaching.take() else { return };
+        let Some(detaching) = &mut self.admin.detaching else { return };
+        detaching.stage = Stage::Programs;
         let mut refused = None;
-        for one in &mut detaching.leaving {
-            if one.member.is_none() {
-                continue;
-            }
-            self.kernel.detach(one.ifindex);
+        for one in detaching.leaving.iter_mut().filter(|one| one.member.is_some()) {
             one.bare = true;
+            if let Err(error) = self.kernel.detach(one.ifindex) {
+                refused.get_or_insert_with(|| format!("{}: {error}", one.name));
+            }
             if let Err(error) = self.sysctl.restore_of(&one.name) {
-                refused.get_or_insert_with(|| format!("putting its settings back: {error}"));
+                refused.get_or_insert_with(|| format!("{}: {error}", one.name));
             }
         }
-        let down: Vec<Work> =
-            detaching.leaving.iter().map(|one| Work::SetLink { ifindex: one.ifindex, up: false }).collect();
+        if let Some(said) = refused {
+            return self.undo(&said);
+        }
+        let mut down = Vec::new();
         for one in &mut detaching.leaving {
-            one.set_down = refused.is_none();
+            one.set_down = self.inventory.link(one.ifindex).is_some_and(Link::admin_up);
+            down.push(Work::SetLink { ifindex: one.ifindex, up: false });
         }
-        self.admin.detaching = Some(detaching);
-        match refused {
-            Some(said) => self.undo(now, &said),
-            None => self.detach_step(Stage::LinkDown, down),
-        }
+        self.detach_step(Stage::LinkDown, down);
     }
 
     fn links_down(&mut self, now: Timestamp) {
         if let Some(said) = self.trouble() {
-            return self.undo(now, &said);
+            return self.undo(&said);
         }
         let Some(mut detaching) = self.admin.detaching.take() else { return };
         for one in &detaching.leaving {
@@ -271,57 +303,6 @@ impl Daemon {
         let text = done(&detaching.leaving, "is detached and may be removed");
         tracing::info!("{text}");
         answer(detaching.reply.take(), Response::Done(text));
-    }
-
-    /// Everything back, last first.
-    fn undo(&mut self, now: Timestamp, said: &str) {
-        let Some(mut detaching) = self.admin.detaching.take() else { return };
-        detaching.cause = Some(format!("{}: {said}", detaching.stage.words()));
-        let mut works: Vec<Work> = Vec::new();
-        for one in detaching.leaving.iter().rev() {
-            if one.set_down {
-                works.push(Work::SetLink { ifindex: one.ifindex, up: true });
-            }
-        }
-        for one in detaching.leaving.iter().rev() {
-            let member = self.members.iter_mut().find(|member| Some(member.id) == one.member);
-            let Some(member) = member else { continue };
-            if one.bare {
-                if let Err(error) = self.sysctl.prepare(&one.name) {
-                    let what = format!("settings of {}: {error}", one.name);
-                    detaching.errors.push(Failure { what, errno: error.errno() });
-                }
-                member.rungs = Some(self.kernel.attach(one.ifindex, &one.name));
-            }
-            member.leaving = false;
-            let id = member.id;
-            let command = if one.was_offline {
-                Command::Offline { member: id, force: true }
-            } else {
-                Command::Online { member: id }
-            };
-            self.engine.handle(now, Event::Command(command));
-        }
-        works.push(Work::Restore(detaching.removed.clone()));
-        self.admin.detaching = Some(detaching);
-        self.detach_step(Stage::Undoing, works);
-    }
-
-    fn undone(&mut self) {
-        let Some(mut detaching) = self.admin.detaching.take() else { return };
-        let names: Vec<&str> = detaching.leaving.iter().map(|one| one.name.as_str()).collect();
-        let back = if detaching.errors.is_empty() {
-            "the previous configuration is restored".to_owned()
-        } else {
-            let errors: Vec<&str> = detaching.errors.iter().map(|failure| failure.what.as_str()).collect();
-            format!("the previous configuration is restored, except: {}", errors.join("; "))
-        };
-        let cause = detaching.cause.take().unwrap_or_default();
-        let text = format!("{}: detach failed at {cause}; {back}", names.join(", "));
-        tracing::error!("{text}");
-        // Routes that went with the link come back with the next look.
-        self.reassert.postponed(super::clock::now());
-        answer(detaching.reply.take(), Response::Refused(Refusal::new(RefusalCode::Failed, text)));
     }
 }
 

@@ -157,8 +157,10 @@ impl Daemon {
     fn lose_interface(&mut self, now: Timestamp, position: usize, ifindex: u32) {
         let Some(member) = self.members.get_mut(position) else { return };
         let event = member.gone();
-        if !member.ungrouped {
-            self.kernel.detach(ifindex);
+        if !member.ungrouped
+            && let Err(error) = self.kernel.detach(ifindex)
+        {
+            tracing::warn!("{error}");
         }
         self.engine.handle(now, event);
     }

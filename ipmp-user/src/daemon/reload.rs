@@ -296,7 +296,9 @@ impl Daemon {
         let name = &member.config.name;
         let again = self.members.iter().any(|other| other.config.name == *name && !other.ungrouped);
         let Some(ifindex) = member.ifindex.filter(|_| !again && !member.ungrouped) else { return };
-        self.kernel.detach(ifindex);
+        if let Err(error) = self.kernel.detach(ifindex) {
+            tracing::warn!(interface = name, "{error}");
+        }
         if let Err(error) = self.sysctl.restore_of(name) {
             tracing::warn!(%error, interface = name, "a setting could not be put back");
         }

@@ -8,7 +8,7 @@ use std::{
 use ipmp_common::abi::program;
 
 use super::{
-    driver,
+    KernelError, driver,
     load::{Loaded, detach_clsact},
     namespace::Namespace,
     pins::{Pins, link_name},
@@ -97,14 +97,13 @@ impl Links {
         }
     }
 
-    /// Removes everything of ours from the interface.
-    pub(super) fn detach(self, pins: &Pins, ifindex: u32, name: &str) {
-        for hook in HOOKS {
-            pins.remove(&link_name(ifindex, hook));
-        }
+    /// Removes everything of ours from the interface, as far as possible.
+    pub(super) fn detach(self, pins: &Pins, ifindex: u32, name: &str) -> Result<(), KernelError> {
+        let removed = HOOKS.map(|hook| pins.try_remove(&link_name(ifindex, hook)));
         if self.clsact {
             detach_clsact(name);
         }
+        removed.into_iter().fold(Ok(()), Result::and)
     }
 }
 

@@ -224,15 +224,19 @@ impl Kernel {
     }
 
     /// Gives up an interface: nothing of ours stays attached to it.
-    pub fn detach(&mut self, ifindex: u32) {
+    ///
+    /// # Errors
+    /// [`KernelError::Pin`]: something does.
+    pub fn detach(&mut self, ifindex: u32) -> Result<(), KernelError> {
         let (links, name) = self
             .detach_from_memory(ifindex)
             .map_or_else(Default::default, |member| (member.links, member.name));
-        links.detach(&self.pins, ifindex, &name);
+        let detached = links.detach(&self.pins, ifindex, &name);
         let key = self.carrier_key(ifindex);
         if let Some(bpf) = &mut self.bpf {
             bpf.forget(key);
         }
+        detached
     }
 
     const fn carrier_key(&self, ifindex: u32) -> CarrierKey {
@@ -248,7 +252,9 @@ impl Kernel {
     pub fn release(mut self) {
         let attached: Vec<u32> = self.members.keys().copied().collect();
         for ifindex in attached {
-            self.detach(ifindex);
+            if let Err(error) = self.detach(ifindex) {
+                tracing::warn!("{error}");
+            }
         }
         drop(self.bpf.take());
         self.pins.clear();

@@ -53,6 +53,14 @@ pub enum KernelError {
         /// What the kernel said.
         source: MapError,
     },
+    /// A program stays attached, because what holds it cannot be removed.
+    #[error("pin {}: cannot be removed: {source}", path.display())]
+    Pin {
+        /// In the bpf file system.
+        path: PathBuf,
+        /// unlink(2)'s.
+        source: io::Error,
+    },
 }
 
 impl KernelError {

@@ -11,7 +11,7 @@ use std::{
 use ipmp_common::abi::ABI_VERSION;
 
 use super::{
-    bpffs,
+    KernelError, bpffs,
     load::at,
     sys::{self, HOOKS, Hook},
 };
@@ -93,16 +93,21 @@ impl Pins {
         }
     }
 
-    /// Removes a pin, if it is there.
+    /// Removes a pin, if it is there; in the log if it cannot be.
     pub(super) fn remove(&self, name: &str) {
-        let Some(path) = self.path(name) else {
-            return;
-        };
+        if let Err(error) = self.try_remove(name) {
+            tracing::warn!("{error}");
+        }
+    }
+
+    /// Removes a pin, if it is there.
+    pub(super) fn try_remove(&self, name: &str) -> Result<(), KernelError> {
+        let Some(path) = self.path(name) else { return Ok(()) };
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(path = %path.display(), %error, "pin not removed");
+                Err(KernelError::Pin { path, source: error })
             }
-            Ok(()) | Err(_) => {}
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 

@@ -31,7 +31,7 @@ pub mod socket;
 pub mod state;
 pub mod sysctl;
 
-use std::io;
+use std::{io, path::PathBuf};
 
 pub(crate) use state::write_atomically;
 
@@ -57,6 +57,14 @@ pub enum NetError {
     /// A dump stayed inconsistent although it was repeated.
     #[error("the kernel's tables kept changing while they were read; try again")]
     Interrupted,
+    /// A setting below `/proc/sys` cannot be read or written.
+    #[error("setting {}: {source}", path.display())]
+    Setting {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The state file cannot be used; `state` says what was done with it.
     #[error("state file {path}: {what}")]
     State {
@@ -75,7 +83,7 @@ impl NetError {
     /// The errno behind it, 0 if there is none.
     pub fn errno(&self) -> i32 {
         match self {
-            Self::Io { source, .. } => source.raw_os_error().unwrap_or(0),
+            Self::Io { source, .. } | Self::Setting { source, .. } => source.raw_os_error().unwrap_or(0),
             Self::Refused { errno, .. } => *errno,
             Self::Interrupted => libc::EAGAIN,
             Self::State { .. } => 0,

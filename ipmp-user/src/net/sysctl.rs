@@ -75,16 +75,21 @@ impl Sysctl {
         interfaces.iter().try_for_each(|interface| self.restore_of(interface))
     }
 
-    /// The same for one interface.
+    /// The same for one interface. Each of its settings is tried; what could not be put back stays remembered.
     pub fn restore_of(&mut self, interface: &str) -> Result<(), NetError> {
         let Some(settings) = self.previous.ipv4.remove(interface) else { return Ok(()) };
+        let mut refused = Ok(());
         for (setting, before) in settings {
             let ours = SETTINGS.iter().find(|(name, _)| *name == setting).map(|(_, value)| *value);
-            if self.read(interface, &setting).ok().as_deref() == ours {
-                self.write(interface, &setting, &before)?;
+            if self.read(interface, &setting).ok().as_deref() != ours {
+                continue;
+            }
+            if let Err(error) = self.write(interface, &setting, &before) {
+                self.previous.ipv4.entry(interface.to_owned()).or_default().insert(setting, before);
+                refused = refused.and(Err(error));
             }
         }
-        self.save()
+        refused.and(self.save())
     }
 
     /// Strict reverse path filtering (RFC 3704; the larger of `all` and the interface's own value counts) drops answers
@@ -109,18 +114,20 @@ impl Sysctl {
 
     fn read(&self, interface: &str, setting: &str) -> Result<String, NetError> {
         let path = self.path(interface, setting);
-        fs::read_to_string(&path).map(|value| value.trim().to_owned()).map_err(|e| error(&path, &e))
+        let value = fs::read_to_string(&path).map(|value| value.trim().to_owned());
+        value.map_err(|source| NetError::Setting { path, source })
     }
 
     fn write(&self, interface: &str, setting: &str, value: &str) -> Result<(), NetError> {
         let path = self.path(interface, setting);
-        fs::write(&path, value).map_err(|e| error(&path, &e))
+        fs::write(&path, value).map_err(|source| NetError::Setting { path, source })
     }
 
     fn save(&self) -> Result<(), NetError> {
         let path = self.directory.join("sysctl.json");
         let bytes = serde_json::to_vec_pretty(&self.previous).map_err(io::Error::from);
-        bytes.and_then(|bytes| write_atomically(&self.directory, &path, &bytes)).map_err(|e| error(&path, &e))
+        let saved = bytes.and_then(|bytes| write_atomically(&self.directory, &path, &bytes));
+        saved.map_err(|e| NetError::State { path: path.display().to_string(), what: e.to_string() })
     }
 }
 
@@ -137,10 +144,6 @@ fn load(path: &Path) -> Previous {
 
 fn number(value: &str) -> i64 {
     value.parse().unwrap_or(0)
-}
-
-fn error(path: &Path, source: &io::Error) -> NetError {
-    NetError::State { path: path.display().to_string(), what: source.to_string() }
 }
 
 #[cfg(test)]
