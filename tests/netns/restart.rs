@@ -113,6 +113,24 @@ fn a_second_daemon_for_a_group_is_refused_and_changes_nothing() -> Result<()> {
 }
 
 #[test]
+fn a_second_daemon_for_an_interface_is_refused_whatever_its_group() -> Result<()> {
+    let Some(bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
+        return Ok(());
+    };
+    let (before, attached) = (Snapshot::take(&bed.lab.host)?, links(&bed)?);
+    let elsewhere = tempfile::tempdir().context("a directory")?;
+    let config = bed.daemon.files().config();
+    let text = fs::read_to_string(&config)?;
+    fs::write(&config, text.replace("ipmp0", "other"))?;
+    let (code, said) = another(&bed, &elsewhere.path().join("run"), &elsewhere.path().join("pins"))?;
+    assert_eq!(code, Some(70), "{said}");
+    assert!(said.contains("another ipmpd") && said.contains("serves interface eth0"), "{said}");
+    assert_eq!(links(&bed)?, attached);
+    assert_eq!(before.difference(&Snapshot::take(&bed.lab.host)?), "");
+    bed.daemon.wait_healthy().map(drop)
+}
+
+#[test]
 fn a_damaged_state_file_is_set_aside_and_never_trusted() -> Result<()> {
     let Some(mut bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
         return Ok(());
