@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use ipmp_tests::{
     address_log::AddressLog,
     config::{Config, Member},
-    daemon::{Daemon, group, interface},
+    daemon::{Daemon, address_on, group, interface},
     skip,
     snapshot::Snapshot,
     topology::{Lab, Shape, data, data4, test4},
@@ -302,6 +302,24 @@ fn an_interface_that_changes_its_group_serves_on() -> Result<()> {
     let settings = text.split_once("[group.ipmp0.interface").context("an interface")?.0;
     let settings = settings.split_once("[group.ipmp0]").context("the group")?.1;
     regrouped_serves(&bed, &format!("{moved}\n[group.prod]{settings}"), "group prod: added, with eth0")
+}
+
+#[test]
+fn the_holder_of_a_failed_members_address_leaves_and_no_number_is_shown() -> Result<()> {
+    let mut config = Config::active_active(FDT_MS);
+    let Some(bed) = Bed::healthy(&config)? else {
+        return Ok(());
+    };
+    let address = data(0, false).to_string();
+    bed.lab.cut(0)?;
+    bed.wait_address_on(&address, "eth1")?;
+    config.members.remove(1);
+    reload(&bed, &config.to_string())?;
+    let status = bed.daemon.status()?;
+    assert!(!status.to_string().contains("\"member "), "{status:#}");
+    assert_eq!(address_on(&status, &address), None);
+    bed.lab.mend(0)?;
+    bed.wait_address_on(&address, "eth0")
 }
 
 #[test]
