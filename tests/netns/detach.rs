@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use ipmp_tests::{
     config::Config,
-    daemon::{address_on, interface},
+    daemon::{address_on, group, interface},
     snapshot::Snapshot,
     topology::{data, test4},
     wait::{self, now_ns},
@@ -151,6 +151,13 @@ fn b12_by_force_addresses_are_parked_and_come_back() -> Result<()> {
     ensure_bare(&bed, "eth0")?;
     let address = data(0, false).to_string();
     assert!(!bed.lab.host.ip("address show")?.contains(&format!("{address}/")), "parked");
+    let status = bed.daemon.status()?;
+    let shown = group(&status)["addresses"].as_array().context("addresses")?.clone();
+    let own = |entry: &&serde_json::Value| entry["address"].as_str().is_some_and(|a| a.starts_with(&address));
+    let entry = shown.iter().find(own).context("the address")?;
+    assert_eq!((&entry["on"], &entry["parked"]), (&serde_json::Value::Null, &true.into()));
+    let text = String::from_utf8_lossy(&bed.daemon.client(&["status"])?.stdout).into_owned();
+    assert!(text.contains("nowhere (parked)"), "{text}");
     bed.lab.mend(1)?;
     bed.wait_address_on(&address, "eth1")?;
     wait::until("it stands there", || Ok(bed.lab.host.ip("address show dev eth1")?.contains(&address)))?;

@@ -4,8 +4,9 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use ipmp_tests::{
+    address_log::AddressLog,
     config::{Config, Member},
-    daemon::{Daemon, group, interface},
+    daemon::{Daemon, address_on, group, interface},
     skip,
     snapshot::Snapshot,
     topology::{Lab, Shape, data, data4, test4},
@@ -227,4 +228,116 @@ fn b21_an_address_whose_home_left_the_file_stays_where_it_is() -> Result<()> {
     assert!(bed.lab.host.ip("-4 address show dev eth1")?.contains(&address));
     traffic.wait_flow()?;
     traffic.tcp.finish().map(drop)
+}
+
+/// Our own changes are not told as somebody else's.
+fn nobody_else(bed: &Bed) -> Result<()> {
+    let log = fs::read_to_string(bed.daemon.files().log())?;
+    ensure!(!log.contains("somebody else"), "{log}");
+    Ok(())
+}
+
+/// After a reload that put the interfaces into other groups: all of them serve, and no address was moved.
+fn regrouped_serves(bed: &Bed, text: &str, said: &str) -> Result<()> {
+    let before = Snapshot::take(&bed.lab.host)?;
+    let log = AddressLog::start(&bed.lab.host)?;
+    let traffic = Traffic::start(&bed.lab, false)?;
+    let from_ns = now_ns();
+    let answer = reload(bed, text)?;
+    assert!(answer.contains(said), "{answer}");
+    for nic in ["eth0", "eth1"] {
+        bed.daemon.wait_for("the interface works", |status| {
+            let shown = status["groups"].as_array().into_iter().flatten();
+            let mut all = shown.flat_map(|group| group["interfaces"].as_array().into_iter().flatten());
+            all.any(|shown| shown["name"] == nic && shown["state"] == "ok" && shown["probe"] == "ok")
+        })?;
+    }
+    traffic.wait_flow()?;
+    assert_eq!((log.steps()?, bed.count("moved", from_ns)?), (Vec::new(), 0));
+    // The kernel keeps two equal broadcast entries in the order in which they were made last.
+    wait::until("addresses and routes as before", || {
+        let difference = before.difference(&Snapshot::take(&bed.lab.host)?);
+        Ok(difference.is_empty() || difference.starts_with("only the order differs"))
+    })?;
+    nobody_else(bed)?;
+    traffic.tcp.finish().map(drop)
+}
+
+#[test]
+fn a_renamed_group_takes_its_interfaces_over() -> Result<()> {
+    let config = Config::active_active(FDT_MS);
+    let Some(bed) = Bed::healthy(&config)? else {
+        return Ok(());
+    };
+    let from_ns = now_ns();
+    let renamed = config.to_string().replace("ipmp0", "prod");
+    regrouped_serves(&bed, &renamed, "group prod: added, with eth0, eth1")?;
+    let events = bed.daemon.events_since(from_ns)?;
+    let told = |group: &str, text: &str| {
+        events.iter().any(|event| event["group"] == group && event.to_string().contains(text))
+    };
+    assert!(told("ipmp0", "no longer in the configuration"), "{events:?}");
+    assert!(!told("prod", "no longer in the configuration"), "{events:?}");
+    // It fails over as any other.
+    let on = |nic: &str| {
+        wait::until(nic, || {
+            Ok(bed.lab.host.ip(&format!("address show dev {nic}"))?.contains(&data4(0).to_string()))
+        })
+    };
+    bed.lab.cut(0)?;
+    on("eth1")?;
+    bed.lab.mend(0)?;
+    on("eth0")
+}
+
+#[test]
+fn an_interface_that_changes_its_group_serves_on() -> Result<()> {
+    let config = Config::active_active(FDT_MS);
+    let Some(bed) = Bed::healthy(&config)? else {
+        return Ok(());
+    };
+    let text = config.to_string();
+    let moved = text.replace("[group.ipmp0.interface.eth0]", "[group.prod.interface.eth0]");
+    assert_ne!(moved, text);
+    let settings = text.split_once("[group.ipmp0.interface").context("an interface")?.0;
+    let settings = settings.split_once("[group.ipmp0]").context("the group")?.1;
+    regrouped_serves(&bed, &format!("{moved}\n[group.prod]{settings}"), "group prod: added, with eth0")
+}
+
+#[test]
+fn the_holder_of_a_failed_members_address_leaves_and_no_number_is_shown() -> Result<()> {
+    let mut config = Config::active_active(FDT_MS);
+    let Some(bed) = Bed::healthy(&config)? else {
+        return Ok(());
+    };
+    let address = data(0, false).to_string();
+    bed.lab.cut(0)?;
+    bed.wait_address_on(&address, "eth1")?;
+    config.members.remove(1);
+    reload(&bed, &config.to_string())?;
+    let status = bed.daemon.status()?;
+    assert!(!status.to_string().contains("\"member "), "{status:#}");
+    assert_eq!(address_on(&status, &address), None);
+    bed.lab.mend(0)?;
+    bed.wait_address_on(&address, "eth0")
+}
+
+#[test]
+fn a_member_taken_out_and_put_back_by_reload_is_nobody_elses_change() -> Result<()> {
+    let config = Config::active_active(FDT_MS);
+    let Some(bed) = Bed::healthy(&config)? else {
+        return Ok(());
+    };
+    let mut without = config.clone();
+    without.members.remove(0);
+    for text in [without.to_string(), config.to_string()] {
+        let from_ns = now_ns();
+        reload(&bed, &text)?;
+        bed.daemon.wait_event("in force", from_ns, |event| event["kind"] == "reconfigured")?;
+        // What changed by it was compared again.
+        bed.wait_address_on(&data(1, false).to_string(), "eth1")?;
+        std::thread::sleep(std::time::Duration::from_millis(1_500));
+    }
+    bed.daemon.wait_healthy()?;
+    nobody_else(&bed)
 }

@@ -10,7 +10,12 @@ use anyhow::{Context as _, Result, ensure};
 use aya::programs::links::{FdLink, PinnedLink};
 use ipmp_common::abi::ABI_VERSION;
 use ipmp_tests::{
-    address_log::AddressLog, config::Config, daemon::bin_dir, snapshot::Snapshot, topology::data, wait,
+    address_log::AddressLog,
+    config::Config,
+    daemon::{address_on, bin_dir, group, interface},
+    snapshot::Snapshot,
+    topology::data,
+    wait,
 };
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
@@ -110,6 +115,72 @@ fn a_second_daemon_for_a_group_is_refused_and_changes_nothing() -> Result<()> {
     assert_eq!(links(&bed)?, attached);
     assert_eq!(before.difference(&Snapshot::take(&bed.lab.host)?), "");
     bed.daemon.wait_healthy().map(drop)
+}
+
+#[test]
+fn a_second_daemon_for_an_interface_is_refused_whatever_its_group() -> Result<()> {
+    let Some(bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
+        return Ok(());
+    };
+    let (before, attached) = (Snapshot::take(&bed.lab.host)?, links(&bed)?);
+    let elsewhere = tempfile::tempdir().context("a directory")?;
+    let config = bed.daemon.files().config();
+    let text = fs::read_to_string(&config)?;
+    fs::write(&config, text.replace("ipmp0", "other"))?;
+    let (code, said) = another(&bed, &elsewhere.path().join("run"), &elsewhere.path().join("pins"))?;
+    assert_eq!(code, Some(70), "{said}");
+    assert!(said.contains("another ipmpd") && said.contains("serves interface eth0"), "{said}");
+    assert_eq!(links(&bed)?, attached);
+    assert_eq!(before.difference(&Snapshot::take(&bed.lab.host)?), "");
+    bed.daemon.wait_healthy().map(drop)
+}
+
+/// Restarts the daemon while all paths are cut; what the next one says at once.
+fn restart_of_a_failed_group(withdraw: bool) -> Result<()> {
+    let config = Config { withdraw, ..Config::active_active(FDT_MS) };
+    let Some(mut bed) = Bed::healthy(&config)? else {
+        return Ok(());
+    };
+    let healthy = Snapshot::take(&bed.lab.host)?;
+    bed.lab.cut_peer(0)?;
+    let address = data(0, false).to_string();
+    let on = (!withdraw).then_some("eth0");
+    let is_failed = |status: &Value| {
+        let failed = |nic| interface(status, nic)["state"] == "failed";
+        group(status)["state"] == "failed" && failed("eth0") && failed("eth1")
+    };
+    let known = || -> Result<bool> {
+        let state = fs::read_to_string(bed.daemon.files().runtime().join("state.json"))?;
+        let state: Value = serde_json::from_str(&state).context("state.json")?;
+        Ok(state["failed"] == serde_json::json!(["eth0", "eth1"]))
+    };
+    bed.daemon.wait_for("all failed", |status| is_failed(status) && address_on(status, &address) == on)?;
+    wait::until("the state file knows", known)?;
+    let before = Snapshot::take(&bed.lab.host)?;
+    let log = AddressLog::start(&bed.lab.host)?;
+    bed.daemon.signal(Signal::SIGTERM)?;
+    bed.daemon.wait_exit()?;
+    bed.daemon.start_again(&bed.lab.host)?;
+    let status = bed.daemon.status()?;
+    assert!(is_failed(&status), "{status:#}");
+    assert_eq!(address_on(&status, &address), on);
+    let code = bed.daemon.client(&["status"])?.status.code();
+    assert_eq!(code, Some(2), "a group has failed");
+    assert_eq!(log.steps()?, []);
+    assert_eq!(before.difference(&Snapshot::take(&bed.lab.host)?), "");
+    bed.lab.mend_peer(0)?;
+    bed.daemon.wait_healthy()?;
+    bed.wait_unchanged_since(&healthy)
+}
+
+#[test]
+fn a_failed_group_is_failed_after_a_restart_until_it_is_proved() -> Result<()> {
+    restart_of_a_failed_group(false)
+}
+
+#[test]
+fn withdrawn_addresses_do_not_return_by_a_restart() -> Result<()> {
+    restart_of_a_failed_group(true)
 }
 
 #[test]

@@ -99,6 +99,9 @@ pub struct Placement {
     pub withdrawn: bool,
     /// Members that must not carry traffic: routes through them follow their data addresses.
     pub unusable: Vec<MemberId>,
+    /// Members found failed, also where nobody is left to carry their traffic: whoever comes after a restart is to know.
+    #[serde(default)]
+    pub failed: Vec<MemberId>,
 }
 
 /// One data address and its place.

@@ -144,7 +144,8 @@ pub struct Presence {
     pub link_up: Option<bool>,
     /// Static data addresses found on it whose home it is; used for `DataAddresses::Adopt`.
     pub adopted: Vec<IpNet>,
-    /// Whether another member whose link is not down serves some of its data addresses: an earlier run has moved them.
+    /// Whether another member whose link is not down serves some of its data addresses: an earlier run has moved them. Or
+    /// an earlier run knew this one as failed.
     #[serde(default)]
     pub displaced: bool,
 }

@@ -42,12 +42,13 @@ impl Engine {
             .filter(|member| !member.functioning() && !member.is_awaited() && !active.is_empty())
             .map(|member| member.id)
             .collect();
+        let failed = self.members_of(id).filter(|member| member.failed).map(|member| member.id).collect();
         let ifindexes: Vec<Option<u32>> = self.members_of(id).map(|member| member.ifindex).collect();
         let Some(group) = self.group(id) else { return };
         let carries = |id, family| self.member(id).is_none_or(|member| member.identity.carries(family));
         let data = place(&group.addresses, &active, carries);
         let withdrawn = group.config.on_group_failure == OnGroupFailure::Fail && self.has_failed(id);
-        let placement = Placement { group: id, epoch: 0, data, withdrawn, unusable };
+        let placement = Placement { group: id, epoch: 0, data, withdrawn, unusable, failed };
         let sent = SentPlacement { placement, ifindexes };
         if group.sent.as_ref() == Some(&sent) {
             return;

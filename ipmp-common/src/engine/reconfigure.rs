@@ -36,7 +36,22 @@ pub struct Roster<'e> {
     pub members: &'e [MemberId],
 }
 
+/// The numbers in use before a reconfiguration. None of them passes to somebody else within it: what the engine says of
+/// whoever left is to name whoever left, and its caller is to see that whoever came is somebody new.
+#[derive(Debug)]
+struct Numbers {
+    groups: BTreeSet<GroupId>,
+    members: BTreeSet<MemberId>,
+}
+
 impl Engine {
+    fn numbers(&self) -> Numbers {
+        Numbers {
+            groups: self.order.iter().copied().collect(),
+            members: self.groups.iter().flat_map(|group| &group.members).copied().collect(),
+        }
+    }
+
     /// The groups in force, in the order of the configuration.
     pub fn roster(&self) -> impl Iterator<Item = Roster<'_>> {
         self.order.iter().filter_map(|id| self.group(*id)).map(|group| Roster {
@@ -55,7 +70,7 @@ impl Engine {
         if self.roster().map(|group| group.config).eq(&wanted) {
             return;
         }
-        let own_before = self.own_addresses();
+        let (own_before, taken) = (self.own_addresses(), self.numbers());
         let configured: BTreeSet<IpNet> =
             wanted.iter().flat_map(|group| &group.interfaces).flat_map(listed).copied().collect();
         let known = |engine: &Self, name: &str| {
@@ -82,10 +97,10 @@ impl Engine {
                     continue;
                 }
                 Some(id) => {
-                    self.change_group(now, id, config);
+                    self.change_group(now, id, config, &taken);
                     id
                 }
-                None => self.add_group(now, config),
+                None => self.add_group(now, config, &taken),
             };
             order.push(id);
             changed.insert(id);
@@ -210,8 +225,8 @@ impl Engine {
         }
     }
 
-    fn add_group(&mut self, now: Timestamp, config: GroupConfig) -> GroupId {
-        let used: BTreeSet<GroupId> = self.order.iter().copied().collect();
+    fn add_group(&mut self, now: Timestamp, config: GroupConfig, taken: &Numbers) -> GroupId {
+        let used: BTreeSet<GroupId> = &self.numbers().groups | &taken.groups;
         let mut numbers = (0..=used.len() as u32).map(GroupId);
         let free = numbers.find(|id| !used.contains(id)).unwrap_or(GroupId(0));
         let epoch = self.group(free).map_or(0, |group| group.epoch);
@@ -223,18 +238,18 @@ impl Engine {
             self.groups.push(group);
         }
         self.order.push(free);
-        self.change_group(now, free, config);
+        self.change_group(now, free, config, taken);
         free
     }
 
     /// Brings a group in line with its new configuration; those who leave have left.
-    fn change_group(&mut self, now: Timestamp, id: GroupId, config: GroupConfig) {
+    fn change_group(&mut self, now: Timestamp, id: GroupId, config: GroupConfig, taken: &Numbers) {
         let Some(before) = self.group(id).map(|group| group.config.clone()) else { return };
         if before == config {
             return;
         }
         let members: Vec<MemberId> =
-            config.interfaces.iter().map(|interface| self.join(id, interface)).collect();
+            config.interfaces.iter().map(|interface| self.join(id, interface, taken)).collect();
         let Some(group) = self.group_mut(id) else { return };
         let addresses = wanted_addresses(&group.addresses, &members, &config);
         let known: BTreeSet<IpNet> = group.addresses.iter().map(|placed| placed.address).collect();
@@ -255,7 +270,7 @@ impl Engine {
     }
 
     /// The member of that name, with its new configuration; made if it is new.
-    fn join(&mut self, group: GroupId, config: &InterfaceConfig) -> MemberId {
+    fn join(&mut self, group: GroupId, config: &InterfaceConfig, taken: &Numbers) -> MemberId {
         let known = self.members_of(group).find(|member| member.config.name == config.name).map(|m| m.id);
         if let Some(id) = known {
             if let Some(member) = self.member_mut(id) {
@@ -263,7 +278,7 @@ impl Engine {
             }
             return id;
         }
-        let used: BTreeSet<MemberId> = self.groups.iter().flat_map(|group| &group.members).copied().collect();
+        let used: BTreeSet<MemberId> = &self.numbers().members | &taken.members;
         let mut numbers = (0..=used.len() as u32).map(MemberId);
         let id = numbers.find(|id| !used.contains(id)).unwrap_or(MemberId(0));
         let member = Member::new(id, group, config.clone());

@@ -107,6 +107,7 @@ fn group_text(group: &GroupStatus, verbose: bool, clock: &Clock) -> String {
             let on = match &data.on {
                 Some(on) if *on == data.home => on.clone(),
                 Some(on) => format!("{on} (away)"),
+                None if data.parked => "nowhere (parked)".to_owned(),
                 None => "nowhere (withdrawn)".to_owned(),
             };
             table.row([data.address.to_string(), data.home.clone(), on]);

@@ -148,6 +148,9 @@ the daemon ran late 2 times; see `ipmp events`
     withdrawn.groups[0].addresses[0].on = None;
     let text = status::text(&withdrawn, false, &CLOCK);
     assert!(text.contains("  192.168.10.10/24  eth0  nowhere (withdrawn)\n"), "{text}");
+    withdrawn.groups[0].addresses[0].parked = true;
+    let text = status::text(&withdrawn, false, &CLOCK);
+    assert!(text.contains("  192.168.10.10/24  eth0  nowhere (parked)\n"), "{text}");
     assert!(
         verbose.contains(
             "  192.168.10.1  active  eth0  192.168.10.110  41.0 us  97.0 us       900   899    1     0\n"

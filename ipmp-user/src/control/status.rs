@@ -231,8 +231,12 @@ pub struct AddressStatus {
     pub address: IpNet,
     /// The interface it belongs to.
     pub home: String,
-    /// The interface it is on; null while it is withdrawn (`on-group-failure = "fail"`).
+    /// The interface it is on; null while it is withdrawn (`on-group-failure = "fail"`) or parked.
     pub on: Option<String>,
+    /// No interface of the group has it: the one that had it was detached, is absent or left the configuration, and no
+    /// other can take it. Left out if false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parked: bool,
 }
 
 /// Makes the document. Pure.
@@ -251,7 +255,7 @@ pub fn build(snapshot: &Snapshot, evidence: &BTreeMap<MemberId, EvidenceInfo>) -
             .iter()
             .map(|member| interface(member, evidence.get(&member.member), &names))
             .collect(),
-        addresses: group.addresses.iter().map(|data| address(data, group.withdrawn, &names)).collect(),
+        addresses: group.addresses.iter().map(|data| address(data, group, &names)).collect(),
     };
     Status {
         version: VERSION,
@@ -303,10 +307,13 @@ fn target(target: &TargetSnapshot) -> TargetStatus {
     }
 }
 
-fn address(data: &AddressSnapshot, withdrawn: bool, names: &Names) -> AddressStatus {
+fn address(data: &AddressSnapshot, group: &GroupSnapshot, names: &Names) -> AddressStatus {
+    let is_there = |member: &MemberSnapshot| member.member == data.on && member.ifindex != 0;
+    let parked = !group.withdrawn && !group.members.iter().any(is_there);
     AddressStatus {
         address: data.address,
         home: names.member(data.home),
-        on: (!withdrawn).then(|| names.member(data.on)),
+        on: (!group.withdrawn && !parked).then(|| names.member(data.on)),
+        parked,
     }
 }

@@ -97,6 +97,7 @@ impl Daemon {
                 .flat_map(|member| member.config.test.iter().map(|address| (member.id, *address)))
                 .collect(),
             unusable: placement.unusable.clone(),
+            failed: placement.failed.clone(),
             withdrawn: members().filter(|_| placement.withdrawn).map(|member| member.id).collect(),
         };
         let neighbours =

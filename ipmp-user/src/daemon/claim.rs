@@ -1,10 +1,11 @@
-//! One daemon a group: a name that only one process of a network namespace can hold, whatever directories it was given.
+//! One daemon a group, and one an interface: names that only one process of a network namespace can hold, whatever
+//! directories it was given.
 //!
 //! Abstract socket names (unix(7)) belong to the network namespace, as interfaces do, and end with their process.
 
 use std::{
-    collections::BTreeMap,
-    fs, io,
+    collections::{BTreeMap, BTreeSet},
+    fmt, fs, io,
     os::{
         linux::net::SocketAddrExt as _,
         unix::net::{SocketAddr, UnixListener, UnixStream},
@@ -13,48 +14,87 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use caps::Capability;
+use ipmp_common::engine::config::Config;
 use nix::sys::socket::{getsockopt, sockopt};
+
+/// What a daemon has for itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Claim {
+    Group(String),
+    /// Also while it is detached or absent: it is to come back to this daemon.
+    Interface(String),
+}
+
+impl Claim {
+    fn socket(&self) -> String {
+        match self {
+            Self::Group(name) => format!("ipmp/group/{name}"),
+            Self::Interface(name) => format!("ipmp/interface/{name}"),
+        }
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Group(name) => write!(f, "group {name}"),
+            Self::Interface(name) => write!(f, "interface {name}"),
+        }
+    }
+}
+
+/// The groups and their members. Interfaces that are only watched may be watched by many.
+fn wanted(config: &Config) -> BTreeSet<Claim> {
+    let groups = || config.groups.iter().filter(|group| !group.is_anonymous());
+    let interfaces = groups().flat_map(|group| &group.interfaces);
+    groups()
+        .map(|group| Claim::Group(group.name.clone()))
+        .chain(interfaces.map(|interface| Claim::Interface(interface.name.clone())))
+        .collect()
+}
 
 /// Holds the names while it lives.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    held: BTreeMap<String, Option<UnixListener>>,
+    held: BTreeMap<Claim, Option<UnixListener>>,
 }
 
 impl Claims {
-    /// Claims these groups besides those that are held already; refused, and nothing claimed, if another daemon has one of
-    /// them.
-    pub(super) fn add<'a>(&mut self, groups: impl Iterator<Item = &'a str>) -> Result<()> {
+    /// Claims what a configuration names, besides what is held already; refused, and nothing claimed, if another daemon
+    /// has any of it.
+    pub(super) fn add(&mut self, config: &Config) -> Result<()> {
         let mut fresh = BTreeMap::new();
-        for group in groups.filter(|group| !group.is_empty() && !self.held.contains_key(*group)) {
-            fresh.insert(group.to_owned(), claim(group)?);
+        for claim in wanted(config).into_iter().filter(|claim| !self.held.contains_key(claim)) {
+            let socket = take(&claim)?;
+            fresh.insert(claim, socket);
         }
         self.held.append(&mut fresh);
         Ok(())
     }
 
-    /// Gives all others up.
-    pub(super) fn keep(&mut self, is_ours: impl Fn(&str) -> bool) {
-        self.held.retain(|group, _| is_ours(group));
+    /// Gives up what a configuration does not name.
+    pub(super) fn keep(&mut self, config: &Config) {
+        let wanted = wanted(config);
+        self.held.retain(|claim, _| wanted.contains(claim));
     }
 }
 
 /// Everybody may take such a name: somebody who could not move addresses anyway keeps nobody from it.
-fn claim(group: &str) -> Result<Option<UnixListener>> {
-    let name = SocketAddr::from_abstract_name(format!("ipmp/group/{group}"))
-        .with_context(|| format!("group {group}: its name is too long for a socket"))?;
+fn take(claim: &Claim) -> Result<Option<UnixListener>> {
+    let name = SocketAddr::from_abstract_name(claim.socket())
+        .with_context(|| format!("{claim}: its name is too long for a socket"))?;
     match UnixListener::bind_addr(&name) {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => match holder(&name) {
             Some(pid) if may_move_addresses(pid) => {
-                bail!("another ipmpd (process {pid}) serves group {group}: stop it first")
+                bail!("another ipmpd (process {pid}) serves {claim}: stop it first")
             }
             holder => {
-                tracing::warn!(group, ?holder, "a process that is no ipmpd holds the socket name of a group");
+                tracing::warn!(%claim, ?holder, "a process that is no ipmpd holds the socket name of it");
                 Ok(None)
             }
         },
-        Err(error) => Err(error).with_context(|| format!("group {group}: its name cannot be claimed")),
+        Err(error) => Err(error).with_context(|| format!("{claim}: its name cannot be claimed")),
     }
 }
 

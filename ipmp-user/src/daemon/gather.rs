@@ -168,7 +168,7 @@ impl Daemon {
     fn take_interface(&mut self, now: Timestamp, position: usize, ifindex: u32) {
         let Some(member) = self.members.get(position) else { return };
         let adopted = adoptable(&self.inventory, &self.base, &member.config, ifindex);
-        let displaced = self.displaced(member, ifindex, &adopted);
+        let displaced = self.was_failed(member) || self.displaced(member, ifindex, &adopted);
         let down = self.inventory.link(ifindex).is_some_and(|link| !link.admin_up());
         if self.admin.started && down && !member.ungrouped {
             // As a start-up script would: plumbed first, then its addresses.
@@ -215,6 +215,11 @@ impl Daemon {
         if let Some(event) = member.map(|member| member.hardware(link)) {
             self.engine.handle(now, event);
         }
+    }
+
+    /// Whether the daemon before this one knew a member as failed. Where all had, no address tells.
+    fn was_failed(&self, member: &MemberIo) -> bool {
+        !self.admin.started && self.base.failed.contains(&member.config.name)
     }
 
     /// Whether data addresses of a member stand on another of its group instead, whose link is not down. On a standby

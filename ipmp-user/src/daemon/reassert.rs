@@ -69,6 +69,11 @@ impl Reassert {
         })
     }
 
+    /// What stands is ordered otherwise, in the same placements: by another configuration.
+    pub(super) fn ordered_anew(&mut self) {
+        self.stands.clear();
+    }
+
     /// When to assert again.
     pub(super) const fn due(&self) -> Option<Timestamp> {
         self.due

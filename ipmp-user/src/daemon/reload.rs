@@ -149,14 +149,13 @@ impl Daemon {
         }
     }
 
-    /// Puts a configuration in force; returns what was different. Refused if another daemon serves one of its groups.
+    /// Puts a configuration in force; returns what was different. Refused if another daemon serves one of its groups or
+    /// interfaces.
     pub(super) fn change_config(&mut self, now: Timestamp, source: Source) -> Result<Vec<String>, Refusal> {
-        self.claims.add(source.file.engine.groups.iter().map(|group| group.name.as_str())).map_err(
-            |error| {
-                let text = format!("{error:#}; the configuration in force stays as it is");
-                Refusal::new(RefusalCode::Refused, text)
-            },
-        )?;
+        self.claims.add(&source.file.engine).map_err(|error| {
+            let text = format!("{error:#}; the configuration in force stays as it is");
+            Refusal::new(RefusalCode::Refused, text)
+        })?;
         let changes = config::differences(&self.admin.source.file, &source.file);
         let mut config = source.file.engine.clone();
         if !source.file.daemon.track_interfaces_only_with_groups {
@@ -172,7 +171,7 @@ impl Daemon {
             self.sync_links(now, Some(0));
             return Ok(changes);
         }
-        self.claims.keep(|name| config.groups.iter().any(|group| group.name == name));
+        self.claims.keep(&config);
         let tests = self.test_addresses();
         self.engine.handle(now, Event::Reconfigure { groups: config.groups.clone() });
         let left = self.renumber();
@@ -185,6 +184,7 @@ impl Daemon {
         self.sync_links(now, Some(0));
         self.sync_sources(now);
         self.targets_stale = true;
+        self.reassert.ordered_anew();
         let placements: Vec<_> = self.placements.values().cloned().collect();
         for placement in placements {
             self.set_placement(now, placement);

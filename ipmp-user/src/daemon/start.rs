@@ -47,7 +47,7 @@ impl Daemon {
             Arc::clone(&journal),
         )?;
         let mut claims = Claims::default();
-        claims.add(config.groups.iter().map(|group| group.name.as_str()))?;
+        claims.add(&config)?;
         let base = known_homes(&options.runtime_dir);
         let kernel = Kernel::open(&KernelOptions::new(&options.pin_dir));
         if let Some(dir) = kernel.pins_taken() {

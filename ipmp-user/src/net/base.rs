@@ -50,6 +50,8 @@ pub struct Base {
     pub(crate) placement: BTreeMap<IpAddr, String>,
     /// Members that were unusable then.
     pub(crate) unusable: BTreeSet<String>,
+    /// Members that were known as failed then, also where all were.
+    pub(crate) failed: BTreeSet<String>,
     /// `carrier_down_count` of each member when the kernel was compared last.
     pub(crate) carrier_downs: BTreeMap<String, u32>,
     /// Read from a file that a daemon left, perhaps in the middle of a move: until a placement has been carried out, what
@@ -208,11 +210,8 @@ impl Base {
         }
         for MemberLink { member, .. } in &wanted.members {
             if let Some(name) = name(*member) {
-                if wanted.unusable.contains(member) {
-                    self.unusable.insert(name);
-                } else {
-                    self.unusable.remove(&name);
-                }
+                note(&mut self.failed, &name, wanted.failed.contains(member));
+                note(&mut self.unusable, &name, wanted.unusable.contains(member));
             }
         }
     }
@@ -375,6 +374,14 @@ impl Comparison<'_> {
     fn is_left_over(&self, known: &[Route], route: &Route) -> bool {
         self.inherited
             && known.iter().any(|known| self.placement.variants(known).any(|moved| moved == *route))
+    }
+}
+
+fn note(names: &mut BTreeSet<String>, name: &str, holds: bool) {
+    if holds {
+        names.insert(name.to_owned());
+    } else {
+        names.remove(name);
     }
 }
 

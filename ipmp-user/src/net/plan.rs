@@ -55,6 +55,8 @@ pub struct Wanted {
     pub test: Vec<(MemberId, IpAddr)>,
     /// Members that must not carry traffic.
     pub unusable: Vec<MemberId>,
+    /// Members found failed, whether others are left or not; only remembered.
+    pub failed: Vec<MemberId>,
     /// Members of failed groups whose data addresses shall be nowhere. Their routes are left as they are.
     pub withdrawn: Vec<MemberId>,
 }
@@ -76,6 +78,7 @@ impl Wanted {
         self.data.extend_from_slice(&other.data);
         self.test.extend_from_slice(&other.test);
         self.unusable.extend_from_slice(&other.unusable);
+        self.failed.extend_from_slice(&other.failed);
         self.withdrawn.extend_from_slice(&other.withdrawn);
     }
 }

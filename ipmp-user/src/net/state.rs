@@ -41,6 +41,8 @@ struct Document {
     nexthops: Vec<String>,
     placement: BTreeMap<std::net::IpAddr, String>,
     unusable: Vec<String>,
+    #[serde(default)]
+    failed: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -160,6 +162,7 @@ fn encode(base: &Base) -> serde_json::Result<Vec<u8>> {
         nexthops: base.nexthops.values().map(|nexthop| to_hex(nexthop.to_bytes())).collect(),
         placement: base.placement.clone(),
         unusable: base.unusable.iter().cloned().collect(),
+        failed: base.failed.iter().cloned().collect(),
     };
     serde_json::to_vec_pretty(&document)
 }
@@ -178,6 +181,7 @@ fn decode(bytes: &[u8]) -> Result<Option<Base>, String> {
         order: document.order,
         placement: document.placement,
         unusable: document.unusable.into_iter().collect(),
+        failed: document.failed.into_iter().collect(),
         inherited: true,
         ..Base::default()
     };

@@ -37,7 +37,8 @@ fn interface(name: &str, ifindex: u32, mac: &str, test: &[&str]) -> InterfaceSta
 }
 
 fn address(text: &str, home: &str, on: &str) -> AddressStatus {
-    AddressStatus { address: text.parse().unwrap(), home: home.to_owned(), on: Some(on.to_owned()) }
+    let (home, on) = (home.to_owned(), Some(on.to_owned()));
+    AddressStatus { address: text.parse().unwrap(), home, on, parked: false }
 }
 
 fn status(name: &str, interfaces: Vec<InterfaceStatus>, addresses: Vec<AddressStatus>) -> Status {

@@ -65,3 +65,13 @@ fn only_what_had_stood_is_somebody_elses_change() {
     assert_eq!(reassert.compared(group, 2, 6), None, "another placement");
     assert_eq!(reassert.compared(group, 2, 1), Some(2));
 }
+
+#[test]
+fn what_another_configuration_changes_is_nobody_elses_change() {
+    let mut reassert = Reassert::default();
+    let group = GroupId(0);
+    assert_eq!(reassert.compared(group, 1, 4), None);
+    reassert.ordered_anew();
+    assert_eq!(reassert.compared(group, 1, 2), None);
+    assert_eq!(reassert.compared(group, 1, 2), Some(1));
+}
