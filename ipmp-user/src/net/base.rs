@@ -195,13 +195,26 @@ impl Base {
         self.nexthops = learned;
     }
 
-    /// Notes where everything was put.
-    pub fn note_placement(&mut self, inventory: &Inventory, wanted: &Wanted) {
+    /// Notes where everything was put. What was not, for want of an interface that takes it, is where it was put before.
+    pub fn note_placement(
+        &mut self,
+        inventory: &Inventory,
+        wanted: &Wanted,
+        failed: &BTreeSet<(u32, IpAddr)>,
+    ) {
+        let strays = self.strays(inventory, wanted);
+        let stays = |placed: &PlacedAddress| {
+            let ip = placed.address.addr();
+            let on = wanted.ifindex(placed.on);
+            strays.range((ip, 0)..=(ip, u32::MAX)).next().is_some()
+                && !wanted.withdrawn.contains(&placed.home)
+                && (up_link(inventory, on).is_none() || on.is_some_and(|on| failed.contains(&(on, ip))))
+        };
         let name = |member: MemberId| {
             let link = wanted.ifindex(member).and_then(|ifindex| inventory.link(ifindex));
             link.map(|link| link.name.clone())
         };
-        for placed in &wanted.data {
+        for placed in wanted.data.iter().filter(|placed| !stays(placed)) {
             if let Some(on) = name(placed.on) {
                 self.placement.insert(placed.address.addr(), on);
             }
@@ -378,5 +391,6 @@ impl Comparison<'_> {
     }
 }
 
+mod strays;
 #[cfg(test)]
 mod tests;
