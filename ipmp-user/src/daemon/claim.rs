@@ -39,9 +39,19 @@ impl Claims {
     }
 }
 
+/// What the names begin with.
+const PREFIX: &str = "ipmp/group/";
+
+/// Whether a daemon serves any group in the network namespace of the calling thread. `/proc/net/unix` lists its sockets,
+/// abstract names with an `@` (`proc_net(5)`).
+pub(crate) fn others_serve() -> bool {
+    let sockets = fs::read_to_string("/proc/thread-self/net/unix").unwrap_or_default();
+    sockets.lines().any(|line| line.contains(&format!("@{PREFIX}")))
+}
+
 /// Everybody may take such a name: somebody who could not move addresses anyway keeps nobody from it.
 fn claim(group: &str) -> Result<Option<UnixListener>> {
-    let name = SocketAddr::from_abstract_name(format!("ipmp/group/{group}"))
+    let name = SocketAddr::from_abstract_name(format!("{PREFIX}{group}"))
         .with_context(|| format!("group {group}: its name is too long for a socket"))?;
     match UnixListener::bind_addr(&name) {
         Ok(listener) => Ok(Some(listener)),

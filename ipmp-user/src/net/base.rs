@@ -71,13 +71,14 @@ impl Base {
         order.filter_map(|ip| Some(self.addresses.get(ip)?.address.net())).collect()
     }
 
-    /// Data addresses that were put elsewhere than home last: address, home, where it was put.
-    pub fn away(&self) -> Vec<(IpAddr, String, String)> {
-        let placed = self
-            .placement
-            .iter()
-            .filter_map(|(ip, on)| Some((*ip, self.original(*ip)?.home.clone(), on.clone())));
-        placed.filter(|(_, home, on)| home != on).collect()
+    /// Each data address and its home.
+    pub fn homes(&self) -> impl Iterator<Item = (IpAddr, &str)> {
+        self.addresses.iter().map(|(ip, original)| (*ip, original.home.as_str()))
+    }
+
+    /// The interfaces that were members.
+    pub fn members(&self) -> impl Iterator<Item = &str> {
+        self.names.values().map(String::as_str)
     }
 
     /// A data address that is ours no longer.
