@@ -40,6 +40,8 @@ pub fn run(runtime_dir: &Path, pin_dir: &Path) -> Result<Vec<String>> {
     let removed =
         leftovers::remove_test_addresses(&BTreeSet::new(), scope.as_ref()).context("test addresses")?;
     done.extend(removed.iter().map(|address| format!("{address}: test address removed")));
+    let neighbours = leftovers::remove_neighbours(scope.as_ref()).context("neighbour entries")?;
+    done.extend(neighbours.iter().map(|neighbour| format!("{neighbour}: neighbour entry removed")));
     let unpinned = kernel::unpin(pin_dir).with_context(|| format!("pins in {}", pin_dir.display()))?;
     done.extend(unpinned.iter().map(|path| format!("{}: unpinned", path.display())));
     let away = leftovers::away(&base).context("data addresses")?;

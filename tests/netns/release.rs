@@ -9,7 +9,7 @@ use ipmp_tests::{
     netns::Netns,
     skip,
     snapshot::Snapshot,
-    topology::{Lab, Shape, data, test4},
+    topology::{Lab, Shape, data, peer4, test4},
     wait,
 };
 use nix::sys::signal::Signal;
@@ -76,6 +76,12 @@ fn release_in(bed: &Bed, runtime: &Path, pins: &Path) -> Result<(Option<i32>, St
     Ok((output.status.code(), String::from_utf8_lossy(&text).into_owned()))
 }
 
+/// Neighbour entries that the kernel keeps up by itself.
+fn managed(bed: &Bed) -> Result<String> {
+    let text = bed.lab.host.ip("neigh show nud all")?;
+    Ok(text.lines().filter(|line| line.contains("managed")).collect::<Vec<_>>().join("\n"))
+}
+
 fn has_program(bed: &Bed, nic: &str) -> Result<bool> {
     Ok(bed.lab.host.ip(&format!("-d link show dev {nic}"))?.contains("prog/xdp"))
 }
@@ -111,10 +117,15 @@ fn release_puts_the_host_back_after_a_crash() -> Result<()> {
     assert!(text.contains("another ipmpd runs"), "{text}");
     bed.daemon.wait_healthy()?;
 
+    assert!(managed(&bed)?.contains(&peer4(0).to_string()), "the kernel keeps targets resolved");
     bed.daemon.signal(Signal::SIGKILL)?;
     bed.daemon.wait_exit()?;
+    let kept = "192.0.2.99 dev eth0";
+    bed.lab.host.batch(&format!("neigh add {kept} lladdr 02:00:00:00:00:99 nud stale"))?;
     let (code, text) = release(&bed)?;
     assert_eq!(code, Some(0), "{text}");
+    assert_eq!(managed(&bed)?, "");
+    assert!(bed.lab.host.ip("neigh show")?.contains(kept), "somebody else's");
     assert_eq!(before.difference(&Snapshot::take(&bed.lab.host)?), "");
     assert_eq!(settings(&bed.lab.host)?, set);
     assert!(!has_program(&bed, "eth0")? && !has_program(&bed, "eth1")?);

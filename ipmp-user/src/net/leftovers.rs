@@ -2,13 +2,20 @@
 
 use std::{collections::BTreeSet, fmt, net::IpAddr};
 
+use rtnetlink::packet_route::{
+    RouteNetlinkMessage,
+    neighbour::{NeighbourAttribute, NeighbourState},
+    route::RouteProtocol,
+};
+
 use super::{
     NetError,
     address::{Address, IFA_PROTO_IPMP},
     base::Base,
-    inventory::Inventory,
-    plan::Op,
-    socket::{Request, Socket},
+    inventory::{Inventory, neighbour_ip},
+    plan::{Op, neighbours::NeighbourEntry},
+    resolve::NDA_PROTO_IPMP,
+    socket::{Request, Socket, Table},
 };
 
 /// Removes the addresses that carry our mark (`IFA_PROTO`; kernels before 5.18 do not tell, and theirs stay) from these
@@ -37,6 +44,41 @@ pub fn remove_test_addresses(
         removed.push(format!("{} on {}", address.net(), name(address.ifindex())));
     }
     Ok(removed)
+}
+
+/// Removes the neighbour entries that the kernel was told to keep up for our probes, from these interfaces, or from all.
+/// What is permanent is an administrator's. Returns what was removed, as text for people.
+pub fn remove_neighbours(from: Option<&BTreeSet<String>>) -> Result<Vec<String>, NetError> {
+    let mut socket = Socket::open()?;
+    let inventory = Inventory::dump_without_neighbours(&mut socket)?;
+    let messages = socket.dump(Table::Neighbours)?;
+    let kept = messages.iter().filter_map(kept_up);
+    let (entries, names): (Vec<NeighbourEntry>, Vec<String>) = kept
+        .map(|entry| (entry, name_of(&inventory, entry.ifindex)))
+        .filter(|(_, name)| from.is_none_or(|from| from.contains(name)))
+        .unzip();
+    let requests: Vec<Request> = entries.iter().map(|entry| Op::DelNeighbour(*entry).request()).collect();
+    let mut removed = Vec::new();
+    for ((entry, name), result) in entries.iter().zip(names).zip(socket.batch(&requests)) {
+        match result {
+            // It went by itself meanwhile.
+            Err(error) if error.errno() == libc::ENOENT => {}
+            Err(error) => return Err(error),
+            Ok(()) => removed.push(format!("{} on {name}", entry.ip)),
+        }
+    }
+    Ok(removed)
+}
+
+/// A neighbour entry, if it carries our mark.
+fn kept_up(message: &RouteNetlinkMessage) -> Option<NeighbourEntry> {
+    let RouteNetlinkMessage::NewNeighbour(message) = message else { return None };
+    let ours = NeighbourAttribute::Protocol(RouteProtocol::from(NDA_PROTO_IPMP));
+    if !message.attributes.contains(&ours) || message.header.state == NeighbourState::Permanent {
+        return None;
+    }
+    let ip = message.attributes.iter().find_map(neighbour_ip)?;
+    Some(NeighbourEntry { ifindex: message.header.ifindex, ip, mac: None, router: false })
 }
 
 /// A data address that is not at home.
