@@ -30,6 +30,7 @@ mod start;
 mod ungrouped;
 mod watch;
 
+pub(crate) use self::claim::others_serve;
 pub(crate) use self::pci::is_function as is_pci_function;
 use std::{
     collections::BTreeMap, future::pending, os::fd::RawFd, path::PathBuf, process::ExitCode, sync::Arc,

@@ -13,8 +13,10 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
-    control, kernel,
-    net::{leftovers, state::StateFile, sysctl::Sysctl},
+    control,
+    daemon::others_serve,
+    kernel,
+    net::{base::Base, leftovers, state::StateFile, sysctl::Sysctl},
 };
 
 /// Puts everything back, in the network namespace of the calling process, and says what was done, a line each.
@@ -24,26 +26,39 @@ use crate::{
 pub fn run(runtime_dir: &Path, pin_dir: &Path) -> Result<Vec<String>> {
     let _lock = runtime_dir.is_dir().then(|| control::lock(runtime_dir)).transpose()?;
     let mut done = Vec::new();
-    let settings = Sysctl::new(runtime_dir).restore_others(|_| false).context("settings")?;
-    done.extend(settings.iter().map(|interface| format!("{interface}: settings as they were before")));
-    let removed = leftovers::remove_test_addresses(&BTreeSet::new()).context("test addresses")?;
+    let base = StateFile::new(runtime_dir).load().context("the state file")?;
+    let mut sysctl = Sysctl::new(runtime_dir);
+    // What another daemon made here is not ours to remove, and a mark does not say whose it is.
+    let scope = others_serve().then(|| ours(&base, &sysctl));
+    let settings = sysctl.restore_others(|_| false).context("settings")?;
+    done.extend(
+        settings.put_back.iter().map(|interface| format!("{interface}: settings as they were before")),
+    );
+    done.extend(settings.absent.iter().map(|interface| {
+        format!("{interface}: not there; its settings are remembered until ipmpd --release finds it")
+    }));
+    let removed =
+        leftovers::remove_test_addresses(&BTreeSet::new(), scope.as_ref()).context("test addresses")?;
     done.extend(removed.iter().map(|address| format!("{address}: test address removed")));
+    let neighbours = leftovers::remove_neighbours(scope.as_ref()).context("neighbour entries")?;
+    done.extend(neighbours.iter().map(|neighbour| format!("{neighbour}: neighbour entry removed")));
     let unpinned = kernel::unpin(pin_dir).with_context(|| format!("pins in {}", pin_dir.display()))?;
     done.extend(unpinned.iter().map(|path| format!("{}: unpinned", path.display())));
-    done.extend(forget(runtime_dir)?);
+    let away = leftovers::away(&base).context("data addresses")?;
+    done.extend(away.iter().map(ToString::to_string));
+    // The state file is of use as long as an address is away from home.
+    if away.is_empty() {
+        remove(&runtime_dir.join("state.json"))?;
+    }
+    if !sysctl.remembers() {
+        remove(&runtime_dir.join("sysctl.json"))?;
+    }
     Ok(done)
 }
 
-/// The state file is of use as long as an address is away from home.
-fn forget(runtime_dir: &Path) -> Result<Vec<String>> {
-    let away = StateFile::new(runtime_dir).load().context("the state file")?.away();
-    if away.is_empty() {
-        for name in ["state.json", "sysctl.json"] {
-            remove(&runtime_dir.join(name))?;
-        }
-    }
-    let stays = |(address, home, on)| format!("{address}: stays on {on}; its home is {home}");
-    Ok(away.into_iter().map(stays).collect())
+/// The interfaces that the records of this runtime directory name.
+fn ours(base: &Base, sysctl: &Sysctl) -> BTreeSet<String> {
+    base.members().chain(sysctl.interfaces()).map(str::to_owned).collect()
 }
 
 fn remove(path: &PathBuf) -> Result<()> {

@@ -194,7 +194,7 @@ fn settings_of_members_are_those_of_this_namespace_and_are_restored() {
         let warning = sysctl.prepare("eth0.7").expect("prepared").expect("strict filtering is reported");
         assert!(warning.contains("/proc/sys/net/ipv4/conf/eth0.7/rp_filter to 2"), "{warning}");
         assert_eq!((read("arp_ignore").as_str(), read("arp_announce").as_str()), ("1\n", "2\n"));
-        sysctl.restore().expect("restored");
+        assert!(sysctl.restore_of("eth0.7").expect("restored"));
         assert_eq!(all(), before);
     });
 }

@@ -1,6 +1,6 @@
 //! What the daemon changes on a host is put back: for an interface that leaves, and for all when asked.
 
-use std::{fs, process::Stdio};
+use std::{fs, path::Path, process::Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use ipmp_tests::{
@@ -9,7 +9,8 @@ use ipmp_tests::{
     netns::Netns,
     skip,
     snapshot::Snapshot,
-    topology::{Lab, Shape, data, test4},
+    topology::{Lab, Shape, data, peer4, test4},
+    wait,
 };
 use nix::sys::signal::Signal;
 
@@ -54,20 +55,31 @@ fn before_and_bed() -> Result<Option<Before>> {
 /// Runs `ipmpd --release` in the host; its exit code and all it said.
 fn release(bed: &Bed) -> Result<(Option<i32>, String)> {
     let files = bed.daemon.files();
+    release_in(bed, &files.runtime(), &files.pins())
+}
+
+/// The same with directories of its own.
+fn release_in(bed: &Bed, runtime: &Path, pins: &Path) -> Result<(Option<i32>, String)> {
     let output = bed
         .lab
         .host
         .command(bin_dir()?.join("ipmpd"))?
         .arg("--release")
         .arg("--runtime-dir")
-        .arg(files.runtime())
+        .arg(runtime)
         .arg("--pin-dir")
-        .arg(files.pins())
+        .arg(pins)
         .stdin(Stdio::null())
         .output()
         .context("running ipmpd")?;
     let text = [output.stdout, output.stderr].concat();
     Ok((output.status.code(), String::from_utf8_lossy(&text).into_owned()))
+}
+
+/// Neighbour entries that the kernel keeps up by itself.
+fn managed(bed: &Bed) -> Result<String> {
+    let text = bed.lab.host.ip("neigh show nud all")?;
+    Ok(text.lines().filter(|line| line.contains("managed")).collect::<Vec<_>>().join("\n"))
 }
 
 fn has_program(bed: &Bed, nic: &str) -> Result<bool> {
@@ -105,10 +117,15 @@ fn release_puts_the_host_back_after_a_crash() -> Result<()> {
     assert!(text.contains("another ipmpd runs"), "{text}");
     bed.daemon.wait_healthy()?;
 
+    assert!(managed(&bed)?.contains(&peer4(0).to_string()), "the kernel keeps targets resolved");
     bed.daemon.signal(Signal::SIGKILL)?;
     bed.daemon.wait_exit()?;
+    let kept = "192.0.2.99 dev eth0";
+    bed.lab.host.batch(&format!("neigh add {kept} lladdr 02:00:00:00:00:99 nud stale"))?;
     let (code, text) = release(&bed)?;
     assert_eq!(code, Some(0), "{text}");
+    assert_eq!(managed(&bed)?, "");
+    assert!(bed.lab.host.ip("neigh show")?.contains(kept), "somebody else's");
     assert_eq!(before.difference(&Snapshot::take(&bed.lab.host)?), "");
     assert_eq!(settings(&bed.lab.host)?, set);
     assert!(!has_program(&bed, "eth0")? && !has_program(&bed, "eth1")?);
@@ -136,4 +153,63 @@ fn release_leaves_an_address_where_it_serves() -> Result<()> {
     bed.lab.plug(0)?;
     bed.daemon.start_again(&bed.lab.host)?;
     bed.wait_address_on(&address, "eth0")
+}
+
+#[test]
+fn release_remembers_the_settings_of_a_renamed_interface() -> Result<()> {
+    let Some((before, set, mut bed)) = before_and_bed()? else {
+        return Ok(());
+    };
+    bed.daemon.signal(Signal::SIGTERM)?;
+    bed.daemon.wait_exit()?;
+    bed.lab.host.batch("link set eth0 name net0")?;
+    let (code, text) = release(&bed)?;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("eth0: not there; its settings are remembered"), "{text}");
+    assert!(text.contains("eth1: settings as they were before"), "{text}");
+    assert!(text.contains(&format!("{}: stays on net0; its home is eth0", data(0, false))), "{text}");
+    bed.lab.host.batch("link set net0 name eth0")?;
+    assert_eq!(release(&bed)?, (Some(0), "eth0: settings as they were before\n".to_owned()));
+    assert_eq!(settings(&bed.lab.host)?, set);
+    assert_eq!(before.difference(&Snapshot::take(&bed.lab.host)?), "");
+    assert_eq!(release(&bed)?, (Some(0), String::new()), "nothing is left to be put back");
+    Ok(())
+}
+
+#[test]
+fn release_says_that_a_withdrawn_address_is_on_no_interface() -> Result<()> {
+    let config = Config { withdraw: true, ..Config::active_standby(FDT_MS) };
+    let Some(mut bed) = Bed::healthy(&config)? else {
+        return Ok(());
+    };
+    let address = data(0, false).to_string();
+    bed.lab.cut(0)?;
+    bed.wait_address_on(&address, "eth1")?;
+    bed.lab.cut(1)?;
+    wait::until("the address is withdrawn", || {
+        Ok(!bed.lab.host.ip("-4 address show")?.contains(&format!("{address}/")))
+    })?;
+    bed.daemon.signal(Signal::SIGTERM)?;
+    bed.daemon.wait_exit()?;
+    let (code, text) = release(&bed)?;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(&format!("{address}: on no interface; its home is eth0")), "{text}");
+    assert!(!text.contains("stays on"), "{text}");
+    // A daemon that is started after all brings it back.
+    bed.lab.mend(0)?;
+    bed.daemon.start_again(&bed.lab.host)?;
+    bed.wait_address_on(&address, "eth0")
+}
+
+#[test]
+fn release_of_another_directory_leaves_a_running_daemon_its_test_addresses() -> Result<()> {
+    let Some((_, _, bed)) = before_and_bed()? else {
+        return Ok(());
+    };
+    let other = bed.daemon.files().runtime().with_file_name("other");
+    let before = bed.lab.host.ip("-o address show")?;
+    assert!(before.contains(&test4(0).to_string()), "{before}");
+    assert_eq!(release_in(&bed, &other, &other.join("pins"))?, (Some(0), String::new()));
+    assert_eq!(bed.lab.host.ip("-o address show")?, before);
+    Ok(())
 }

@@ -28,7 +28,7 @@ enum Claim {
 impl Claim {
     fn socket(&self) -> String {
         match self {
-            Self::Group(name) => format!("ipmp/group/{name}"),
+            Self::Group(name) => format!("{GROUP_PREFIX}{name}"),
             Self::Interface(name) => format!("ipmp/interface/{name}"),
         }
     }
@@ -77,6 +77,16 @@ impl Claims {
         let wanted = wanted(config);
         self.held.retain(|claim, _| wanted.contains(claim));
     }
+}
+
+/// What the names begin with.
+const GROUP_PREFIX: &str = "ipmp/group/";
+
+/// Whether a daemon serves any group in the network namespace of the calling thread. `/proc/net/unix` lists its sockets,
+/// abstract names with an `@` (`proc_net(5)`).
+pub(crate) fn others_serve() -> bool {
+    let sockets = fs::read_to_string("/proc/thread-self/net/unix").unwrap_or_default();
+    sockets.lines().any(|line| line.contains(&format!("@{GROUP_PREFIX}")))
 }
 
 /// Everybody may take such a name: somebody who could not move addresses anyway keeps nobody from it.

@@ -156,13 +156,24 @@ impl Daemon {
 
     fn lose_interface(&mut self, now: Timestamp, position: usize, ifindex: u32) {
         let Some(member) = self.members.get_mut(position) else { return };
+        let tests = member.config.test.clone();
         let event = member.gone();
-        if !member.ungrouped
-            && let Err(error) = self.kernel.detach(ifindex)
-        {
-            tracing::warn!("{error}");
+        if !member.ungrouped {
+            if let Err(error) = self.kernel.detach(ifindex) {
+                tracing::warn!("{error}");
+            }
+            self.take_tests_off(ifindex, &tests);
         }
         self.engine.handle(now, event);
+    }
+
+    /// An interface that was renamed is there still, with the test addresses of the member that it was.
+    fn take_tests_off(&mut self, ifindex: u32, tests: &[IpAddr]) {
+        let standing = tests.iter().filter_map(|ip| self.standing(ifindex, *ip));
+        let addresses: Vec<_> = standing.filter(|address| !address.is_link_local_v6()).collect();
+        if !addresses.is_empty() {
+            self.step(Work::Remove { addresses, forget: Vec::new() });
+        }
     }
 
     fn take_interface(&mut self, now: Timestamp, position: usize, ifindex: u32) {

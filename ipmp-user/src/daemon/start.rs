@@ -120,14 +120,15 @@ impl Daemon {
         let members = || self.members.iter().filter(|member| !member.ungrouped).map(|member| &member.config);
         let is_member = |name: &str| members().any(|member| member.name == name);
         match self.sysctl.restore_others(is_member) {
-            Ok(names) if names.is_empty() => {}
-            Ok(names) => {
-                tracing::info!(interfaces = names.join(" "), "no members any more: settings restored");
+            Ok(restored) if restored.put_back.is_empty() => {}
+            Ok(restored) => {
+                let interfaces = restored.put_back.join(" ");
+                tracing::info!(interfaces, "no members any more: settings restored");
             }
             Err(error) => tracing::warn!(%error, "settings of former members could not be restored"),
         }
         let wanted = members().flat_map(|m| m.test.iter().map(|ip| (m.name.clone(), *ip))).collect();
-        match leftovers::remove_test_addresses(&wanted) {
+        match leftovers::remove_test_addresses(&wanted, None) {
             Ok(removed) if removed.is_empty() => {}
             Ok(removed) => {
                 tracing::info!(addresses = removed.join(", "), "test addresses of former members removed");

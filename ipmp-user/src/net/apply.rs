@@ -209,7 +209,7 @@ impl Applier {
         if addresses.orphans {
             self.restore_orphans(&wanted, outcome);
         }
-        self.base.note_placement(&inventory, &wanted);
+        self.base.note_placement(&inventory, &wanted, &failed);
         self.base.inherited &= !outcome.errors.is_empty();
     }
 
@@ -363,6 +363,7 @@ impl Applier {
             .cloned()
             .collect();
         self.execute(&ops, outcome);
+        self.execute(&addresses.bystanders, outcome);
         if !wanted.withdrawn.is_empty() {
             // The routes that the kernel takes along with an address were not removed by an administrator.
             self.present.clear();

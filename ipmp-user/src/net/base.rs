@@ -4,6 +4,8 @@
 //! appeared on; what disappeared while its link stood was removed by somebody and is forgotten; what disappeared
 //! together with the link (administratively down deletes routes) is kept and restored.
 
+mod strays;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -73,13 +75,14 @@ impl Base {
         order.filter_map(|ip| Some(self.addresses.get(ip)?.address.net())).collect()
     }
 
-    /// Data addresses that were put elsewhere than home last: address, home, where it was put.
-    pub fn away(&self) -> Vec<(IpAddr, String, String)> {
-        let placed = self
-            .placement
-            .iter()
-            .filter_map(|(ip, on)| Some((*ip, self.original(*ip)?.home.clone(), on.clone())));
-        placed.filter(|(_, home, on)| home != on).collect()
+    /// Each data address and its home.
+    pub fn homes(&self) -> impl Iterator<Item = (IpAddr, &str)> {
+        self.addresses.iter().map(|(ip, original)| (*ip, original.home.as_str()))
+    }
+
+    /// The interfaces that were members.
+    pub fn members(&self) -> impl Iterator<Item = &str> {
+        self.names.values().map(String::as_str)
     }
 
     /// A data address that is ours no longer.
@@ -197,13 +200,26 @@ impl Base {
         self.nexthops = learned;
     }
 
-    /// Notes where everything was put.
-    pub fn note_placement(&mut self, inventory: &Inventory, wanted: &Wanted) {
+    /// Notes where everything was put. What was not, for want of an interface that takes it, is where it was put before.
+    pub fn note_placement(
+        &mut self,
+        inventory: &Inventory,
+        wanted: &Wanted,
+        failed: &BTreeSet<(u32, IpAddr)>,
+    ) {
+        let strays = self.strays(inventory, wanted);
+        let stays = |placed: &PlacedAddress| {
+            let ip = placed.address.addr();
+            let on = wanted.ifindex(placed.on);
+            strays.range((ip, 0)..=(ip, u32::MAX)).next().is_some()
+                && !wanted.withdrawn.contains(&placed.home)
+                && (up_link(inventory, on).is_none() || on.is_some_and(|on| failed.contains(&(on, ip))))
+        };
         let name = |member: MemberId| {
             let link = wanted.ifindex(member).and_then(|ifindex| inventory.link(ifindex));
             link.map(|link| link.name.clone())
         };
-        for placed in &wanted.data {
+        for placed in wanted.data.iter().filter(|placed| !stays(placed)) {
             if let Some(on) = name(placed.on) {
                 self.placement.insert(placed.address.addr(), on);
             }

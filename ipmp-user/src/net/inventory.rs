@@ -329,7 +329,7 @@ impl Inventory {
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the netlink crate's enums grow with the kernel")]
-fn neighbour_ip(attribute: &NeighbourAttribute) -> Option<IpAddr> {
+pub(super) fn neighbour_ip(attribute: &NeighbourAttribute) -> Option<IpAddr> {
     match attribute {
         NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => Some(IpAddr::V4(*ip)),
         NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => Some(IpAddr::V6(*ip)),

@@ -13,6 +13,7 @@ use rtnetlink::{
             NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
             NeighbourState,
         },
+        route::RouteProtocol,
     },
     sys,
 };
@@ -22,6 +23,9 @@ use super::{
     address::family,
     socket::{Frames, receive, serialize, tune},
 };
+
+/// `NDA_PROTOCOL` of managed entries of our making (kernel 4.20): they outlive the daemon, and are told from others' so.
+pub const NDA_PROTO_IPMP: u8 = 0x49;
 
 /// Answers taken in one call.
 const DRAIN_DATAGRAMS: usize = 256;
@@ -63,6 +67,7 @@ impl Resolver {
         }));
         if self.managed {
             message.attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
+            message.attributes.push(NeighbourAttribute::Protocol(RouteProtocol::from(NDA_PROTO_IPMP)));
         }
         self.sequence = self.sequence.wrapping_add(1);
         let mut bytes = Vec::with_capacity(64);

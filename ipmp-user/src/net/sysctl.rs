@@ -23,6 +23,15 @@ struct Previous {
     ipv4: BTreeMap<String, BTreeMap<String, String>>,
 }
 
+/// What came of putting settings back, by interface.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// They are as they were before us, or as somebody else wants them.
+    pub put_back: Vec<String>,
+    /// There is no interface of that name now; what was there before is remembered.
+    pub absent: Vec<String>,
+}
+
 /// The settings of the members in the network namespace of the calling thread.
 #[derive(Debug)]
 pub struct Sysctl {
@@ -44,12 +53,26 @@ impl Sysctl {
         Self { root: root.into(), directory, previous }
     }
 
-    /// Puts back what was there before on interfaces that are members no longer; which these are.
-    pub fn restore_others(&mut self, is_member: impl Fn(&str) -> bool) -> Result<Vec<String>, NetError> {
+    /// Puts back what was there before on interfaces that are members no longer.
+    pub fn restore_others(&mut self, is_member: impl Fn(&str) -> bool) -> Result<Restored, NetError> {
         let others: Vec<String> =
             self.previous.ipv4.keys().filter(|interface| !is_member(interface)).cloned().collect();
-        others.iter().try_for_each(|interface| self.restore_of(interface))?;
-        Ok(others)
+        let mut restored = Restored::default();
+        for interface in others {
+            let there = self.restore_of(&interface)?;
+            if there { restored.put_back.push(interface) } else { restored.absent.push(interface) }
+        }
+        Ok(restored)
+    }
+
+    /// Whether values are remembered that could not be put back yet.
+    pub fn remembers(&self) -> bool {
+        !self.previous.ipv4.is_empty()
+    }
+
+    /// The interfaces whose values are remembered.
+    pub fn interfaces(&self) -> impl Iterator<Item = &str> {
+        self.previous.ipv4.keys().map(String::as_str)
     }
 
     /// Sets a member up. A value that serves at least as well (`arp_ignore` 2 and above) is left. Returns a warning, with
@@ -68,16 +91,17 @@ impl Sysctl {
         self.reverse_path_warning(interface)
     }
 
-    /// Puts back what was there before. A value changed by somebody else meanwhile is theirs and stays; an interface that
-    /// is gone needs nothing.
-    pub fn restore(&mut self) -> Result<(), NetError> {
-        let interfaces: Vec<String> = self.previous.ipv4.keys().cloned().collect();
-        interfaces.iter().try_for_each(|interface| self.restore_of(interface))
-    }
-
-    /// The same for one interface. Each of its settings is tried; what could not be put back stays remembered.
-    pub fn restore_of(&mut self, interface: &str) -> Result<(), NetError> {
-        let Some(settings) = self.previous.ipv4.remove(interface) else { return Ok(()) };
+    /// Puts back what was there before on one interface. A value changed by somebody else meanwhile is theirs and stays.
+    /// Each setting is tried; what could not be put back stays remembered. False: there is no interface of that name.
+    /// It may have been renamed, settings and all, so they are remembered.
+    pub fn restore_of(&mut self, interface: &str) -> Result<bool, NetError> {
+        if !self.previous.ipv4.contains_key(interface) {
+            return Ok(true);
+        }
+        if !self.root.join(interface).exists() {
+            return Ok(false);
+        }
+        let settings = self.previous.ipv4.remove(interface).unwrap_or_default();
         let mut refused = Ok(());
         for (setting, before) in settings {
             let ours = SETTINGS.iter().find(|(name, _)| *name == setting).map(|(_, value)| *value);
@@ -89,7 +113,8 @@ impl Sysctl {
                 refused = refused.and(Err(error));
             }
         }
-        refused.and(self.save())
+        refused.and(self.save())?;
+        Ok(true)
     }
 
     /// Strict reverse path filtering (RFC 3704; the larger of `all` and the interface's own value counts) drops answers

@@ -7,7 +7,7 @@ use crate::net::fixtures::{DATA, FOSTER, HOME, at_home, give, inventory, message
 fn route_that_appears_while_away_belongs_where_it_appeared() {
     let (mut inventory, mut base) = at_home();
     let away = wanted(&DATA, FOSTER);
-    base.note_placement(&inventory, &away);
+    base.note_placement(&inventory, &away, &BTreeSet::new());
     inventory.update(RouteNetlinkMessage::NewRoute(message("172.16.0.0/12", 3, Some("10.0.0.9"))));
     base.learn(&inventory, &away, &BTreeSet::new());
     let added = route("172.16.0.0/12", 3, Some("10.0.0.9"));

@@ -9,7 +9,7 @@ use ipmp_common::engine::{action::PlacedAddress, ids::Family};
 use ipnet::IpNet;
 use rtnetlink::packet_route::address::AddressFlags;
 
-use super::{MemberLink, Op, Wanted, up_link};
+use super::{Op, Wanted, up_link};
 use crate::net::{address::Address, base::Base, inventory::Inventory};
 
 /// The address half of a plan.
@@ -26,6 +26,9 @@ pub struct AddressPlan {
     /// A removed IPv4 address is the primary one of a subnet of which others stay. Unless `promote_secondaries` is set the
     /// kernel deletes those too (`__inet_del_ifa`): look again afterwards.
     pub orphans: bool,
+    /// Addresses of interfaces that are no members any more, which the kernel may take along in the same way: to be added
+    /// again after the removals.
+    pub bystanders: Vec<Op>,
     /// What was found but must not be touched, as text for people.
     pub left_alone: Vec<String>,
     /// Addresses whose wanted interface cannot take them now, with the reason; they stay where they are.
@@ -82,7 +85,7 @@ pub fn addresses(inventory: &Inventory, base: &Base, wanted: &Wanted) -> Address
             None => plan.blocked.extend(ifindex.map(|ifindex| blocked(inventory, placed, ifindex))),
         }
     }
-    plan_removals(inventory, wanted, &mut plan);
+    plan_removals(inventory, base, wanted, &mut plan);
     plan
 }
 
@@ -164,20 +167,25 @@ fn in_removing_order(list: &[Address]) -> impl Iterator<Item = &Address> {
     list.iter().rev().filter(of(Family::V4)).chain(list.iter().filter(of(Family::V6)))
 }
 
-/// What leaves the members.
-fn plan_removals(inventory: &Inventory, wanted: &Wanted, plan: &mut AddressPlan) {
+/// What leaves the members, and interfaces that were members when we put it there.
+fn plan_removals(inventory: &Inventory, base: &Base, wanted: &Wanted, plan: &mut AddressPlan) {
     let withdrawn = |placed: &PlacedAddress| wanted.withdrawn.contains(&placed.home);
     let nowhere: BTreeSet<IpAddr> =
         wanted.data.iter().filter(|placed| withdrawn(placed)).map(|placed| placed.address.addr()).collect();
     let place = |placed: &PlacedAddress| wanted.ifindex(placed.on).filter(|_| !withdrawn(placed));
     let places: BTreeMap<IpAddr, Option<u32>> =
         wanted.data.iter().map(|placed| (placed.address.addr(), place(placed))).collect();
+    let strays = base.strays(inventory, wanted);
+    let former: BTreeSet<u32> = strays.iter().map(|(_, ifindex)| *ifindex).collect();
     let mut removed = Vec::new();
-    for MemberLink { ifindex, .. } in &wanted.members {
+    for ifindex in wanted.members.iter().map(|member| &member.ifindex).chain(&former) {
         for address in in_removing_order(inventory.addresses(*ifindex)) {
             let Some(on) = places.get(&address.ip()) else {
                 continue;
             };
+            if former.contains(ifindex) && !strays.contains(&(address.ip(), *ifindex)) {
+                continue;
+            }
             let elsewhere = on.filter(|on| on != ifindex);
             if up_link(inventory, elsewhere).is_none() && !nowhere.contains(&address.ip()) {
                 continue;
@@ -201,7 +209,23 @@ fn plan_removals(inventory: &Inventory, wanted: &Wanted, plan: &mut AddressPlan)
         .filter(|address| is_primary(address))
         .map(|address| (address.ifindex(), address.net().trunc()))
         .collect();
+    plan.bystanders = bystanders(inventory, &former, &strays, &left);
     plan.orphans = !left.is_empty() && leaves_orphans(inventory, wanted, &places, &left);
+}
+
+/// Addresses that stay on an interface which is no member any more, in a subnet that its primary address leaves.
+fn bystanders(
+    inventory: &Inventory,
+    former: &BTreeSet<u32>,
+    strays: &BTreeSet<(IpAddr, u32)>,
+    left: &BTreeSet<(u32, IpNet)>,
+) -> Vec<Op> {
+    let there = former.iter().flat_map(|ifindex| inventory.addresses(*ifindex));
+    let stays = |address: &&Address| {
+        left.contains(&(address.ifindex(), address.net().trunc()))
+            && !strays.contains(&(address.ip(), address.ifindex()))
+    };
+    there.filter(stays).cloned().map(Op::AddAddress).collect()
 }
 
 /// Whether others stay on, or come to, one of the subnets on interfaces that their IPv4 primary address leaves. Data

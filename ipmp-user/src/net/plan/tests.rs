@@ -58,7 +58,7 @@ fn failover_adds_before_it_removes_and_repeats_nothing() {
     for ops in [&plan.add, &moves, &plan.remove] {
         carry_out(&mut inventory, ops);
     }
-    base.note_placement(&inventory, &wanted);
+    base.note_placement(&inventory, &wanted, &BTreeSet::new());
     base.learn(&inventory, &wanted, &BTreeSet::new());
     assert_eq!(addresses(&inventory, &base, &wanted), AddressPlan::default());
     assert_eq!(routes(&inventory, &base, &wanted).all(), []);
@@ -153,4 +153,50 @@ fn withdrawn_addresses_are_removed_and_return_like_any_that_come_home() {
         ["add address 10.0.0.10/24 on ifindex 2", "add address 10.0.0.11/24 on ifindex 2"]
     );
     assert_eq!(plan.moved.len(), 2, "announced");
+}
+
+/// eth1 took the addresses, then left the configuration: they are where they were put until they stand on eth0.
+#[test]
+fn an_address_on_a_former_member_is_removed_once_it_stands_on_a_member() {
+    let (mut inventory, mut base) = at_home();
+    let foster = wanted(&DATA, FOSTER);
+    let plan = addresses(&inventory, &base, &foster);
+    carry_out(&mut inventory, &[plan.add, plan.remove].concat());
+    base.note_placement(&inventory, &foster, &BTreeSet::new());
+    give(&mut inventory, 3, "10.0.0.20/24", None, AddressFlags::Permanent | AddressFlags::Secondary);
+    let mut home = wanted(&DATA, HOME);
+    home.members.truncate(1);
+
+    set_up(&mut inventory, 2, false);
+    let plan = addresses(&inventory, &base, &home);
+    assert_eq!((plan.add.len(), plan.remove.len()), (0, 0), "eth0 takes nothing now");
+    base.note_placement(&inventory, &home, &BTreeSet::new());
+    set_up(&mut inventory, 2, true);
+    let plan = addresses(&inventory, &base, &home);
+    assert_eq!(
+        texts(&plan.remove),
+        ["delete address 10.0.0.11/24 on ifindex 3", "delete address 10.0.0.10/24 on ifindex 3"]
+    );
+    assert_eq!(texts(&plan.bystanders), ["add address 10.0.0.20/24 on ifindex 3"], "not ours, and stays");
+    carry_out(&mut inventory, &[plan.add, plan.remove, plan.bystanders].concat());
+    base.note_placement(&inventory, &home, &BTreeSet::new());
+    assert_eq!(addresses(&inventory, &base, &home), AddressPlan::default());
+    // What somebody puts there now is theirs.
+    give(&mut inventory, 3, "10.0.0.10/24", None, AddressFlags::Permanent);
+    assert_eq!(addresses(&inventory, &base, &home), AddressPlan::default());
+}
+
+#[test]
+fn an_address_on_a_renamed_interface_is_removed_once_it_stands_on_a_member() {
+    let (mut inventory, mut base) = at_home();
+    base.note_placement(&inventory, &wanted(&DATA, HOME), &BTreeSet::new());
+    inventory.links.get_mut(&2).expect("eth0").name = "net0".to_owned();
+    let mut foster = wanted(&DATA, FOSTER);
+    foster.members.remove(0);
+    let plan = addresses(&inventory, &base, &foster);
+    assert_eq!(
+        texts(&plan.remove),
+        ["delete address 10.0.0.11/24 on ifindex 2", "delete address 10.0.0.10/24 on ifindex 2"]
+    );
+    assert_eq!(plan.add.len(), 2);
 }

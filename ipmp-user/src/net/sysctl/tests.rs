@@ -31,7 +31,7 @@ fn members_are_prepared_and_restored_by_a_later_daemon() {
     drop(sysctl);
     let mut later = Sysctl::with_root(&root, directory.path().join("run"));
     later.prepare("eth0.100").expect("prepared");
-    later.restore().expect("restored");
+    later.restore_of("eth0.100").expect("restored");
     assert_eq!(value(&root, "eth0.100", "arp_announce"), "0");
     assert_eq!(value(&root, "eth0.100", "promote_secondaries"), "0");
 }
@@ -42,7 +42,7 @@ fn values_changed_by_others_are_theirs() {
     let mut sysctl = Sysctl::with_root(&root, directory.path().join("run"));
     sysctl.prepare("eth0").expect("prepared");
     fs::write(root.join("eth0/arp_announce"), "1\n").expect("written");
-    sysctl.restore().expect("restored");
+    sysctl.restore_of("eth0").expect("restored");
     assert_eq!(value(&root, "eth0", "arp_announce"), "1");
 }
 
@@ -72,9 +72,9 @@ fn settings_of_an_interface_that_is_no_member_any_more_are_restored() {
     let run = directory.path().join("run");
     Sysctl::with_root(&root, &run).prepare("eth0").expect("prepared");
     let mut later = Sysctl::with_root(&root, &run);
-    assert_eq!(later.restore_others(|name| name == "eth0").expect("restored"), [""; 0]);
+    assert_eq!(later.restore_others(|name| name == "eth0").expect("restored"), Restored::default());
     assert_eq!(value(&root, "eth0", "arp_announce"), "2");
-    assert_eq!(later.restore_others(|name| name == "eth1").expect("restored"), ["eth0"]);
+    assert_eq!(later.restore_others(|name| name == "eth1").expect("restored").put_back, ["eth0"]);
     assert_eq!(value(&root, "eth0", "arp_announce"), "0");
 }
 
@@ -84,7 +84,22 @@ fn damaged_memory_of_settings_is_set_aside() {
     let run = directory.path().join("run");
     fs::create_dir_all(&run).expect("made");
     fs::write(run.join("sysctl.json"), "{\"ipv4\": {\"eth0\"").expect("written");
-    Sysctl::with_root(&root, &run).restore().expect("nothing to restore");
+    Sysctl::with_root(&root, &run).restore_others(|_| false).expect("nothing to restore");
     assert!(run.join("sysctl.json.damaged").exists());
     assert_eq!(value(&root, "eth0", "arp_announce"), "0");
+}
+
+#[test]
+fn settings_of_an_interface_that_is_not_there_are_remembered() {
+    let (directory, root) = tree("eth0", "0", "0");
+    let run = directory.path().join("run");
+    Sysctl::with_root(&root, &run).prepare("eth0").expect("prepared");
+    fs::rename(root.join("eth0"), root.join("net0")).expect("renamed");
+    let restored = Sysctl::with_root(&root, &run).restore_others(|_| false).expect("nothing to restore");
+    assert_eq!(restored, Restored { put_back: vec![], absent: vec!["eth0".to_owned()] });
+    fs::rename(root.join("net0"), root.join("eth0")).expect("renamed");
+    let mut later = Sysctl::with_root(&root, &run);
+    assert_eq!(later.restore_others(|_| false).expect("restored").put_back, ["eth0"]);
+    assert_eq!(value(&root, "eth0", "arp_announce"), "0");
+    assert!(!later.remembers());
 }
