@@ -278,9 +278,13 @@ impl Engine {
             }
             return id;
         }
-        let used: BTreeSet<MemberId> = &self.numbers().members | &taken.members;
+        let used = self.numbers().members;
+        // Its own number of earlier, else one that nobody had until now.
+        let own = self.members.iter().find(|m| m.config.name == config.name && !used.contains(&m.id));
+        let used = &used | &taken.members;
         let mut numbers = (0..=used.len() as u32).map(MemberId);
-        let id = numbers.find(|id| !used.contains(id)).unwrap_or(MemberId(0));
+        let free = own.map(|member| member.id).or_else(|| numbers.find(|id| !used.contains(id)));
+        let id = free.unwrap_or(MemberId(0));
         let member = Member::new(id, group, config.clone());
         if let Some(place) = self.members.get_mut(id.0 as usize) {
             *place = member;
