@@ -63,6 +63,18 @@ impl fmt::Display for Reason {
             | Self::Awaited { .. }
             | Self::Missing { .. } => self.of_configuration(f),
             Self::Announcement { addresses } => write!(f, "{} announced", addresses_of(*addresses)),
+            Self::LateWakeup { .. } | Self::ProbesStayed { .. } | Self::ProbesLeave { .. } => {
+                self.of_stalls(f)
+            }
+            Self::Errno { errno, what } => write!(f, "{what}: errno {errno}"),
+        }
+    }
+}
+
+impl Reason {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's list names what comes here")]
+    fn of_stalls(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::LateWakeup { late_by, skipped_slots } => {
                 write!(f, "daemon woke {late_by} late, {skipped_slots} probe slots skipped")
             }
@@ -76,12 +88,10 @@ impl fmt::Display for Reason {
             Self::ProbesLeave { family, stayed } => {
                 write!(f, "{family} probes leave the host again after {stayed} that did not")
             }
-            Self::Errno { errno, what } => write!(f, "{what}: errno {errno}"),
+            _ => Ok(()),
         }
     }
-}
 
-impl Reason {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's list names what comes here")]
     fn of_link(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
