@@ -26,10 +26,10 @@ use crate::{
 pub fn run(runtime_dir: &Path, pin_dir: &Path) -> Result<Vec<String>> {
     let _lock = runtime_dir.is_dir().then(|| control::lock(runtime_dir)).transpose()?;
     let mut done = Vec::new();
-    let base = StateFile::new(runtime_dir).load().context("the state file")?;
+    let loaded = StateFile::new(runtime_dir).load();
     let mut sysctl = Sysctl::new(runtime_dir);
     // What another daemon made here is not ours to remove, and a mark does not say whose it is.
-    let scope = others_serve().then(|| ours(&base, &sysctl));
+    let scope = others_serve().then(|| ours(loaded.as_ref().ok(), &sysctl));
     let settings = sysctl.restore_others(|_| false).context("settings")?;
     done.extend(
         settings.put_back.iter().map(|interface| format!("{interface}: settings as they were before")),
@@ -44,7 +44,8 @@ pub fn run(runtime_dir: &Path, pin_dir: &Path) -> Result<Vec<String>> {
     done.extend(neighbours.iter().map(|neighbour| format!("{neighbour}: neighbour entry removed")));
     let unpinned = kernel::unpin(pin_dir).with_context(|| format!("pins in {}", pin_dir.display()))?;
     done.extend(unpinned.iter().map(|path| format!("{}: unpinned", path.display())));
-    let away = leftovers::away(&base).context("data addresses")?;
+    // All else is put back without it, too.
+    let away = leftovers::away(&loaded.context("the state file")?).context("data addresses")?;
     done.extend(away.iter().map(ToString::to_string));
     // The state file is of use as long as an address is away from home.
     if away.is_empty() {
@@ -57,8 +58,8 @@ pub fn run(runtime_dir: &Path, pin_dir: &Path) -> Result<Vec<String>> {
 }
 
 /// The interfaces that the records of this runtime directory name.
-fn ours(base: &Base, sysctl: &Sysctl) -> BTreeSet<String> {
-    base.members().chain(sysctl.interfaces()).map(str::to_owned).collect()
+fn ours(base: Option<&Base>, sysctl: &Sysctl) -> BTreeSet<String> {
+    base.into_iter().flat_map(Base::members).chain(sysctl.interfaces()).map(str::to_owned).collect()
 }
 
 fn remove(path: &PathBuf) -> Result<()> {

@@ -208,7 +208,7 @@ impl Base {
         failed: &BTreeSet<(u32, IpAddr)>,
     ) {
         let strays = self.strays(inventory, wanted);
-        let stays = |placed: &PlacedAddress| {
+        let is_blocked = |placed: &PlacedAddress| {
             let ip = placed.address.addr();
             let on = wanted.ifindex(placed.on);
             strays.range((ip, 0)..=(ip, u32::MAX)).next().is_some()
@@ -219,7 +219,7 @@ impl Base {
             let link = wanted.ifindex(member).and_then(|ifindex| inventory.link(ifindex));
             link.map(|link| link.name.clone())
         };
-        for placed in wanted.data.iter().filter(|placed| !stays(placed)) {
+        for placed in wanted.data.iter().filter(|placed| !is_blocked(placed)) {
             if let Some(on) = name(placed.on) {
                 self.placement.insert(placed.address.addr(), on);
             }

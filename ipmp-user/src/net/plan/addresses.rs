@@ -221,11 +221,11 @@ fn bystanders(
     left: &BTreeSet<(u32, IpNet)>,
 ) -> Vec<Op> {
     let there = former.iter().flat_map(|ifindex| inventory.addresses(*ifindex));
-    let stays = |address: &&Address| {
+    let remains = |address: &&Address| {
         left.contains(&(address.ifindex(), address.net().trunc()))
             && !strays.contains(&(address.ip(), address.ifindex()))
     };
-    there.filter(stays).cloned().map(Op::AddAddress).collect()
+    there.filter(remains).cloned().map(Op::AddAddress).collect()
 }
 
 /// Whether others stay on, or come to, one of the subnets on interfaces that their IPv4 primary address leaves. Data
