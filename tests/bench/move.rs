@@ -97,8 +97,7 @@ fn measure(kind: Kind, count: usize, rounds: usize) {
     let mut applier = Applier::open(directory.path()).expect("an applier");
     let mut turn = |on: MemberId| {
         let wanted = wanted(&nets, links, on);
-        let job =
-            Job { group: GroupId(0), epoch: 0, wanted, announce: Vec::new(), neighbours: BTreeMap::new() };
+        let job = Job { group: GroupId(0), epoch: 0, wanted, neighbours: BTreeMap::new() };
         settle(kind);
         let (start, start_ns) = (Instant::now(), monotonic_ns());
         let outcome = applier.carry_out(&job);

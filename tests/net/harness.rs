@@ -190,7 +190,7 @@ impl Group {
         let mut socket = Socket::open().expect("a socket");
         let inventory = Inventory::dump(&mut socket).expect("the kernel can be read");
         let neighbours = wanted.members.iter().flat_map(|m| inventory.neighbours_on(m.ifindex)).collect();
-        let job = Job { group: GroupId(0), epoch: self.epoch, wanted, announce: Vec::new(), neighbours };
+        let job = Job { group: GroupId(0), epoch: self.epoch, wanted, neighbours };
         self.applier.apply(&job)
     }
 

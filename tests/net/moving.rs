@@ -190,7 +190,6 @@ fn placements_are_carried_out_by_a_thread_of_their_own() {
                 group: ipmp_common::engine::ids::GroupId(0),
                 epoch,
                 wanted,
-                announce: Vec::new(),
                 neighbours: std::collections::BTreeMap::new(),
             };
             handle.submit(Box::new(job)).expect("there is room");

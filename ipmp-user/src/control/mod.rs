@@ -140,14 +140,16 @@ impl Drop for ControlHandle {
 
 /// Keeps daemons away from a runtime directory while it lives.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held, not used")] std::fs::File);
+pub struct Lock {
+    _held: std::fs::File,
+}
 
 /// Locks a runtime directory for work that no daemon may see half done.
 ///
 /// # Errors
 /// When a daemon serves it.
 pub fn lock(runtime_dir: &Path) -> Result<Lock, ControlError> {
-    socket::lock(runtime_dir).map(Lock)
+    socket::lock(runtime_dir).map(|held| Lock { _held: held })
 }
 
 /// Takes `runtime_dir/ipmpd.sock` and starts the control thread; also the journal's pump runs there. Call it

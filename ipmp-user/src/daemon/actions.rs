@@ -102,7 +102,7 @@ impl Daemon {
         };
         let neighbours =
             wanted.members.iter().flat_map(|member| self.inventory.neighbours_on(member.ifindex)).collect();
-        let job = Job { group, epoch: placement.epoch, wanted, announce: Vec::new(), neighbours };
+        let job = Job { group, epoch: placement.epoch, wanted, neighbours };
         if self.applier.submit(Box::new(job)).is_err() {
             tracing::warn!("a placement waits: earlier ones are still being carried out");
             self.reassert.postponed(now);

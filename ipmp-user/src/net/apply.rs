@@ -77,8 +77,7 @@ impl Applier {
         let announcer = match Announcer::open() {
             Ok(announcer) => Some(announcer),
             Err(error) => {
-                let what = format!("moved addresses will not be announced: {error}");
-                pending.push(Failure { what, errno: error.errno() });
+                pending.push(Failure::of("moved addresses will not be announced", &error));
                 None
             }
         };
@@ -124,10 +123,9 @@ impl Applier {
         let mut outcome = Outcome::nothing(job, std::mem::take(&mut self.pending));
         match self.look() {
             Ok(inventory) => self.converge(inventory, job, &mut outcome),
-            Err(error) => outcome.errors.push(Failure {
-                what: format!("reading the kernel's addresses and routes: {error}"),
-                errno: error.errno(),
-            }),
+            Err(error) => {
+                outcome.errors.push(Failure::of("reading the kernel's addresses and routes", &error))
+            }
         }
         outcome
     }
@@ -197,7 +195,7 @@ impl Applier {
         self.base.news = News::default();
         let moved = addresses.moved.iter().map(|(_, on, net)| (*on, net.addr()));
         outcome.moved = moved.filter(|place| !failed.contains(place)).collect();
-        self.announce(&inventory, job, outcome);
+        self.announce(&inventory, outcome);
         if !addresses.remove.is_empty() {
             let mut added = addresses.added_v6();
             added.retain(|place| !failed.contains(place));
@@ -222,10 +220,9 @@ impl Applier {
                 let addresses = plan::addresses(&inventory, &self.base, wanted);
                 self.add_and_route(&mut inventory, wanted, &addresses, &Neighbours::new(), outcome);
             }
-            Err(error) => outcome.errors.push(Failure {
-                what: format!("reading the kernel's addresses after the move: {error}"),
-                errno: error.errno(),
-            }),
+            Err(error) => {
+                outcome.errors.push(Failure::of("reading the kernel's addresses after the move", &error))
+            }
         }
     }
 
@@ -249,10 +246,7 @@ impl Applier {
                     self.watch.collect(None, &self.deleted, &mut self.base.news);
                     self.base.learn(inventory, wanted, &self.present);
                 }
-                Err(error) => outcome.errors.push(Failure {
-                    what: format!("reading the kernel's routes: {error}"),
-                    errno: error.errno(),
-                }),
+                Err(error) => outcome.errors.push(Failure::of("reading the kernel's routes", &error)),
             }
         }
         let mut routes = plan::routes::routes(inventory, &self.base, wanted);
@@ -311,29 +305,25 @@ impl Applier {
                 ) => {}
             }
             if let Some(error) = refusal {
-                outcome.errors.push(Failure { what: format!("{op}: {error}"), errno: error.errno() });
+                outcome.errors.push(Failure::of(op, &error));
             }
         }
         refused
     }
 
-    fn announce(&mut self, inventory: &Inventory, job: &Job, outcome: &mut Outcome) {
-        let mut addresses = outcome.moved.clone();
-        addresses.extend(job.announce.iter().filter(|pair| !outcome.moved.contains(pair)));
-        let announcements: Vec<Announcement> = addresses
-            .into_iter()
-            .filter_map(|(ifindex, ip)| {
-                let mac = inventory.link(ifindex)?.mac?;
-                Some(Announcement { ifindex, mac, ip })
-            })
-            .collect();
+    fn announce(&mut self, inventory: &Inventory, outcome: &mut Outcome) {
+        let announcement = |(ifindex, ip): &(u32, IpAddr)| {
+            let mac = inventory.link(*ifindex)?.mac?;
+            Some(Announcement { ifindex: *ifindex, mac, ip: *ip })
+        };
+        let announcements: Vec<Announcement> = outcome.moved.iter().filter_map(announcement).collect();
         let Some(announcer) = self.announcer.as_mut().filter(|_| !announcements.is_empty()) else {
             return;
         };
         match announcer.send(&announcements) {
             Ok(()) => outcome.announced_at = Some(monotonic()),
             Err(error) => {
-                outcome.errors.push(Failure { what: format!("announcing: {error}"), errno: error.errno() });
+                outcome.errors.push(Failure::of("announcing", &error));
             }
         }
     }

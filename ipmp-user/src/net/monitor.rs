@@ -5,11 +5,7 @@ use std::{
     os::fd::{AsRawFd, RawFd},
 };
 
-use rtnetlink::{
-    MulticastGroup,
-    packet_core::{NLM_F_REPLACE, NLMSG_ERROR},
-    sys,
-};
+use rtnetlink::{MulticastGroup, packet_core::NLMSG_ERROR, sys};
 
 use super::{
     NetError,
@@ -19,9 +15,6 @@ use super::{
 
 /// Datagrams taken in one call: bounds the work of one wake-up; the descriptor stays readable if more wait.
 const DRAIN_DATAGRAMS: usize = 256;
-
-/// `RTM_NEWROUTE`.
-const NEW_ROUTE: u16 = 24;
 
 const GROUPS: [MulticastGroup; 6] = [
     MulticastGroup::Link,
@@ -110,7 +103,7 @@ impl Monitor {
                 Err(_) => break,
             }
             for frame in Frames(&self.buffer).filter(|frame| frame.kind != NLMSG_ERROR) {
-                replaced |= frame.kind == NEW_ROUTE && frame.flags & NLM_F_REPLACE != 0;
+                replaced |= frame.replaces_route();
                 changes.extend(frame.decode().and_then(|message| inventory.update(message)));
             }
         }

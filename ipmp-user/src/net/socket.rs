@@ -9,8 +9,8 @@ use nix::sys::{
 };
 use rtnetlink::{
     packet_core::{
-        NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
-        NetlinkHeader, NetlinkMessage, NetlinkPayload,
+        NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REPLACE, NLM_F_REQUEST, NLMSG_DONE,
+        NLMSG_ERROR, NetlinkHeader, NetlinkMessage, NetlinkPayload,
     },
     packet_route::{
         AddressFamily, RouteNetlinkMessage,
@@ -301,14 +301,15 @@ fn dump_request(table: Table) -> RouteNetlinkMessage {
 /// Routes of the local table that are no broadcast entries, recognised before they are decoded: there is one or more for
 /// each address.
 fn is_kernels_own(frame: &Frame<'_>) -> bool {
-    /// `RTM_NEWROUTE`.
-    const NEW_ROUTE: u16 = 24;
     /// Offsets in `struct rtmsg`.
     const TABLE: usize = 4;
     const TYPE: usize = 7;
     let is = |at: usize, value: u8| frame.payload.get(at).is_some_and(|byte| *byte == value);
     frame.kind == NEW_ROUTE && is(TABLE, TABLE_LOCAL as u8) && !is(TYPE, libc::RTN_BROADCAST)
 }
+
+/// `RTM_NEWROUTE` (linux/rtnetlink.h).
+const NEW_ROUTE: u16 = 24;
 
 /// One netlink message in a datagram.
 pub(super) struct Frame<'a> {
@@ -332,6 +333,11 @@ impl Frame<'_> {
                 None
             }
         }
+    }
+
+    /// Whether a route took another's place; the notification does not say whose.
+    pub(super) const fn replaces_route(&self) -> bool {
+        self.kind == NEW_ROUTE && self.flags & NLM_F_REPLACE != 0
     }
 
     /// For `NLMSG_ERROR`: none if it is an acknowledgement.

@@ -1,10 +1,13 @@
 //! What the applier is asked, and what it answers.
 
-use std::net::IpAddr;
+use std::{fmt::Display, net::IpAddr};
 
 use ipmp_common::engine::{ids::GroupId, time::Timestamp};
 
-use crate::net::plan::{Wanted, neighbours::Neighbours};
+use crate::net::{
+    NetError,
+    plan::{Wanted, neighbours::Neighbours},
+};
 
 /// One placement to be carried out.
 #[derive(Clone, Debug)]
@@ -15,8 +18,6 @@ pub struct Job {
     pub epoch: u64,
     /// What it shall look like.
     pub wanted: Wanted,
-    /// Addresses to announce although they do not move, each with its interface. Those that move are always announced.
-    pub announce: Vec<(u32, IpAddr)>,
     /// What the members know of their neighbours now: moves along with the traffic.
     pub neighbours: Neighbours,
 }
@@ -28,6 +29,13 @@ pub struct Failure {
     pub what: String,
     /// The kernel's errno.
     pub errno: i32,
+}
+
+impl Failure {
+    /// What was tried, and what came of it.
+    pub(super) fn of(what: impl Display, error: &NetError) -> Self {
+        Self { what: format!("{what}: {error}"), errno: error.errno() }
+    }
 }
 
 /// What came of a job.

@@ -89,7 +89,7 @@ impl Applier {
         let refused = ops.iter().zip(results).filter_map(|(op, result)| Some((op, result.err()?)));
         refused
             .filter(|(op, error)| !op.is_satisfied_by(error.errno()))
-            .map(|(op, error)| Failure { what: format!("{op}: {error}"), errno: error.errno() })
+            .map(|(op, error)| Failure::of(op, &error))
             .collect()
     }
 
@@ -104,11 +104,6 @@ impl Applier {
         let results = self.socket.batch(&[request]);
         let word = if up { "up" } else { "down" };
         let failures = results.into_iter().filter_map(Result::err);
-        failures
-            .map(|error| Failure {
-                what: format!("set ifindex {ifindex} {word}: {error}"),
-                errno: error.errno(),
-            })
-            .collect()
+        failures.map(|error| Failure::of(format_args!("set ifindex {ifindex} {word}"), &error)).collect()
     }
 }

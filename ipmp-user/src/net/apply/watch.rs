@@ -14,7 +14,7 @@ use nix::sys::{
     socket::{setsockopt, sockopt},
     time::{TimeVal, TimeValLike as _},
 };
-use rtnetlink::{MulticastGroup, packet_core::NLM_F_REPLACE, packet_route::RouteNetlinkMessage, sys};
+use rtnetlink::{MulticastGroup, packet_route::RouteNetlinkMessage, sys};
 
 use crate::net::{
     NetError,
@@ -38,8 +38,6 @@ const RECEIVE_BUFFER: usize = 16 << 20;
 /// The work queue needs microseconds; if it is stuck, moving on is better than keeping the address on a failed
 /// interface.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// `RTM_NEWROUTE`, linux/rtnetlink.h.
-const NEW_ROUTE: u16 = 24;
 
 /// What others did that explains why something is missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -144,7 +142,7 @@ fn take(
     came: &mut BTreeSet<(u32, IpAddr)>,
 ) -> bool {
     let somebodys = frame.port != 0;
-    let replaces = frame.kind == NEW_ROUTE && frame.flags & NLM_F_REPLACE != 0;
+    let replaces = frame.replaces_route();
     match frame.decode() {
         Some(RouteNetlinkMessage::NewLink(message)) => {
             let Some(picture) = picture else { return true };

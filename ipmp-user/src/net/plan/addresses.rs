@@ -38,20 +38,10 @@ pub struct AddressPlan {
 impl AddressPlan {
     /// The IPv6 addresses to be added, each with its interface.
     pub fn added_v6(&self) -> BTreeSet<(u32, IpAddr)> {
-        let added = self.add.iter().filter_map(|op| match op {
-            Op::AddAddress(address) if address.family() == Family::V6 => {
-                Some((address.ifindex(), address.ip()))
-            }
-            Op::AddAddress(_)
-            | Op::SetAddressFlags(_)
-            | Op::DelAddress(_)
-            | Op::AddRoute(_)
-            | Op::DelRoute(_)
-            | Op::SetNexthop(_)
-            | Op::AddNeighbour(_)
-            | Op::DelNeighbour(_) => None,
-        });
-        added.collect()
+        let added =
+            self.add.iter().filter_map(|op| if let Op::AddAddress(added) = op { Some(added) } else { None });
+        let v6 = added.filter(|address| address.family() == Family::V6);
+        v6.map(|address| (address.ifindex(), address.ip())).collect()
     }
 }
 
