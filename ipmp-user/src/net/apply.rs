@@ -150,16 +150,6 @@ impl Applier {
         Ok(inventory)
     }
 
-    /// Looks at the kernel and learns what an administrator changed, without changing anything.
-    pub fn learn(&mut self) -> Result<(), NetError> {
-        let inventory = self.look()?;
-        let wanted = self.merged();
-        self.learn_from(&inventory, &wanted);
-        self.base.news = News::default();
-        self.look_ahead();
-        self.state.save(&self.base)
-    }
-
     fn merged(&self) -> Wanted {
         let mut all = Wanted::default();
         for wanted in self.wanted.values() {

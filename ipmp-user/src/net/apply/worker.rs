@@ -16,7 +16,6 @@ const JOBS: usize = 256;
 enum Order {
     Apply(Box<Job>),
     Take(Box<Step>),
-    Learn,
 }
 
 /// The daemon's end.
@@ -52,12 +51,6 @@ impl Handle {
             }
             Err(_) => Err(step),
         }
-    }
-
-    /// Asks for a look at what an administrator may have changed (after a route or address change that is not ours). A
-    /// full queue needs no further look: every job begins with one.
-    pub fn learn(&self) {
-        let _ = self.orders.try_send(Order::Learn);
     }
 
     /// Ends the thread after the jobs that wait.
@@ -99,11 +92,6 @@ pub fn spawn(
                     applier.look_ahead();
                     if sent.is_err() {
                         return;
-                    }
-                }
-                Order::Learn => {
-                    if let Err(error) = applier.learn() {
-                        tracing::warn!(%error, "could not look at the kernel's addresses and routes");
                     }
                 }
             }
