@@ -16,7 +16,7 @@ use crate::{
     control,
     daemon::others_serve,
     kernel,
-    net::{base::Base, leftovers, state::StateFile, sysctl::Sysctl},
+    net::{leftovers, state::StateFile, sysctl::Sysctl},
 };
 
 /// Puts everything back, in the network namespace of the calling process, and says what was done, a line each.
@@ -29,7 +29,7 @@ pub fn run(runtime_dir: &Path, pin_dir: &Path) -> Result<Vec<String>> {
     let loaded = StateFile::new(runtime_dir).load();
     let mut sysctl = Sysctl::new(runtime_dir);
     // What another daemon made here is not ours to remove, and a mark does not say whose it is.
-    let scope = others_serve().then(|| ours(loaded.as_ref().ok(), &sysctl));
+    let scope = others_serve().then(|| leftovers::recorded(loaded.as_ref().ok(), &sysctl));
     let settings = sysctl.restore_others(|_| false).context("settings")?;
     done.extend(
         settings.put_back.iter().map(|interface| format!("{interface}: settings as they were before")),
@@ -55,11 +55,6 @@ pub fn run(runtime_dir: &Path, pin_dir: &Path) -> Result<Vec<String>> {
         remove(&runtime_dir.join("sysctl.json"))?;
     }
     Ok(done)
-}
-
-/// The interfaces that the records of this runtime directory name.
-fn ours(base: Option<&Base>, sysctl: &Sysctl) -> BTreeSet<String> {
-    base.into_iter().flat_map(Base::members).chain(sysctl.interfaces()).map(str::to_owned).collect()
 }
 
 fn remove(path: &PathBuf) -> Result<()> {

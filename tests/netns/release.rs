@@ -213,3 +213,18 @@ fn release_of_another_directory_leaves_a_running_daemon_its_test_addresses() -> 
     assert_eq!(bed.lab.host.ip("-o address show")?, before);
     Ok(())
 }
+
+/// A daemon that starts puts back what its own records name; a mark on an address does not say who made it.
+#[test]
+fn a_daemon_that_starts_leaves_another_one_its_test_addresses() -> Result<()> {
+    let Some((_, _, bed)) = before_and_bed()? else {
+        return Ok(());
+    };
+    let before = bed.lab.host.ip("-o address show")?;
+    assert!(before.contains(&test4(0).to_string()), "{before}");
+    let elsewhere = "boot-wait = \"0s\"\n[group.other.interface.absent0]\n[group.other.interface.absent1]\n";
+    let other = Daemon::start_from(&bed.lab.host, elsewhere, bin_dir()?)?;
+    other.status()?;
+    assert_eq!(bed.lab.host.ip("-o address show")?, before);
+    Ok(())
+}

@@ -119,6 +119,8 @@ impl Daemon {
     fn restore_others(&mut self) {
         let members = || self.members.iter().filter(|member| !member.ungrouped).map(|member| &member.config);
         let is_member = |name: &str| members().any(|member| member.name == name);
+        // Another daemon of this namespace may serve the rest.
+        let ours = leftovers::recorded(Some(&self.base), &self.sysctl);
         match self.sysctl.restore_others(is_member) {
             Ok(restored) if restored.put_back.is_empty() => {}
             Ok(restored) => {
@@ -128,7 +130,7 @@ impl Daemon {
             Err(error) => tracing::warn!(%error, "settings of former members could not be restored"),
         }
         let wanted = members().flat_map(|m| m.test.iter().map(|ip| (m.name.clone(), *ip))).collect();
-        match leftovers::remove_test_addresses(&wanted, None) {
+        match leftovers::remove_test_addresses(&wanted, Some(&ours)) {
             Ok(removed) if removed.is_empty() => {}
             Ok(removed) => {
                 tracing::info!(addresses = removed.join(", "), "test addresses of former members removed");

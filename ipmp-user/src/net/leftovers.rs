@@ -16,6 +16,7 @@ use super::{
     plan::{Op, neighbours::NeighbourEntry},
     resolve::NDA_PROTO_IPMP,
     socket::{Request, Socket, Table},
+    sysctl::Sysctl,
 };
 
 /// Removes the addresses that carry our mark (`IFA_PROTO`; kernels before 5.18 do not tell, and theirs stay) from these
@@ -79,6 +80,11 @@ fn kept_up(message: &RouteNetlinkMessage) -> Option<NeighbourEntry> {
     }
     let ip = message.attributes.iter().find_map(neighbour_ip)?;
     Some(NeighbourEntry { ifindex: message.header.ifindex, ip, mac: None, router: false })
+}
+
+/// The interfaces that the records of a runtime directory name. A mark does not say which daemon made it.
+pub fn recorded(base: Option<&Base>, sysctl: &Sysctl) -> BTreeSet<String> {
+    base.into_iter().flat_map(Base::members).chain(sysctl.interfaces()).map(str::to_owned).collect()
 }
 
 /// A data address that is not at home.
