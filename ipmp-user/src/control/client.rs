@@ -106,7 +106,7 @@ impl Client {
 
     /// The status document.
     pub fn status(&mut self) -> Result<Status, ClientError> {
-        match self.call(Command::Status)? {
+        match self.call(Command::Status, Some(ANSWER_TIMEOUT))? {
             Content::Status { status } => Ok(*status),
             Content::Error { error } => Err(ClientError::Refused(error)),
             other @ (Content::Event { .. }
@@ -119,9 +119,7 @@ impl Client {
 
     /// Carries out an order; the text is for people.
     pub fn order(&mut self, command: Command) -> Result<String, ClientError> {
-        let patient = self.stream.get_ref().set_read_timeout(Some(ORDER_TIMEOUT));
-        patient.map_err(|source| self.lost(source))?;
-        match self.call(command)? {
+        match self.call(command, Some(ORDER_TIMEOUT))? {
             Content::Done { message } => Ok(message),
             Content::Error { error } => Err(ClientError::Refused(error)),
             other @ (Content::Event { .. }
@@ -140,11 +138,9 @@ impl Client {
         follow: bool,
         mut each: impl FnMut(Told) -> bool,
     ) -> Result<(), ClientError> {
-        let mut first = Some(self.call(Command::Events { since_ns, follow })?);
-        if follow {
-            let patient = self.stream.get_ref().set_read_timeout(None);
-            patient.map_err(|source| self.lost(source))?;
-        }
+        // Where nothing has happened yet, even the first event may be long in coming.
+        let patience = (!follow).then_some(ANSWER_TIMEOUT);
+        let mut first = Some(self.call(Command::Events { since_ns, follow }, patience)?);
         loop {
             let told = match first.take().map_or_else(|| self.next(), Ok)? {
                 Content::Event { event } => Told::Event(event),
@@ -163,11 +159,9 @@ impl Client {
 
     /// Hands every probe that is finished from now on to `each`, until that says stop by `false`, or the daemon ends.
     pub fn probes(&mut self, mut each: impl FnMut(&FinishedProbe) -> bool) -> Result<(), ClientError> {
-        self.send(&Call { version: VERSION, command: Command::Probes })?;
-        let patient = self.stream.get_ref().set_read_timeout(None);
-        patient.map_err(|source| self.lost(source))?;
+        let mut first = Some(self.call(Command::Probes, None)?);
         loop {
-            match self.next()? {
+            match first.take().map_or_else(|| self.next(), Ok)? {
                 Content::Probe { probe } if each(&probe) => {}
                 Content::Probe { .. } | Content::End => return Ok(()),
                 // Too many for this reader: there are gaps then.
@@ -181,10 +175,13 @@ impl Client {
     }
 
     /// The first answer to a call. Sent away for want of a seat, the call was not even read: it is put again.
-    fn call(&mut self, command: Command) -> Result<Content, ClientError> {
+    /// No patience is endless patience.
+    fn call(&mut self, command: Command, patience: Option<Duration>) -> Result<Content, ClientError> {
         let call = Call { version: VERSION, command };
         let until = Instant::now() + KNOCK_FOR;
         loop {
+            let patient = self.stream.get_ref().set_read_timeout(patience);
+            patient.map_err(|source| self.lost(source))?;
             self.send(&call)?;
             match self.next() {
                 Ok(Content::Error { error })
