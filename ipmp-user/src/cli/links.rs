@@ -82,9 +82,10 @@ pub(super) fn text(interfaces: &[InterfaceStatus]) -> String {
 /// The best that the partner offers, and how many more.
 fn partner(modes: &[String]) -> String {
     let speeds = modes.iter().filter(|mode| mode.contains("base"));
-    match speeds.clone().next_back() {
+    // The kernel numbers modes in the order in which they were invented (include/uapi/linux/ethtool.h).
+    match speeds.clone().max_by_key(|mode| diagnosis::speed_of(mode)) {
         None => "-".to_owned(),
-        Some(last) if speeds.clone().count() == 1 => last.clone(),
-        Some(last) => format!("{last} and {} more", speeds.count() - 1),
+        Some(best) if speeds.clone().count() == 1 => best.clone(),
+        Some(best) => format!("{best} and {} more", speeds.count() - 1),
     }
 }

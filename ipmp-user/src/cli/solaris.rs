@@ -98,7 +98,9 @@ fn logical(
         writeln!(text, "{name}: flags={flags:x}<{}> mtu {mtu} index {}", words.join(","), interface.ifindex);
     let _ = writeln!(text, "\t{}", address(holds, ipv6));
     if number == 0 {
-        let _ = writeln!(text, "\tgroupname {}", group.name);
+        if !group.name.is_empty() {
+            let _ = writeln!(text, "\tgroupname {}", group.name);
+        }
         if let Some(mac) = interface.device.as_ref().and_then(ether) {
             let _ = writeln!(text, "\tether {mac}");
         }

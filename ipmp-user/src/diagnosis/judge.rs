@@ -118,7 +118,7 @@ fn negotiates(partner: &[String]) -> bool {
 }
 
 /// The speed of a mode by its name: `1000baseT/Full`.
-fn speed_of(mode: &str) -> Option<u32> {
+pub(crate) fn speed_of(mode: &str) -> Option<u32> {
     let (number, _) = mode.split_once("base")?;
     number.parse().ok()
 }

@@ -131,11 +131,6 @@ fn globals(file: &str, found: &mpathd::Mpathd, draft: &mut Draft) {
     }
     if let Some((only, line)) = found.track_only_with_groups {
         put("track-interfaces-only-with-groups", only.to_string(), line);
-        if !only {
-            let text =
-                "interfaces outside every group are not tracked: put each into a group of its own".to_owned();
-            draft.notes.push(Note { place: Some(place(line)), text });
-        }
     }
 }
 

@@ -124,7 +124,7 @@ impl Applier {
         match self.look() {
             Ok(inventory) => self.converge(inventory, job, &mut outcome),
             Err(error) => {
-                outcome.errors.push(Failure::of("reading the kernel's addresses and routes", &error))
+                outcome.errors.push(Failure::of("reading the kernel's addresses and routes", &error));
             }
         }
         outcome
@@ -211,7 +211,7 @@ impl Applier {
                 self.add_and_route(&mut inventory, wanted, &addresses, &Neighbours::new(), outcome);
             }
             Err(error) => {
-                outcome.errors.push(Failure::of("reading the kernel's addresses after the move", &error))
+                outcome.errors.push(Failure::of("reading the kernel's addresses after the move", &error));
             }
         }
     }

@@ -122,7 +122,9 @@ fn show(runtime_dir: &Path, wanted: &StatArgs, program: &str) -> Result<(), Stat
     let addresses = Addresses { hosts: if wanted.numeric { Hosts::default() } else { hosts() } };
     let failed = |error| StatError::Client { error, mode };
     let mut client = Client::connect(runtime_dir).map_err(failed)?;
-    let status = client.status().map_err(failed)?;
+    let mut status = client.status().map_err(failed)?;
+    // Interfaces in no group are none of ipmpstat's.
+    status.groups.retain(|group| !group.name.is_empty());
     let rows = match mode {
         Mode::Addresses => rows::addresses(&status, &addresses),
         Mode::Groups => rows::groups(&status),

@@ -2,7 +2,6 @@
 
 use std::{fs, io, net::IpAddr, path::Path};
 
-use caps::{CapSet, Capability};
 use ipmp_common::engine::{
     config::{DataAddresses, GroupConfig},
     event::CarrierSource,
@@ -16,6 +15,7 @@ use crate::{
     control::status::{InterfaceStatus, Link, ReplyEvidence, Status},
     diagnosis::{LinkReport, read},
     net::{inventory::Inventory, socket::Socket},
+    privilege,
 };
 
 /// `BPF_FS_MAGIC`, include/uapi/linux/magic.h.
@@ -169,15 +169,12 @@ fn told_of(interface: &InterfaceStatus) -> Told {
 
 fn kernel(root: &Path) -> Kernel {
     let bpffs = statfs(&root.join("sys/fs/bpf")).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC);
-    let lacks =
-        |capability: &Capability| !caps::has_cap(None, CapSet::Effective, *capability).unwrap_or(false);
-    let needed = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW, Capability::CAP_BPF];
     Kernel {
         release: read_word(root, "proc/sys/kernel/osrelease").unwrap_or_default(),
         btf: root.join("sys/kernel/btf/vmlinux").exists(),
         bpffs,
         jit: read_word(root, "proc/sys/net/core/bpf_jit_enable").map(|value| value != "0"),
-        missing_capabilities: needed.iter().filter(|known| lacks(known)).map(ToString::to_string).collect(),
+        missing_capabilities: privilege::missing().unwrap_or_default(),
     }
 }
 

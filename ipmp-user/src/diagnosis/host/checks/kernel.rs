@@ -47,7 +47,7 @@ fn without_daemon(kernel: &Kernel) -> Vec<Finding> {
             "privileges",
             [
                 &format!("this user lacks {}", kernel.missing_capabilities.join(", ")),
-                "ipmpd needs them to move addresses, to send probes and to load eBPF programs",
+                "ipmpd does not start without",
                 "run it as root, or by its systemd unit",
             ],
         );

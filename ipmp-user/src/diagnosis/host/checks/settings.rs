@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use ipmp_common::engine::snapshot::ShownState;
+
 use crate::diagnosis::{
     Finding, Severity,
     host::facts::{GroupFacts, MemberFacts},
@@ -27,7 +29,8 @@ pub(super) fn check(member: &MemberFacts, group: &GroupFacts) -> Vec<Finding> {
         );
     }
     // The daemon sets it when it starts.
-    if member.arp_ignore == 0 && member.told.is_some() {
+    let serves = member.told.as_ref().is_some_and(|told| told.state != ShownState::Absent);
+    if member.arp_ignore == 0 && serves {
         finding(
             Severity::Warning,
             "arp-ignore",
