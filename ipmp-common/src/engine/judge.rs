@@ -94,10 +94,9 @@ impl Engine {
         let Some(detector) = member.detectors[slot(family)].as_mut() else {
             return 0;
         };
-        let (probe, skipped, next) = detector.take_slot(now, rng);
+        let (probes, skipped, next) = detector.take_slot(now, rng);
         self.timers.set(TimerKey::Slot(id, family), next);
-        let trial = detector.trial_probe(now);
-        for (session, seq) in probe.into_iter().chain(trial) {
+        for (session, seq) in probes.into_iter().flatten() {
             self.actions.push_back(super::action::Action::SendProbe { session, seq });
         }
         skipped

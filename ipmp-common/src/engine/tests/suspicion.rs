@@ -1,6 +1,7 @@
 //! The first loss makes the next probes follow faster: earlier verdicts, not more of them.
 
 use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::*;
 
@@ -9,7 +10,7 @@ use crate::engine::{
     action::Action,
     forecast::{Path, forecast, in_force, smallest_fdt},
     reason::{Kind, Reason},
-    snapshot::ShownState,
+    snapshot::{ShownState, TargetState},
     suspicion::Suspicion,
     time::{Nanos, Timestamp},
 };
@@ -150,6 +151,54 @@ fn confirm_probes_go_to_all_targets_in_turn() {
     lab.wire.dead_targets.insert(V4_TARGET);
     lab.run(secs(10));
     assert_eq!(lab.records(Kind::Failed), Vec::new(), "the other target acquits");
+}
+
+/// A burst loses all that is asked meanwhile, and suspicion asks every target several times: the path's fault, not theirs,
+/// be a target near or far.
+#[test]
+fn with_suspicion_a_short_burst_kills_no_target() {
+    for (count, rtt) in (2..=5).flat_map(|count| [(count, Nanos(200_000)), (count, ms(11))]) {
+        for burst in 1..=60 {
+            let mut setup = Setup::probed(2);
+            (setup.seed, setup.fdt, setup.suspicion) = (burst, ms(100), true);
+            setup.targets = (1..=count).map(|number| IpAddr::V4(Ipv4Addr::new(192, 0, 2, number))).collect();
+            let mut lab = Lab::start(setup);
+            lab.wire.rtt_of.insert(V4_TARGET, rtt);
+            lab.run(secs(2) + Nanos(ms(burst).0 * 37 / 10));
+            lab.cut(a());
+            lab.run(ms(burst));
+            lab.mend(a());
+            lab.run(secs(1));
+            assert_eq!(lab.records(Kind::Target), [], "{count} targets, burst of {burst} ms, RTT of {rtt}");
+            let targets = lab.member(a()).targets.into_iter();
+            let active = targets.filter(|target| target.state == TargetState::Active).count();
+            assert_eq!(active, usize::from(count));
+        }
+    }
+}
+
+#[test]
+fn a_target_on_trial_is_not_asked_by_confirm_probes() {
+    let mut setup = Setup::probed(1);
+    (setup.fdt, setup.suspicion) = (ms(700), true);
+    let other = "192.0.2.2".parse().expect("an address");
+    setup.targets.push(other);
+    let mut lab = Lab::settled(setup);
+    lab.wire.dead_targets.insert(other);
+    let trial = |lab: &Lab| lab.sessions().into_iter().find(|session| session.target == other);
+    assert!(lab.run_until(secs(10), |lab| trial(lab).is_none()), "dead");
+    assert!(lab.run_until(secs(200), |lab| trial(lab).is_some()), "tried again");
+    let session = trial(&lab).map(|session| session.session);
+    lab.forget_history();
+    lab.cut(a());
+    lab.run(ms(1000));
+    let of_it =
+        |action: &Action| matches!(action, Action::SendProbe { session: of, .. } if Some(*of) == session);
+    let tries: Vec<Timestamp> =
+        lab.actions.iter().filter(|(_, action)| of_it(action)).map(|(at, _)| *at).collect();
+    assert!((9..=11).contains(&tries.len()), "one a slot: {tries:?}");
+    let closest = tries.windows(2).map(|pair| pair[1].since(pair[0])).min();
+    assert!(closest >= Some(lab.setup.slot().divided(2)), "{closest:?}");
 }
 
 #[test]
