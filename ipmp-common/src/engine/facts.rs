@@ -115,6 +115,9 @@ impl Engine {
         member.damped.interface_gone();
         let detached = core::mem::take(&mut member.detached);
         member.offline &= !member.identity.held() && !detached;
+        if !member.offline {
+            member.aside = None;
+        }
         member.identity = Identity::default();
         let sources = core::mem::take(&mut member.sources);
         member.inactive = member.config.standby;
@@ -338,8 +341,11 @@ impl Engine {
         member.offline = kind == Kind::Offline;
         member.recalled = kind == Kind::Online;
         member.inactive = member.config.standby && kind == Kind::Online && !member.failed;
-        member.reason = reason.clone();
-        member.since = now;
+        if member.offline {
+            member.aside = Some((reason.clone(), now));
+        } else {
+            member.serves_again(now, reason.clone());
+        }
         let group = member.group;
         self.end_failback_delay(id);
         self.publish(now, kind, Some(group), Some(id), reason);
