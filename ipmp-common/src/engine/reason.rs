@@ -131,7 +131,7 @@ pub enum Reason {
     LinkDown {
         /// Who saw it.
         source: CarrierSource,
-        /// Carrier losses since the previous report.
+        /// Carrier losses since the previous report; zero if it appeared without a carrier.
         downs: u64,
     },
     /// The interface has carrier again.
@@ -356,6 +356,8 @@ pub enum Reason {
         /// Its ifindex.
         ifindex: u32,
     },
+    /// The interface has appeared, others serve its addresses, and it has not shown yet that it works.
+    Unproved,
     /// Probing needs a test address and there is none.
     NoTestAddress,
     /// Probing has no target.

@@ -105,6 +105,7 @@ const fn member_of(reason: &Reason) -> Option<(&'static str, MemberId)> {
         | Reason::MtuDiffers { .. }
         | Reason::FitsGroup
         | Reason::InterfaceFound { .. }
+        | Reason::Unproved
         | Reason::NoTestAddress
         | Reason::NoTargets
         | Reason::TargetsKnown { .. }
