@@ -11,6 +11,7 @@ mod detection;
 mod groups;
 mod interfaces;
 mod links;
+mod outbound;
 mod placement;
 mod properties;
 mod reconfigure;
