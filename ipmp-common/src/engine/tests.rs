@@ -12,6 +12,7 @@ mod groups;
 mod interfaces;
 mod links;
 mod live_keys;
+mod outbound;
 mod placement;
 mod properties;
 mod reconfigure;
