@@ -10,6 +10,7 @@ use rtnetlink::packet_route::{
         AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
         CacheInfo,
     },
+    neighbour::{NeighbourAddress, NeighbourAttribute},
 };
 
 /// `IFA_PROTO` of the test addresses we create (kernel 5.18 and later show it; older ones ignore it).
@@ -233,6 +234,14 @@ impl Address {
         self.message.attributes.retain(|a| !matches!(a, AddressAttribute::Flags(_)));
         self.message.attributes.push(AddressAttribute::Flags(flags));
     }
+}
+
+/// What names a neighbour in a message.
+pub(crate) const fn destination(ip: IpAddr) -> NeighbourAttribute {
+    NeighbourAttribute::Destination(match ip {
+        IpAddr::V4(ip) => NeighbourAddress::Inet(ip),
+        IpAddr::V6(ip) => NeighbourAddress::Inet6(ip),
+    })
 }
 
 /// The kernel's number of an address's family.

@@ -152,24 +152,30 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Reads everything from the kernel.
+    /// Reads everything that a monitor keeps: all but nexthop objects.
     pub fn dump(socket: &mut Socket) -> Result<Self, NetError> {
-        let mut fresh = Self::dump_without_neighbours(socket)?;
-        for message in socket.dump(Table::Neighbours)? {
-            fresh.update(message);
-        }
+        let mut fresh = Self::dump_tables(socket, &[Table::Links, Table::Addresses, Table::Neighbours])?;
+        fresh.reload_routes(socket)?;
         Ok(fresh)
     }
 
-    /// Reads links, addresses and routes: what placing addresses needs.
+    /// Reads what placing addresses needs: links, addresses, routes and nexthop objects.
     pub fn dump_without_neighbours(socket: &mut Socket) -> Result<Self, NetError> {
+        let mut fresh = Self::dump_tables(socket, &[Table::Links, Table::Addresses])?;
+        fresh.reload_routes(socket)?;
+        let nexthops = socket.dump_nexthops()?;
+        fresh.nexthops = nexthops.into_iter().filter_map(|nexthop| Some((nexthop.id()?, nexthop))).collect();
+        Ok(fresh)
+    }
+
+    /// Reads these tables; for routes see [`Self::reload_routes`].
+    pub fn dump_tables(socket: &mut Socket, tables: &[Table]) -> Result<Self, NetError> {
         let mut fresh = Self::default();
-        for table in [Table::Links, Table::Addresses] {
-            for message in socket.dump(table)? {
+        for table in tables {
+            for message in socket.dump(*table)? {
                 fresh.take_dumped(message);
             }
         }
-        fresh.reload_routes(socket)?;
         Ok(fresh)
     }
 
@@ -177,14 +183,28 @@ impl Inventory {
     pub fn reload_routes(&mut self, socket: &mut Socket) -> Result<(), NetError> {
         let mut messages = socket.dump(Table::Routes(Family::V4))?;
         messages.extend(socket.dump(Table::Routes(Family::V6))?);
-        let nexthops = socket.dump_nexthops()?;
-        self.nexthops = nexthops.into_iter().filter_map(|nexthop| Some((nexthop.id()?, nexthop))).collect();
         self.routes.clear();
         self.broadcasts.clear();
         for message in messages {
             self.update(message);
         }
         Ok(())
+    }
+
+    /// Takes in a notification of a route that took another's place; it does not say whose. True if that is known
+    /// nevertheless, because there was only one; else the routes must be read anew.
+    pub fn replace_route(&mut self, message: RouteMessage) -> bool {
+        let routes = Route::from_message(message);
+        let Some(key) = routes.first().map(Route::key).filter(|key| key.table != TABLE_LOCAL) else {
+            return false;
+        };
+        match self.routes.get_mut(&key) {
+            Some(list) if list.len() == 1 => {
+                *list = routes;
+                true
+            }
+            Some(_) | None => false,
+        }
     }
 
     /// Takes in one message of a dump into an empty inventory: no address comes twice, so none is looked for.

@@ -10,8 +10,7 @@ use rtnetlink::{
     packet_route::{
         RouteNetlinkMessage,
         neighbour::{
-            NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
-            NeighbourState,
+            NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState,
         },
         route::RouteProtocol,
     },
@@ -20,11 +19,11 @@ use rtnetlink::{
 
 use super::{
     NetError,
-    address::family,
-    socket::{Frames, receive, serialize, tune},
+    address::{destination, family},
+    socket::{Frames, receive, requesting, serialize},
 };
 
-/// `NDA_PROTOCOL` of managed entries of our making (kernel 4.20): they outlive the daemon, and are told from others' so.
+/// `NDA_PROTOCOL` of managed entries of our making (kernel 5.0): they outlive the daemon, and are told from others' so.
 pub const NDA_PROTO_IPMP: u8 = 0x49;
 
 /// Answers taken in one call.
@@ -42,13 +41,7 @@ pub struct Resolver {
 impl Resolver {
     /// Opens it in the network namespace of the calling thread.
     pub fn open() -> Result<Self, NetError> {
-        let mut socket = sys::Socket::new(sys::protocols::NETLINK_ROUTE)
-            .map_err(|e| NetError::io("opening a netlink socket", e))?;
-        socket.bind_auto().map_err(|e| NetError::io("binding a netlink socket", e))?;
-        socket
-            .connect(&sys::SocketAddr::new(0, 0))
-            .map_err(|e| NetError::io("connecting a netlink socket", e))?;
-        tune(&socket);
+        let (socket, _) = requesting()?;
         socket.set_non_blocking(true).map_err(|e| NetError::io("making netlink non-blocking", e))?;
         Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(4096), managed: true })
     }
@@ -61,10 +54,7 @@ impl Resolver {
         message.header.ifindex = ifindex;
         message.header.flags = NeighbourFlags::Use;
         message.header.state = NeighbourState::None;
-        message.attributes.push(NeighbourAttribute::Destination(match ip {
-            IpAddr::V4(ip) => NeighbourAddress::Inet(ip),
-            IpAddr::V6(ip) => NeighbourAddress::Inet6(ip),
-        }));
+        message.attributes.push(destination(ip));
         if self.managed {
             message.attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
             message.attributes.push(NeighbourAttribute::Protocol(RouteProtocol::from(NDA_PROTO_IPMP)));

@@ -63,3 +63,19 @@ fn what_a_bridge_tells_of_its_ports_is_no_news_of_the_interface() {
     assert_eq!(inventory.link(2).cloned(), before);
     assert_eq!(inventory.addresses(2).len(), 1);
 }
+
+#[test]
+fn a_route_in_place_of_the_only_one_is_known_to_have_taken_it() {
+    use crate::net::fixtures::{inventory, message, route};
+    let mut inventory = inventory();
+    let first = route("172.16.0.0/12", 2, Some("10.0.0.1"));
+    let key = first.key();
+    let by = |gateway| message("172.16.0.0/12", 2, Some(gateway));
+    assert!(!inventory.replace_route(by("10.0.0.2")), "what it replaced is not known");
+    inventory.update(RouteNetlinkMessage::NewRoute(by("10.0.0.1")));
+    assert!(inventory.replace_route(by("10.0.0.2")));
+    assert_eq!(inventory.routes[&key], [route("172.16.0.0/12", 2, Some("10.0.0.2"))]);
+    inventory.update(RouteNetlinkMessage::NewRoute(by("10.0.0.3")));
+    assert!(!inventory.replace_route(by("10.0.0.4")), "one of two");
+    assert_eq!(inventory.routes[&key].len(), 2, "left as it is until it is read anew");
+}
