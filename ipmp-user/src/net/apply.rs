@@ -209,7 +209,9 @@ impl Applier {
             self.restore_orphans(&wanted, outcome);
         }
         self.base.note_placement(&inventory, &wanted, &failed);
-        self.base.inherited &= !outcome.errors.is_empty();
+        if outcome.errors.is_empty() {
+            self.base.claim(&inventory, &wanted);
+        }
     }
 
     /// Puts back what the kernel took during the move: secondary addresses, together with a primary one, and their routes;
@@ -256,7 +258,8 @@ impl Applier {
         let moving = Moving { wanted, known: neighbours, moved: &addresses.moved, routes: &routes.add };
         ops.append(&mut moving.copies());
         ops.append(&mut routes.add);
-        let placement = Placement::new(&self.base, wanted);
+        let complete = self.base.complete(inventory, wanted);
+        let placement = Placement::new(&self.base, &complete.wanted);
         let ours = inventory.routes.values().flatten().filter(|route| placement.moves(route));
         let objects = inventory.nexthops.keys().map(|id| presence(*id));
         self.present = ours.map(|route| route.identity().to_vec()).chain(objects).collect();

@@ -178,12 +178,12 @@ fn decode(bytes: &[u8]) -> Result<Option<Base>, String> {
         return Ok(None);
     }
     let mut base = Base {
+        inherited: document.interfaces.values().cloned().collect(),
         names: document.interfaces,
         order: document.order,
         placement: document.placement,
         unusable: document.unusable.into_iter().collect(),
         failed: document.failed.into_iter().collect(),
-        inherited: true,
         ..Base::default()
     };
     for saved in document.addresses {
