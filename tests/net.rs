@@ -20,5 +20,7 @@ mod nexthops;
 mod obstacles;
 #[path = "net/property.rs"]
 mod property;
+#[path = "net/sources.rs"]
+mod sources;
 #[path = "net/witness.rs"]
 mod witness;
