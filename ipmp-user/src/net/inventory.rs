@@ -10,7 +10,7 @@ use rtnetlink::packet_route::{
         NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
         NeighbourState,
     },
-    route::RouteMessage,
+    route::{RouteMessage, RouteProtocol},
 };
 
 mod questions;
@@ -20,6 +20,7 @@ use super::{
     address::Address,
     monitor::Change,
     nexthop::Nexthop,
+    resolve::NDA_PROTO_IPMP,
     route::{Route, RouteKey, TABLE_LOCAL},
     socket::{Socket, Table},
 };
@@ -121,6 +122,8 @@ pub struct Neighbour {
     pub router: bool,
     /// Whether somebody keeps the entry up: a managed or externally learned one (`NTF_EXT_MANAGED`, `NTF_EXT_LEARNED`).
     pub kept: bool,
+    /// Whether that is the kernel, at our request.
+    pub ours: bool,
 }
 
 impl Neighbour {
@@ -342,7 +345,9 @@ impl Inventory {
             |a| matches!(a, NeighbourAttribute::ExtFlags(flags) if flags.contains(NeighbourExtFlags::Managed)),
         );
         let kept = managed || message.header.flags.contains(NeighbourFlags::ExtLearned);
-        let neighbour = Neighbour { mac, state, router, kept };
+        let mark = NeighbourAttribute::Protocol(RouteProtocol::from(NDA_PROTO_IPMP));
+        let ours = managed && message.attributes.contains(&mark);
+        let neighbour = Neighbour { mac, state, router, kept, ours };
         self.neighbours.insert((ifindex, ip), neighbour);
         (known != Some(neighbour)).then_some(Change::Neighbour { ifindex, ip })
     }

@@ -49,20 +49,31 @@ impl Resolver {
     /// Asks now and returns at once; the result arrives as a neighbour change. `NTF_USE` sends the request,
     /// `NTF_EXT_MANAGED` (kernel 5.16) lets the kernel keep the entry fresh by itself.
     pub fn resolve(&mut self, ifindex: u32, ip: IpAddr) -> Result<(), NetError> {
+        self.ask(ifindex, ip, self.managed, NLM_F_CREATE)
+    }
+
+    /// The kernel need not keep this entry fresh any longer. It stays for whoever uses it, and ages as others do.
+    pub fn release(&mut self, ifindex: u32, ip: IpAddr) -> Result<(), NetError> {
+        // Without the flag in the request the kernel takes it from the entry (`neigh_update_flags` in
+        // net/core/neighbour.c); one that has gone is not made anew.
+        self.ask(ifindex, ip, false, 0)
+    }
+
+    fn ask(&mut self, ifindex: u32, ip: IpAddr, managed: bool, flags: u16) -> Result<(), NetError> {
         let mut message = NeighbourMessage::default();
         message.header.family = family(ip);
         message.header.ifindex = ifindex;
         message.header.flags = NeighbourFlags::Use;
         message.header.state = NeighbourState::None;
         message.attributes.push(destination(ip));
-        if self.managed {
+        if managed {
             message.attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
             message.attributes.push(NeighbourAttribute::Protocol(RouteProtocol::from(NDA_PROTO_IPMP)));
         }
         self.sequence = self.sequence.wrapping_add(1);
         let mut bytes = Vec::with_capacity(64);
         let message = RouteNetlinkMessage::NewNeighbour(message);
-        serialize(message, NLM_F_CREATE | NLM_F_ACK, self.sequence, &mut bytes);
+        serialize(message, flags | NLM_F_ACK, self.sequence, &mut bytes);
         self.socket.send(&bytes, 0).map_err(|e| NetError::io("asking for a neighbour", e))?;
         Ok(())
     }

@@ -9,9 +9,10 @@ fn hosts_are_resolved_neighbours_of_the_members_and_nobody_of_our_own() {
     let mut inventory = inventory();
     give(&mut inventory, 3, "10.0.0.111/24", Some("eth1"), AddressFlags::Permanent);
     let mut neighbour = |ifindex, address: &str, mac, state| {
-        inventory
-            .neighbours
-            .insert((ifindex, ip(address)), Neighbour { mac, state, router: false, kept: false });
+        inventory.neighbours.insert(
+            (ifindex, ip(address)),
+            Neighbour { mac, state, router: false, kept: false, ours: false },
+        );
     };
     let mac = Some([2, 0, 0, 0, 0, 1]);
     neighbour(2, "10.0.0.1", mac, NeighbourState::Stale);
