@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     os::fd::{AsFd as _, OwnedFd},
     sync::{
         Arc, Mutex, PoisonError,
@@ -67,6 +67,8 @@ pub struct Pinger {
     record: Arc<Record>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<io::Result<()>>>,
+    /// What answers, where that is not the kernel.
+    echo: Option<JoinHandle<()>>,
 }
 
 impl Pinger {
@@ -81,13 +83,40 @@ impl Pinger {
         let socket = netns
             .run(|| ping_socket(target))?
             .with_context(|| format!("a ping socket to {target} in {}", netns.name()))?;
+        Ok(Self::with(socket, target.is_ipv6(), interval))
+    }
+
+    /// The same with UDP, by two ordinary sockets: one in `server`, bound to `target`, returns what comes from the other.
+    ///
+    /// # Errors
+    /// When a socket cannot be made.
+    pub fn over_udp(server: &Netns, client: &Netns, target: IpAddr, interval: Duration) -> Result<Self> {
+        let bound = server.run(|| UdpSocket::bind(SocketAddr::new(target, 0)))?;
+        let bound = bound.with_context(|| format!("a UDP socket at {target}"))?;
+        bound.set_read_timeout(Some(GRACE)).context("SO_RCVTIMEO")?;
+        let at = bound.local_addr().context("its port")?;
+        let any: IpAddr =
+            if target.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+        let connected = || {
+            let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
+            socket.set_nonblocking(true)?;
+            socket.connect(at).map(|()| socket)
+        };
+        let socket = client.run(connected)?.with_context(|| format!("a UDP socket to {at}"))?;
+        let mut pinger = Self::with(socket, target.is_ipv6(), interval);
+        let stop = Arc::clone(&pinger.stop);
+        pinger.echo = Some(thread::spawn(move || echo(&bound, &stop)));
+        Ok(pinger)
+    }
+
+    fn with(socket: UdpSocket, ipv6: bool, interval: Duration) -> Self {
         let record = Arc::new(Record::default());
         let stop = Arc::new(AtomicBool::new(false));
         let thread = {
             let (record, stop) = (Arc::clone(&record), Arc::clone(&stop));
-            thread::spawn(move || run(&socket, target.is_ipv6(), interval, &record, &stop))
+            thread::spawn(move || run(&socket, ipv6, interval, &record, &stop))
         };
-        Ok(Self { record, stop, thread: Some(thread) })
+        Self { record, stop, thread: Some(thread), echo: None }
     }
 
     /// How many requests were answered so far.
@@ -97,7 +126,7 @@ impl Pinger {
 
     /// What happened between two moments of `CLOCK_MONOTONIC` in nanoseconds.
     pub fn report(&self, from_ns: u64, to_ns: u64) -> PingReport {
-        self.with(|echoes| report(echoes, from_ns, to_ns))
+        self.read(|echoes| report(echoes, from_ns, to_ns))
     }
 
     /// Stops after a short wait for the last answers, and reports on the whole time.
@@ -109,11 +138,11 @@ impl Pinger {
         if let Some(thread) = self.thread.take() {
             thread.join().map_err(|_| anyhow!("the pinger panicked"))?.context("pinging")?;
         }
-        let last = self.with(|echoes| echoes.last().map_or(0, |echo| echo.sent_ns));
+        let last = self.read(|echoes| echoes.last().map_or(0, |echo| echo.sent_ns));
         Ok(self.report(0, last))
     }
 
-    fn with<R>(&self, read: impl FnOnce(&[Echo]) -> R) -> R {
+    fn read<R>(&self, read: impl FnOnce(&[Echo]) -> R) -> R {
         read(&self.record.echoes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -121,8 +150,17 @@ impl Pinger {
 impl Drop for Pinger {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _panicked = thread.join();
+        let _panicked = self.thread.take().map(JoinHandle::join);
+        let _panicked = self.echo.take().map(JoinHandle::join);
+    }
+}
+
+/// Returns each datagram to where it came from. What cannot be received or returned is lost: that is what is measured.
+fn echo(socket: &UdpSocket, stop: &AtomicBool) {
+    let mut packet = [0; 128];
+    while !stop.load(Ordering::Relaxed) {
+        if let Ok((length, from)) = socket.recv_from(&mut packet) {
+            let _lost = socket.send_to(&packet[..length], from);
         }
     }
 }
