@@ -1,6 +1,7 @@
 //! Carries placements out: make before break, one failing request never stops the rest.
 
 mod job;
+mod outbound;
 mod step;
 mod watch;
 mod worker;
@@ -13,12 +14,15 @@ use std::{
 
 use ipmp_common::engine::{ids::GroupId, time::Timestamp};
 
-use self::watch::{PATIENCE, Watch};
 pub use self::{
     job::{Failure, Job, Outcome},
     step::{Step, Taken, Work},
     watch::News,
     worker::{Handle, spawn},
+};
+use self::{
+    outbound::Spreading,
+    watch::{PATIENCE, Watch},
 };
 use super::{
     NetError,
@@ -63,6 +67,7 @@ pub struct Applier {
     /// What was heard after the kernel was read, or meanwhile: it explains what is missing in what was read, or what will be
     /// missing the next time.
     late: News,
+    spreading: Spreading,
 }
 
 impl Applier {
@@ -96,6 +101,7 @@ impl Applier {
             picture: None,
             deleted: BTreeSet::new(),
             late: News::default(),
+            spreading: Spreading::default(),
         })
     }
 
@@ -188,6 +194,7 @@ impl Applier {
         outcome.left_alone.append(&mut addresses.left_alone);
         let blocked = addresses.blocked.drain(..).map(|what| Failure { what, errno: libc::ENETDOWN });
         outcome.errors.extend(blocked);
+        self.narrow_outbound(&mut inventory, &wanted, outcome);
         self.watch.begin();
         let failed = self.add_and_route(&mut inventory, &wanted, &addresses, &job.neighbours, outcome);
         outcome.applied_at = monotonic();
@@ -208,6 +215,7 @@ impl Applier {
         if addresses.orphans || flushed {
             self.restore_orphans(&wanted, outcome);
         }
+        self.spread_outbound(&mut inventory, &wanted, outcome);
         self.base.note_placement(&inventory, &wanted, &failed);
         if outcome.errors.is_empty() {
             self.base.claim(&inventory, &wanted);

@@ -19,10 +19,11 @@ use super::{
     NetError,
     address::Address,
     monitor::Change,
-    nexthop::Nexthop,
+    nexthop::{self, Nexthop},
     resolve::NDA_PROTO_IPMP,
     route::{Route, RouteKey, TABLE_LOCAL},
     socket::{Socket, Table},
+    spread::{Ours, PROTO_IPMP},
 };
 
 /// An interface.
@@ -152,6 +153,8 @@ pub struct Inventory {
     pub(crate) neighbours: BTreeMap<(u32, IpAddr), Neighbour>,
     /// Nexthop objects that can be moved, as of the last dump.
     pub(crate) nexthops: BTreeMap<u32, Nexthop>,
+    /// What we made to spread outbound flows, which is not among the routes and objects of others.
+    pub(crate) ours: Ours,
 }
 
 impl Inventory {
@@ -166,8 +169,12 @@ impl Inventory {
     pub fn dump_without_neighbours(socket: &mut Socket) -> Result<Self, NetError> {
         let mut fresh = Self::dump_tables(socket, &[Table::Links, Table::Addresses])?;
         fresh.reload_routes(socket)?;
-        let nexthops = socket.dump_nexthops()?;
-        fresh.nexthops = nexthops.into_iter().filter_map(|nexthop| Some((nexthop.id()?, nexthop))).collect();
+        let nexthops =
+            socket.dump_nexthops(|payload| Some((nexthop::id_of(payload)?, Nexthop::from_bytes(payload))))?;
+        fresh.ours.taken = nexthops.iter().map(|(id, _)| *id).collect();
+        fresh.nexthops = nexthops.into_iter().filter_map(|(id, nexthop)| Some((id, nexthop?))).collect();
+        fresh.ours.nexthops =
+            fresh.nexthops.extract_if(.., |_, nexthop| nexthop.protocol() == PROTO_IPMP).collect();
         Ok(fresh)
     }
 
@@ -188,6 +195,7 @@ impl Inventory {
         messages.extend(socket.dump(Table::Routes(Family::V6))?);
         self.routes.clear();
         self.broadcasts.clear();
+        self.ours.routes.clear();
         for message in messages {
             self.update(message);
         }
@@ -197,7 +205,11 @@ impl Inventory {
     /// Takes in a notification of a route that took another's place; it does not say whose. True if that is known
     /// nevertheless, because there was only one; else the routes must be read anew.
     pub fn replace_route(&mut self, message: RouteMessage) -> bool {
-        let routes = Route::from_message(message);
+        let routes = Route::from_message(message.clone());
+        if routes.iter().any(is_ours) {
+            self.new_route(message);
+            return true;
+        }
         let Some(key) = routes.first().map(Route::key).filter(|key| key.table != TABLE_LOCAL) else {
             return false;
         };
@@ -293,6 +305,10 @@ impl Inventory {
         let mut changed = false;
         for route in Route::from_message(message) {
             let broadcast = route.is_broadcast();
+            if is_ours(&route) {
+                changed |= self.ours.routes.insert(route.key(), route.clone()).as_ref() != Some(&route);
+                continue;
+            }
             if route.key().table == TABLE_LOCAL && !broadcast {
                 continue;
             }
@@ -308,6 +324,10 @@ impl Inventory {
     fn del_route(&mut self, message: RouteMessage) -> Option<Change> {
         let mut changed = false;
         for route in Route::from_message(message) {
+            if is_ours(&route) {
+                changed |= self.ours.routes.remove(&route.key()).is_some();
+                continue;
+            }
             let routes = self.routes_like(&route);
             if let Some(list) = routes.get_mut(&route.key()) {
                 let before = list.len();
@@ -351,6 +371,11 @@ impl Inventory {
         self.neighbours.insert((ifindex, ip), neighbour);
         (known != Some(neighbour)).then_some(Change::Neighbour { ifindex, ip })
     }
+}
+
+/// Whether we made a route, to spread outbound flows.
+fn is_ours(route: &Route) -> bool {
+    route.protocol() == RouteProtocol::from(PROTO_IPMP)
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the netlink crate's enums grow with the kernel")]

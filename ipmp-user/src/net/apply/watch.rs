@@ -123,7 +123,8 @@ impl Watch {
                 // Nothing more has arrived.
                 Err(_) => return stale,
             }
-            for frame in Frames(&self.buffer).filter(|frame| frame.port != self.own) {
+            let others = |frame: &Frame<'_>| frame.port != self.own && !frame.is_about_bucket();
+            for frame in Frames(&self.buffer).filter(others) {
                 stale |= take(&frame, picture.as_deref_mut(), ours, news, &mut self.seen);
             }
         }
@@ -201,7 +202,8 @@ fn take(
 /// deletes the nexthop objects, and their routes, without a word (`nexthop_flush_dev` in net/ipv4/nexthop.c).
 fn identity(picture: &Inventory, ifindex: u32) -> Option<(String, bool, u32, bool)> {
     let link = picture.link(ifindex)?;
-    let carries = picture.nexthops.is_empty() || carries(link.flags);
+    let objects = !picture.nexthops.is_empty() || !picture.ours.nexthops.is_empty();
+    let carries = !objects || carries(link.flags);
     Some((link.name.clone(), link.admin_up(), link.mtu, carries))
 }
 

@@ -6,7 +6,11 @@ use rtnetlink::{
 };
 
 use super::HEADER;
-use crate::net::{NetError, nexthop::Attributes, route::TABLE_LOCAL};
+use crate::net::{
+    NetError,
+    nexthop::{Attributes, DEL_NEXTHOP, NEW_BUCKET, NEW_NEXTHOP},
+    route::TABLE_LOCAL,
+};
 
 /// `NLMSGERR_ATTR_MSG`: the kernel's explanation in an extended ACK.
 const NLMSGERR_ATTR_MSG: u16 = 1;
@@ -51,6 +55,16 @@ impl Frame<'_> {
     /// Whether a route took another's place; the notification does not say whose.
     pub(in crate::net) const fn replaces_route(&self) -> bool {
         self.kind == NEW_ROUTE && self.flags & NLM_F_REPLACE != 0
+    }
+
+    /// Whether a bucket of a resilient group changed its object, of which nothing here depends.
+    pub(in crate::net) const fn is_about_bucket(&self) -> bool {
+        self.kind == NEW_BUCKET
+    }
+
+    /// Whether a nexthop object changed or went.
+    pub(in crate::net) const fn is_about_nexthop(&self) -> bool {
+        matches!(self.kind, NEW_NEXTHOP | DEL_NEXTHOP)
     }
 
     /// For `NLMSG_ERROR`: none if it is an acknowledgement.
