@@ -7,7 +7,7 @@ use ipmp_common::engine::snapshot::{ProbeState, ShownState, TargetState};
 use super::fields::Cell;
 use crate::{
     cli::output::word,
-    control::status::{GroupStatus, InterfaceStatus, Status, TargetOrigin, TargetStatus},
+    control::status::{GroupStatus, InterfaceStatus, Link, Status, TargetOrigin, TargetStatus},
     import::Hosts,
 };
 
@@ -178,6 +178,15 @@ pub(super) fn targets(status: &Status, show: &Addresses) -> Vec<Vec<Cell>> {
         }
     }
     rows
+}
+
+/// Whether probes leave through it.
+pub(super) fn is_being_probed(interface: &InterfaceStatus) -> bool {
+    let usable = match interface.state {
+        ShownState::Absent | ShownState::Offline => false,
+        ShownState::Ok | ShownState::Failed | ShownState::Unknown => interface.link != Link::Down,
+    };
+    usable && interface.targets.iter().any(is_probed)
 }
 
 /// Spares, and targets set aside, are not listed.
