@@ -13,7 +13,7 @@ use ipmp_tests::{
     config::Config,
     daemon::bin_dir,
     skip,
-    topology::{data, test4},
+    topology::{data, peer4, test4},
     wait,
 };
 use serde_json::Value;
@@ -134,6 +134,31 @@ fn wait_woken_for_each(bed: &Bed, each: bool) -> Result<()> {
         };
         Ok(armed.peek().is_some() && armed.all(is_so))
     })
+}
+
+#[test]
+fn ipmpstat_shows_no_targets_of_a_family_that_is_not_probed() -> Result<()> {
+    let Some(bed) = Bed::healthy(&Config::active_active(FDT_MS).discovering())? else {
+        return Ok(());
+    };
+    let rows = |bed: &Bed| -> Result<Vec<String>> {
+        let (_, text, _) = run(bed, "ipmpstat", &["-n", "-t", "-P", "-o", "interface,mode,targets"])?;
+        Ok(text.lines().map(str::to_owned).collect())
+    };
+    assert_eq!(rows(&bed)?.len(), 4, "both families have a router: {:?}", rows(&bed)?);
+    bed.lab.host.ip("-6 route del default")?;
+    let wanted = [0, 1].map(|nic| format!("eth{nic}:routes:{}", peer4(0)));
+    let mut shown = Vec::new();
+    wait::until("only IPv4 is probed", || {
+        shown = rows(&bed)?;
+        Ok(shown == wanted)
+    })
+    .with_context(|| format!("{shown:?}"))?;
+    // Nor where no probe can leave.
+    bed.lab.pull(1)?;
+    bed.wait_state("eth1", "failed")?;
+    assert_eq!(rows(&bed)?, wanted);
+    Ok(())
 }
 
 /// ipmpstat would be silent for ever, and so would look broken.
