@@ -52,11 +52,12 @@ fn a35_if_mpadm_moves_the_addresses_away_and_back() -> Result<()> {
     assert_eq!(run(&bed, "if_mpadm", &["-d", "eth0"])?, (Some(0), String::new(), String::new()));
     bed.wait_address_on(&address, "eth1")?;
     assert_eq!(row(&bed)?, "eth0:no:-----d-:offline");
-    let last = "if_mpadm: cannot offline eth1: no other functioning interfaces are in its IPMP group\n";
+    let last =
+        "if_mpadm: fatal: cannot offline eth1: no other functioning interfaces are in its IPMP group\n";
     assert_eq!(run(&bed, "if_mpadm", &["-d", "eth1"])?, (Some(1), String::new(), last.to_owned()));
     assert_eq!(run(&bed, "if_mpadm", &["-r", "eth0"])?, (Some(0), String::new(), String::new()));
     bed.wait_address_on(&address, "eth0")?;
-    let not = "if_mpadm: interface eth0 is not offline\n";
+    let not = "if_mpadm: fatal: interface eth0 is not offline\n";
     assert_eq!(run(&bed, "if_mpadm", &["-r", "eth0"])?, (Some(1), String::new(), not.to_owned()));
     Ok(())
 }
