@@ -46,8 +46,6 @@ pub(super) struct Member {
     pub(super) detached: bool,
     /// Missing at start, and expected until then.
     pub(super) awaited_until: Option<Timestamp>,
-    /// Awaited in vain, and that is to be told.
-    pub(super) missing: bool,
     /// Set by "online": it returns to service even without failback.
     pub(super) recalled: bool,
     pub(super) sources: [Option<IpAddr>; 2],
@@ -95,7 +93,6 @@ impl Member {
             offline: false,
             detached: false,
             awaited_until: None,
-            missing: false,
             recalled: false,
             sources: [None; 2],
             detectors: [None, None],
@@ -166,17 +163,21 @@ impl Member {
         self.judged().all(Detector::is_mute)
     }
 
-    /// Every judged family has lost enough: failing needs both, as IPv4 alone may be filtered. A family whose probes
-    /// do not leave the host cannot speak for the path and is not waited for.
+    /// Every judged family has lost enough.
     pub(super) fn probes_say_failed(&self) -> bool {
-        let mut heard = self.judged().filter(|detector| !detector.abstains()).peekable();
-        heard.peek().is_some() && heard.all(Detector::says_failed)
+        self.all_heard(Detector::says_failed)
     }
 
     /// The same for the losses by which the whole group fails.
     pub(super) fn probes_say_dead(&self) -> bool {
+        self.all_heard(Detector::says_dead)
+    }
+
+    /// Failing needs both families, as IPv4 alone may be filtered. A family whose probes do not leave the host cannot
+    /// speak for the path and is not waited for.
+    fn all_heard(&self, says: impl Fn(&Detector) -> bool) -> bool {
         let mut heard = self.judged().filter(|detector| !detector.abstains()).peekable();
-        heard.peek().is_some() && heard.all(Detector::says_dead)
+        heard.peek().is_some() && heard.all(says)
     }
 
     /// One judged family has answered enough: repairing needs one.
