@@ -309,7 +309,7 @@ pub struct AttachArgs {
     /// As a spare
     #[arg(long, requires = "group")]
     pub standby: bool,
-    /// Data addresses with prefix length, separated by commas; left out: those found on it
+    /// Data addresses with prefix length, separated by commas, or `none`; left out: those found on it
     #[arg(long, value_name = "ADDRESSES", value_delimiter = ',', requires = "group")]
     pub data: Option<Vec<String>>,
     /// Test addresses, separated by commas
