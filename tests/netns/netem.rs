@@ -112,7 +112,8 @@ fn only_corrupted_replies_fail_the_member() -> Result<()> {
     bed.wait_state("eth0", "failed")?;
     bed.wait_address_on(&data(0, false).to_string(), "eth1")?;
     let after = bed.daemon.wait_for("replies go on coming, corrupted", |status| {
-        counted(status, &["malformed", "foreign_id"]) >= counted(&before, &["malformed", "foreign_id"]) + CORRUPTED
+        counted(status, &["malformed", "foreign_id"])
+            >= counted(&before, &["malformed", "foreign_id"]) + CORRUPTED
     })?;
     ensure!(interface(&after, "eth0")["state"] == "failed", "{after:#}");
     ensure!(bed.count("repaired", from_ns)? == 0, "repaired by corrupted replies: {after:#}");
