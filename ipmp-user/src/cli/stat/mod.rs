@@ -93,7 +93,7 @@ pub(super) fn run(runtime_dir: &Path, wanted: &StatArgs) -> Result<u8, Failure> 
         StatError::Client { error, .. } => error.into(),
         StatError::Output(failure) => failure,
         StatError::NoProbes => {
-            let text = "probe-based failure detection is disabled: no interface has a test address: see `ipmp status`";
+            let text = "probe-based failure detection is disabled: no interface in use has a test address: see `ipmp status`";
             Failure::new(exit::REFUSED, text)
         }
         StatError::NoMode => {
