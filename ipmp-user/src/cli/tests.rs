@@ -219,8 +219,8 @@ fn a42_an_explanation_has_the_links_error_counters_beside_the_reason() {
     assert!(!explained(interface).contains("errors counted"), "{}", explained(interface));
     (link.counters.rx_errors, link.counters.rx_crc_errors) = (12, 12);
     interface.diagnosis = Some(Box::new(Diagnosis { link, findings: Vec::new() }));
-    let line = "  because: carrier lost (poll)\n  link down, probing ok\n  errors counted since the interface exists: 12 bad frames received, 12 CRC errors\n";
-    assert!(explained(interface).contains(line), "{}", explained(interface));
+    let beside = "  because: carrier lost (poll)\n  link down, probing ok\n  errors counted since the interface exists: 12 bad frames received, 12 CRC errors\n";
+    assert!(explained(interface).contains(beside), "{}", explained(interface));
 }
 
 #[test]

@@ -57,9 +57,14 @@ pub(super) fn check(group: &GroupFacts) -> Vec<Finding> {
             ],
         )
     });
+    out_of_service(group).chain(one).chain(twins).chain(silent).chain(apart).collect()
+}
+
+/// What is not served now.
+fn out_of_service(group: &GroupFacts) -> impl Iterator<Item = Finding> {
+    let problem = |check: &str, told: [&str; 3]| Finding::new(Severity::Problem, check, &group.name, told);
     let parked = addresses(&group.parked).map(|parked| {
-        finding(
-            Severity::Problem,
+        problem(
             "parked",
             [
                 &format!("on no interface: {parked}"),
@@ -69,8 +74,7 @@ pub(super) fn check(group: &GroupFacts) -> Vec<Finding> {
         )
     });
     let failed = group.failed.then(|| {
-        finding(
-            Severity::Problem,
+        problem(
             "group-failed",
             [
                 "none of its interfaces can be used",
@@ -79,8 +83,7 @@ pub(super) fn check(group: &GroupFacts) -> Vec<Finding> {
             ],
         )
     });
-    let own = failed.into_iter().chain(parked);
-    own.chain(one).chain(twins).chain(silent).chain(apart).collect()
+    failed.into_iter().chain(parked)
 }
 
 fn addresses(nets: &[IpNet]) -> Option<String> {
