@@ -118,8 +118,7 @@ impl Engine {
         member.offline = true;
         member.inactive = false;
         member.recalled = false;
-        member.reason = reason.clone();
-        member.since = now;
+        member.aside = Some((reason.clone(), now));
         let group = member.group;
         self.end_failback_delay(id);
         self.suspend_probing(id);
@@ -133,8 +132,7 @@ impl Engine {
         member.offline = false;
         member.recalled = true;
         member.inactive = member.config.standby && !member.failed;
-        member.reason = reason.clone();
-        member.since = now;
+        member.serves_again(now, reason.clone());
         let group = member.group;
         self.resume_probing(now, id);
         self.publish(now, Kind::Online, Some(group), Some(id), reason);

@@ -62,8 +62,11 @@ pub(super) struct Member {
     pub(super) probing_told: Option<bool>,
     /// That it is not probed is news only then: its test addresses are only being configured, its targets looked for.
     pub(super) probing_expected_by: Timestamp,
+    /// Why it works or does not.
     pub(super) reason: Reason,
     pub(super) since: Timestamp,
+    /// Why it is offline and since when, whatever its state is beneath.
+    pub(super) aside: Option<(Reason, Timestamp)>,
 }
 
 /// Position of a family in the pairs above.
@@ -105,6 +108,7 @@ impl Member {
             probing_told: None,
             probing_expected_by: Timestamp(0),
             reason: Reason::NoInterface,
+            aside: None,
             since: Timestamp(0),
         }
     }
@@ -246,7 +250,27 @@ impl Member {
         !self.config.test.is_empty() && !self.probed()
     }
 
+    /// It is offline no more. What made it fail is still the reason if it is failed.
+    pub(super) fn serves_again(&mut self, now: Timestamp, reason: Reason) {
+        self.aside = None;
+        if !self.failed {
+            self.reason = reason;
+            self.since = now;
+        }
+    }
+
+    /// Why it is in the state that is shown, and since when.
+    pub(super) fn shown_reason(&self) -> (&Reason, Timestamp) {
+        match &self.aside {
+            Some((reason, since)) if self.ifindex.is_some() => (reason, *since),
+            Some(_) | None => (&self.reason, self.since),
+        }
+    }
+
     pub(super) fn probe_state(&self) -> ProbeState {
+        if self.offline {
+            return ProbeState::Disabled;
+        }
         if !self.probed() {
             return if self.config.test.is_empty() { ProbeState::Disabled } else { ProbeState::Unknown };
         }

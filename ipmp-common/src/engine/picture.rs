@@ -73,6 +73,7 @@ impl Engine {
 }
 
 fn member_picture(member: &Member) -> MemberSnapshot {
+    let (reason, since) = member.shown_reason();
     MemberSnapshot {
         member: member.id,
         name: member.config.name.clone(),
@@ -82,8 +83,8 @@ fn member_picture(member: &Member) -> MemberSnapshot {
         standby: member.config.standby,
         link_up: member.ifindex.and(member.link),
         probe: member.probe_state(),
-        reason: member.reason.clone(),
-        since: member.since,
+        reason: reason.clone(),
+        since,
         deferred: member
             .awaited_until
             .map(|until| Reason::Awaited { until })

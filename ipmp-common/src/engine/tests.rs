@@ -13,6 +13,7 @@ mod interfaces;
 mod late;
 mod links;
 mod live_keys;
+mod outbound;
 mod placement;
 mod properties;
 mod reconfigure;

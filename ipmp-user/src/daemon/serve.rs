@@ -72,6 +72,8 @@ impl Daemon {
     fn evidence(&self) -> BTreeMap<MemberId, EvidenceInfo> {
         let present = self.members.iter().filter_map(|member| {
             let mut info = info(&self.kernel, member.ifindex?, member.rungs.as_ref()?);
+            let used = self.outbound.get(&member.group);
+            info.outbound = used.zip(member.ifindex).is_some_and(|(used, ifindex)| used.contains(&ifindex));
             info.device = self.inventory.link(member.ifindex?).map(|link| self.device(link, member));
             Some((member.id, info))
         });
@@ -145,6 +147,7 @@ fn info(kernel: &Kernel, ifindex: u32, rungs: &Rungs) -> EvidenceInfo {
             .collect(),
         counters: kernel.counters(ifindex).map(counters),
         device: None,
+        outbound: false,
     }
 }
 

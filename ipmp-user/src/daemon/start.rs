@@ -25,7 +25,8 @@ use crate::{
     journal::{Journal, Names},
     kernel::{Kernel, KernelOptions},
     net::{
-        apply, base::Base, leftovers, monitor::Monitor, resolve::Resolver, state::StateFile, sysctl::Sysctl,
+        apply, base::Base, leftovers, monitor::Monitor, resolve::Resolver, spread, state::StateFile,
+        sysctl::Sysctl,
     },
     probe::Sender,
     recorder::Recorded,
@@ -87,6 +88,7 @@ impl Daemon {
             reassert: Reassert::default(),
             watch: super::watch::Watch::default(),
             claims,
+            outbound: BTreeMap::new(),
         };
         if let Err(error) = clock::lock_memory() {
             tracing::info!(%error, "memory is not locked: under memory pressure the daemon may be late, never wrong");
@@ -102,6 +104,7 @@ impl Daemon {
             tracing::warn!("{complaint}");
         }
         self.restore_others();
+        self.set_hash_policy();
         self.attach_and_settle().context("the kernel's tables cannot be read")?;
         let now = clock::now();
         self.sync_links(now, None);
@@ -129,6 +132,10 @@ impl Daemon {
                 tracing::info!(interfaces, "no members any more: settings restored");
             }
             Err(error) => tracing::warn!(%error, "settings of former members could not be restored"),
+        }
+        let former = ours.iter().filter(|name| !is_member(name)).cloned().collect();
+        if let Err(error) = spread::leftovers::remove(Some(&former)) {
+            tracing::warn!(%error, "routes that spread flows over former members could not be removed");
         }
         let wanted = members().flat_map(|m| m.test.iter().map(|ip| (m.name.clone(), *ip))).collect();
         match leftovers::remove_test_addresses(&wanted, Some(&ours)) {

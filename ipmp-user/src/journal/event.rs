@@ -30,7 +30,7 @@ pub struct Event {
     pub reason: String,
     /// Why, as an object: its own `why` names the reason, the rest are its numbers.
     pub why: Value,
-    /// Kernel time of the evidence.
+    /// Kernel time of the evidence; of what polling or netlink told, when it was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence_ns: Option<u64>,
     /// When the transition was decided.
@@ -105,6 +105,7 @@ const fn member_of(reason: &Reason) -> Option<(&'static str, MemberId)> {
         | Reason::MtuDiffers { .. }
         | Reason::FitsGroup
         | Reason::InterfaceFound { .. }
+        | Reason::Unproved
         | Reason::NoTestAddress
         | Reason::NoTargets
         | Reason::TargetsKnown { .. }

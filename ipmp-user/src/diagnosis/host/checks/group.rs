@@ -57,11 +57,11 @@ pub(super) fn check(group: &GroupFacts) -> Vec<Finding> {
             ],
         )
     });
-    out_of_service(group).chain(one).chain(twins).chain(silent).chain(apart).collect()
+    service(group).into_iter().chain(one).chain(twins).chain(silent).chain(apart).collect()
 }
 
-/// What is not served now.
-fn out_of_service(group: &GroupFacts) -> impl Iterator<Item = Finding> {
+/// Whether it can do now what it is for.
+fn service(group: &GroupFacts) -> Vec<Finding> {
     let problem = |check: &str, told: [&str; 3]| Finding::new(Severity::Problem, check, &group.name, told);
     let parked = addresses(&group.parked).map(|parked| {
         problem(
@@ -83,7 +83,7 @@ fn out_of_service(group: &GroupFacts) -> impl Iterator<Item = Finding> {
             ],
         )
     });
-    failed.into_iter().chain(parked)
+    failed.into_iter().chain(parked).collect()
 }
 
 fn addresses(nets: &[IpNet]) -> Option<String> {
