@@ -135,6 +135,19 @@ fn a42_a_link_that_fell_back_points_to_the_cable_and_tells_its_error_counters() 
     Ok(())
 }
 
+#[test]
+fn a42_the_reason_of_a_failure_comes_with_the_links_error_counters() -> Result<()> {
+    let Some(bed) = Bed::healthy(&Config::active_active(FDT_MS).link_based())? else {
+        return Ok(());
+    };
+    bed.lab.pull(0)?;
+    bed.wait_state("eth0", "failed")?;
+    let text = String::from_utf8_lossy(&bed.daemon.client(&["explain", "eth0"])?.stdout).into_owned();
+    let (reason, _) = text.split_once("evidence:").context("no evidence")?;
+    assert!(reason.contains("carrier lost") && reason.contains(" losses of carrier"), "{text}");
+    Ok(())
+}
+
 /// The exit code of `ipmp doctor`, and what it found: `SEVERITY SUBJECT CHECK`.
 fn doctor(daemon: &Daemon) -> Result<(Option<i32>, Vec<String>)> {
     let config = daemon.files().config();

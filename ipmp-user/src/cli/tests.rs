@@ -13,9 +13,9 @@ use crate::{
     config,
     control::{
         fixture::{evidence, link_down, snapshot},
-        status::{Status, build},
+        status::{InterfaceStatus, Status, build},
     },
-    diagnosis::{Finding, Severity},
+    diagnosis::{Diagnosis, Finding, LinkReport, Severity},
     journal::{Event, Names},
 };
 
@@ -219,6 +219,21 @@ targets:
     assert!(text.starts_with(start), "{text}");
     let end = "last events:\n  1970-01-02T00:00:01.000Z link-down     ipmp0 eth0: carrier lost (netlink)\n";
     assert!(text.ends_with(end), "{text}");
+}
+
+/// Whether it was the cable is the first question, so the driver's counters stand beside the reason.
+#[test]
+fn a42_an_explanation_has_the_links_error_counters_beside_the_reason() {
+    let mut document = document();
+    let interface = &mut document.groups[0].interfaces[0];
+    let mut link = LinkReport::default();
+    let explained = |interface: &InterfaceStatus| explain::text("ipmp0", interface, &VecDeque::new(), &CLOCK);
+    interface.diagnosis = Some(Box::new(Diagnosis { link: link.clone(), findings: Vec::new() }));
+    assert!(!explained(interface).contains("errors counted"), "{}", explained(interface));
+    (link.counters.rx_errors, link.counters.rx_crc_errors) = (12, 12);
+    interface.diagnosis = Some(Box::new(Diagnosis { link, findings: Vec::new() }));
+    let beside = "  because: carrier lost (poll)\n  link down, probing ok\n  errors counted since the interface exists: 12 bad frames received, 12 CRC errors\n";
+    assert!(explained(interface).contains(beside), "{}", explained(interface));
 }
 
 #[test]
