@@ -21,6 +21,7 @@ mod draw;
 mod gather;
 mod identity;
 mod members;
+mod offline;
 mod outbound;
 mod pci;
 mod reassert;

@@ -11,6 +11,7 @@ mod detection;
 mod groups;
 mod interfaces;
 mod links;
+mod live_keys;
 mod outbound;
 mod placement;
 mod properties;

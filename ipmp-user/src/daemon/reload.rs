@@ -181,6 +181,7 @@ impl Daemon {
             self.give_up(&member);
         }
         self.forget_groups();
+        self.keep_offline();
         // Their carrier is not asked for: what the inventory knows of it may be old.
         self.sync_links(now, Some(0));
         self.sync_sources(now);

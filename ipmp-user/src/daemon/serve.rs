@@ -62,6 +62,7 @@ impl Daemon {
         match self.engine.check(&command) {
             Ok(()) => {
                 self.engine.handle(now, Event::Command(command));
+                self.keep_offline();
                 Response::Done(format!("{interface}: done"))
             }
             Err(refusal) => Response::Refused(refused(interface, refusal)),

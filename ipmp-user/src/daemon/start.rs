@@ -112,6 +112,7 @@ impl Daemon {
         self.sync_sources(now);
         self.gather(now);
         self.await_missing(now);
+        self.take_offline_again(now);
         self.admin.started = true;
         self.engine.handle(now, Event::Judge);
         self.act(now);
