@@ -31,7 +31,7 @@ pub struct Record {
     pub reason: Reason,
     /// Kernel time of the evidence: the carrier event, or the last good reply. What polling or netlink told has none; it
     /// counts from when it was seen, so it may be older: by a poll's interval, or up to the second for which the kernel
-    /// withholds a link's next message (net/core/link_watch.c).
+    /// withholds a link's next message (`net/core/link_watch.c`).
     #[serde(rename = "evidence_ns")]
     pub evidence_at: Option<Timestamp>,
     /// When the engine decided the transition behind this record.
