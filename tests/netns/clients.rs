@@ -23,6 +23,7 @@ use ipmp_tests::{
     wait,
 };
 use nix::unistd::Group;
+use serde_json::Value;
 
 use crate::Bed;
 
@@ -137,7 +138,7 @@ fn two_hundred_clients_that_never_read_delay_no_failover() -> Result<()> {
     let bound_ns = (2 * quiet_ns).max(FDT_MS * 1_000_000);
     assert!(pressed_ns <= bound_ns, "{pressed_ns} ns among {CLIENTS} clients, {quiet_ns} ns without");
     let events = bed.daemon.events()?;
-    let of_sibling = |event: &&serde_json::Value| event["kind"] == "failed" && event["interface"] == "eth1";
+    let of_sibling = |event: &&Value| event["kind"] == "failed" && event["interface"] == "eth1";
     assert_eq!(events.iter().find(of_sibling), None, "nobody else was taken to have failed");
     Ok(())
 }
@@ -182,6 +183,14 @@ fn the_control_group_may_read_and_only_root_may_change() -> Result<()> {
     assert!(text.contains("not permitted") && text.contains("root"), "{text}");
     let outside = as_nobody(&daemon, &program, NOBODY - 1, &["status"])?;
     assert_eq!(outside.status.code(), Some(77), "{}", String::from_utf8_lossy(&outside.stderr));
+    let doctor = as_nobody(&daemon, &program, NOBODY - 1, &["--json", "doctor"])?;
+    let report: Value = serde_json::from_slice(&doctor.stdout).context("a report")?;
+    let told = |check: &str| {
+        report["findings"].as_array().and_then(|found| found.iter().find(|found| found["check"] == check))
+    };
+    let refused = told("daemon-unheard").with_context(|| format!("{report:#}"))?;
+    assert!(refused["fix"].as_str().is_some_and(|fix| fix.contains("as root")), "{refused:#}");
+    assert_eq!(told("no-daemon"), None, "it runs");
     let status = daemon.status()?;
     let address = data(0, false).to_string();
     assert_eq!(address_on(&status, &address), Some("eth0"), "nothing was changed");

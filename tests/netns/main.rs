@@ -13,6 +13,7 @@ mod failover;
 mod former;
 mod group;
 mod kinds;
+mod late;
 mod missing;
 mod netem;
 mod nexthops;

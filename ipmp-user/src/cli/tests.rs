@@ -5,7 +5,7 @@ use ipmp_common::engine::snapshot::GroupState;
 
 use super::{
     args::{ClientArgs, Command, DaemonArgs, Since},
-    doctor, events, exit, explain,
+    doctor, events, exit, explain, order,
     output::{Clock, Table},
     plan, status, top,
 };
@@ -49,6 +49,25 @@ fn json_and_the_directory_stand_before_or_behind_the_command() {
                 && matches!(&args.command, Command::Status(wanted) if wanted.group.as_deref() == Some("g"))
         );
     }
+}
+
+#[test]
+fn what_an_order_names_is_named_once() {
+    let names = ["eth1", "eth0", "eth1"].map(str::to_owned);
+    assert_eq!(order::each_once(&names), ["eth1", "eth0"]);
+}
+
+/// As `data = []` in the file; left out, it is another thing.
+#[test]
+fn an_interface_can_be_attached_as_home_to_no_address() {
+    let data = |line: &[&str]| {
+        let line = ["ipmp", "attach", "eth2", "--group", "g"].iter().chain(line);
+        let Command::Attach(wanted) = ClientArgs::try_parse_from(line).unwrap().command else { panic!() };
+        wanted.data.as_deref().map(order::addresses)
+    };
+    assert_eq!(data(&["--data", "none"]), Some(Vec::new()));
+    assert_eq!(data(&["--data", "192.0.2.1/24"]), Some(vec!["192.0.2.1/24".to_owned()]));
+    assert_eq!(data(&[]), None);
 }
 
 fn planned(line: &[&str]) -> Result<plan::Plan, clap::Error> {
