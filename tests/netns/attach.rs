@@ -159,7 +159,10 @@ fn b5_b7_a_new_group_lasts_until_the_next_reload() -> Result<()> {
     };
     let before = Snapshot::take(&bed.lab.host)?;
     let said = order(&bed, &["attach", "eth2", "--group", "lab", "--data", "10.9.8.7/24"])?;
-    assert_eq!(said, "eth2: is attached to group lab, until the next reload or restart\n");
+    assert_eq!(
+        said,
+        "eth2: is attached to a new group, lab, until the next reload or restart; it is alone in it, so nothing can take over its addresses\n"
+    );
     bed.daemon.wait_for("two groups", |status| {
         status["groups"].as_array().is_some_and(|groups| groups.len() == 2 && groups[1]["name"] == "lab")
     })?;

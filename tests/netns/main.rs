@@ -16,6 +16,7 @@ mod kinds;
 mod missing;
 mod netem;
 mod nexthops;
+mod orders;
 mod privilege;
 mod release;
 mod reload;

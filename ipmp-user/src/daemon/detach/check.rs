@@ -13,9 +13,7 @@ use crate::control::protocol::{Detach, Refusal, RefusalCode};
 impl Daemon {
     /// The interfaces meant, if they may be detached.
     pub(super) fn leaving(&self, wanted: &Detach) -> Result<Vec<Leaving>, Refusal> {
-        if self.admin.detaching.is_some() {
-            return Err(Refusal::new(RefusalCode::Busy, "detach: another one is under way: try again later"));
-        }
+        self.admin.idle("detach")?;
         let named = match &wanted.device {
             Some(device) => {
                 let names = self.inventory.links.values().map(|link| link.name.as_str());
