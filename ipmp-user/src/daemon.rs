@@ -15,6 +15,7 @@ mod admin;
 mod attach;
 mod claim;
 pub mod clock;
+mod culprit;
 mod detach;
 mod detached;
 mod draw;
@@ -49,7 +50,10 @@ use ipmp_common::{
 use sd_notify::NotifyState;
 use tokio::{io::unix::AsyncFd, signal::unix::Signal};
 
-use self::{admin::Admin, clock::Alarm, draw::Draw, members::MemberIo, reassert::Reassert, reload::Loaded};
+use self::{
+    admin::Admin, clock::Alarm, culprit::Culprits, draw::Draw, members::MemberIo, reassert::Reassert,
+    reload::Loaded,
+};
 use crate::{
     announce::Announcer,
     config::FileConfig,
@@ -104,6 +108,7 @@ struct Daemon {
     /// More is ready to be read than one turn takes.
     unread: bool,
     reassert: Reassert,
+    culprits: Culprits,
     watch: watch::Watch,
     claims: claim::Claims,
     admin: Admin,

@@ -10,6 +10,7 @@ mod detach;
 mod diagnosis;
 mod endurance;
 mod failover;
+mod foreign;
 mod former;
 mod group;
 mod kinds;

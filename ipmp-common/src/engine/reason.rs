@@ -99,6 +99,8 @@ pub enum Kind {
     Target,
     /// The group's data addresses were withdrawn, or put back.
     Withdrawn,
+    /// What others changed of addresses or routes was put back.
+    PutBack,
     /// Something asked for could not be done.
     ActionFailed,
     /// A repair is deferred because the link flaps.
@@ -426,6 +428,15 @@ pub enum Reason {
         family: Family,
         /// How many had stayed.
         stayed: u32,
+    },
+    /// Somebody else changed addresses or routes.
+    ForeignChange {
+        /// Requests that it took to put them back.
+        changes: u32,
+        /// How often that has happened in this group.
+        times: u64,
+        /// Who, as far as can be known.
+        by: alloc::vec::Vec<super::foreign::Culprit>,
     },
     /// The kernel refused.
     Errno {

@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::{
     event::{CarrierSource, NotSent},
+    foreign::tell,
     reason::Reason,
 };
 
@@ -66,6 +67,7 @@ impl fmt::Display for Reason {
             Self::LateWakeup { .. } | Self::ProbesStayed { .. } | Self::ProbesLeave { .. } => {
                 self.of_stalls(f)
             }
+            Self::ForeignChange { changes, times, by } => tell(by, (*changes, *times), f),
             Self::Errno { errno, what } => write!(f, "{what}: errno {errno}"),
         }
     }

@@ -139,6 +139,9 @@ pub struct GroupStatus {
     /// The same if only one of the active targets answers.
     #[serde(default)]
     pub repair_by_one_worst_ns: Option<u64>,
+    /// How often what others changed of its addresses and routes was put back, each told by an event `put-back`.
+    #[serde(default)]
+    pub put_back: u64,
     /// In the order of the configuration.
     pub interfaces: Vec<InterfaceStatus>,
     /// In the order of the configuration.
@@ -250,6 +253,7 @@ pub fn build(snapshot: &Snapshot, evidence: &BTreeMap<MemberId, EvidenceInfo>) -
         detection_worst_ns: group.bounds.map(|bounds| bounds.detection.0),
         repair_worst_ns: group.bounds.map(|bounds| bounds.repair.0),
         repair_by_one_worst_ns: group.bounds.map(|bounds| bounds.repair_by_one.0),
+        put_back: group.put_back,
         interfaces: group
             .members
             .iter()

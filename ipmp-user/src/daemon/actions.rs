@@ -146,14 +146,28 @@ impl Daemon {
     pub(super) fn take_outcome(&mut self, now: Timestamp, outcome: Outcome) {
         self.note_detach_outcome(&outcome);
         let Outcome { group, epoch, applied_at, announced_at, changes, errors, .. } = outcome;
-        self.reassert.carried_out(now, errors.is_empty());
-        if let Some(times) = self.reassert.compared(group, epoch, changes) {
-            tracing::warn!(changes, times, "somebody else changed addresses or routes of members; put back");
+        let entirely = errors.is_empty();
+        self.reassert.carried_out(now, group, entirely);
+        if self.reassert.compared(group, epoch, changes, entirely) {
+            let members: Vec<u32> = self.ifindexes(group).collect();
+            let by = self.culprits.take(now, |ifindex| members.contains(&ifindex));
+            self.engine.handle(now, Event::PutBack { group, changes, by });
         }
         for Failure { what, errno } in errors {
             self.engine.handle(now, Event::ApplyFailed { group, epoch, what, errno });
         }
         self.engine.handle(now, Event::Applied(Applied { group, epoch, applied_at, announced_at, changes }));
+    }
+
+    /// Notes who else changed something of members.
+    pub(super) fn note_authors(&mut self, now: Timestamp) {
+        for author in self.monitor.authors() {
+            let of = |ifindex| self.members.iter().find(|member| member.ifindex == Some(ifindex));
+            let concerned = author.ifindex.is_none_or(|ifindex| of(ifindex).is_some_and(|m| !m.leaving));
+            if concerned && author.port != self.applier.port {
+                self.culprits.note(now, author);
+            }
+        }
     }
 
     /// Addresses or routes changed; perhaps not by us.

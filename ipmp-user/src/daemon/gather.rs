@@ -59,6 +59,7 @@ impl Daemon {
                 self.take_change(now, &change);
             }
         }
+        self.note_authors(now);
         for refusal in self.resolver.drain() {
             tracing::debug!(%refusal, "a hardware address could not be asked for");
         }
@@ -266,12 +267,7 @@ impl Daemon {
         let groups: std::collections::BTreeSet<GroupId> =
             self.members.iter().map(|member| member.group).collect();
         for group in groups {
-            let ifindexes: Vec<u32> = self
-                .members
-                .iter()
-                .filter(|member| member.group == group)
-                .filter_map(|member| member.ifindex)
-                .collect();
+            let ifindexes: Vec<u32> = self.ifindexes(group).collect();
             let (v4, v6) = self.inventory.routers(&ifindexes);
             let v4 = v4.into_iter().map(Into::into).collect();
             let v6 = v6.into_iter().map(Into::into).collect();

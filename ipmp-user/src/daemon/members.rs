@@ -10,7 +10,7 @@ use ipmp_common::engine::{
 };
 use rtnetlink::packet_route::link::{LinkFlags, State};
 
-use super::admin::Admin;
+use super::{Daemon, admin::Admin};
 use crate::{
     kernel::Rungs,
     net::inventory::{Inventory, Link},
@@ -71,6 +71,13 @@ const MIN_MTU_IPV6: u32 = 1280;
 fn ipv6_enabled(interface: &str) -> bool {
     std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"))
         .is_ok_and(|value| value.trim() == "0")
+}
+
+impl Daemon {
+    /// The interfaces of a group's members that are there.
+    pub(super) fn ifindexes(&self, group: GroupId) -> impl Iterator<Item = u32> {
+        self.members.iter().filter(move |member| member.group == group).filter_map(|member| member.ifindex)
+    }
 }
 
 impl MemberIo {

@@ -14,6 +14,7 @@ use super::{
     admin::Admin,
     claim::Claims,
     clock::{self, Alarm},
+    culprit::Culprits,
     draw::{self, Draw},
     members,
     reassert::Reassert,
@@ -85,6 +86,7 @@ impl Daemon {
             sessions: BTreeMap::new(),
             unread: false,
             reassert: Reassert::default(),
+            culprits: Culprits::default(),
             watch: super::watch::Watch::default(),
             claims,
         };

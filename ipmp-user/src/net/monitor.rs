@@ -1,6 +1,7 @@
 //! The multicast socket that keeps an [`Inventory`] current.
 
 use std::{
+    collections::BTreeSet,
     net::IpAddr,
     os::fd::{AsRawFd, RawFd},
 };
@@ -9,6 +10,7 @@ use rtnetlink::{MulticastGroup, packet_core::NLMSG_ERROR, sys};
 
 use super::{
     NetError,
+    author::{Author, Authors},
     inventory::Inventory,
     socket::{Frames, Socket, receive, tune},
 };
@@ -65,6 +67,7 @@ pub struct Monitor {
     buffer: Vec<u8>,
     /// Notifications were lost and the tables could not be read anew yet: tried again at each call.
     behind: bool,
+    authors: Authors,
 }
 
 impl Monitor {
@@ -82,7 +85,8 @@ impl Monitor {
         }
         let mut requests = Socket::open()?;
         let inventory = Inventory::dump(&mut requests)?;
-        Ok((Self { multicast, requests, buffer: Vec::with_capacity(64 << 10), behind: false }, inventory))
+        let buffer = Vec::with_capacity(64 << 10);
+        Ok((Self { multicast, requests, buffer, behind: false, authors: Authors::default() }, inventory))
     }
 
     /// Takes in what has arrived, at most a bounded amount. After an overrun (`ENOBUFS`) everything is dumped anew and
@@ -104,7 +108,9 @@ impl Monitor {
             }
             for frame in Frames(&self.buffer).filter(|frame| frame.kind != NLMSG_ERROR) {
                 replaced |= frame.replaces_route();
-                changes.extend(frame.decode().and_then(|message| inventory.update(message)));
+                let Some(message) = frame.decode() else { continue };
+                self.authors.note(frame.port, &message);
+                changes.extend(inventory.update(message));
             }
         }
         if replaced && !self.behind {
@@ -125,6 +131,11 @@ impl Monitor {
             }
         }
         Ok(changes)
+    }
+
+    /// Who asked for the changes that were taken in since this was asked last.
+    pub fn authors(&mut self) -> BTreeSet<Author> {
+        self.authors.take()
     }
 
     fn resync(&mut self, inventory: &mut Inventory) -> Result<(), NetError> {
