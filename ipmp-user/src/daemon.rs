@@ -191,7 +191,7 @@ impl Daemon {
     }
 
     fn next_wake(&self) -> Option<Timestamp> {
-        if self.unread {
+        if self.unread || !self.admin.refused.is_empty() {
             return Some(Timestamp(0));
         }
         let poll = self.kernel.next_poll_ns().map(Timestamp);

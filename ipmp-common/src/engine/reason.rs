@@ -306,6 +306,11 @@ pub enum Reason {
     },
     /// The interface does not exist.
     NoInterface,
+    /// The interface is there, but cannot be a member.
+    NotTaken {
+        /// Why not, for people.
+        obstacle: alloc::string::String,
+    },
     /// The interface was there and is no longer.
     InterfaceRemoved,
     /// Another member in use has the same hardware address: neighbours and switches would mix them up.

@@ -50,12 +50,9 @@ impl fmt::Display for Reason {
             Self::MembersUsable { usable, members } => write!(f, "{usable} of {members} members usable"),
             Self::Failover { .. } => f.write_str("failover"),
             Self::Failback { .. } => f.write_str("failback"),
-            Self::Activated { active, wanted } => {
-                write!(f, "needed: {active} of {wanted} wanted members active")
-            }
-            Self::Deactivated { active, wanted } => {
-                write!(f, "not needed: {active} of {wanted} wanted members active")
-            }
+            Self::NotTaken { obstacle } => f.write_str(obstacle),
+            Self::Activated { active, wanted } => needed(f, "needed", *active, *wanted),
+            Self::Deactivated { active, wanted } => needed(f, "not needed", *active, *wanted),
             Self::Administrator
             | Self::Detached
             | Self::Reconfigured { .. }
@@ -71,6 +68,10 @@ impl fmt::Display for Reason {
             Self::Errno { errno, what } => write!(f, "{what}: errno {errno}"),
         }
     }
+}
+
+fn needed(f: &mut fmt::Formatter<'_>, word: &str, active: u32, wanted: u32) -> fmt::Result {
+    write!(f, "{word}: {active} of {wanted} wanted members active")
 }
 
 impl Reason {

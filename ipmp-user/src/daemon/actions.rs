@@ -115,10 +115,10 @@ impl Daemon {
     fn search(&mut self, member: MemberId, source: IpAddr) {
         let member = self.members.get(member.0 as usize);
         let link = member.and_then(|member| self.inventory.link(member.ifindex?));
-        let Some((ifindex, mac)) = link.and_then(|link| Some((link.ifindex, link.mac?))) else { return };
+        let Some((link, mac)) = link.and_then(|link| Some((link, link.mac?))) else { return };
         let (token, icmp_id) = self.draw.session();
-        if let Err(error) = self.sender.ask_all(ifindex, mac, source, token, icmp_id) {
-            tracing::debug!(ifindex, %error, "hosts on the link could not be asked");
+        if let Err(error) = self.sender.ask_all(link.ifindex, mac, source, token, icmp_id) {
+            tracing::debug!(interface = link.name, %error, "hosts on the link could not be asked");
         }
     }
 
@@ -128,11 +128,11 @@ impl Daemon {
             .get(member.0 as usize)
             .and_then(|member| member.ifindex)
             .and_then(|ifindex| self.inventory.link(ifindex));
-        let Some((ifindex, mac)) = link.and_then(|link| Some((link.ifindex, link.mac?))) else { return };
-        let announcements: Vec<Announcement> =
-            addresses.iter().map(|ip| Announcement { ifindex, mac, ip: *ip }).collect();
+        let Some((link, mac)) = link.and_then(|link| Some((link, link.mac?))) else { return };
+        let announcement = |ip: &IpAddr| Announcement { ifindex: link.ifindex, mac, ip: *ip };
+        let announcements: Vec<Announcement> = addresses.iter().map(announcement).collect();
         if let Err(error) = self.announcer.send(&announcements) {
-            tracing::warn!(%error, ifindex, "addresses could not be announced");
+            tracing::warn!(%error, interface = link.name, "addresses could not be announced");
         }
     }
 

@@ -6,6 +6,7 @@ use ipmp_common::engine::time::Timestamp;
 
 use super::{
     Daemon,
+    members::port_of,
     reload::{Purpose, Reply, Source, answer, beside},
 };
 use crate::{
@@ -62,6 +63,10 @@ impl Daemon {
             (Some(_), None) => {
                 self.admin.detached.remove(interface);
                 self.sync_links(now, Some(0));
+                if let Some(why) = self.why_not_taken(interface) {
+                    let text = format!("{interface}: cannot be attached: {why}");
+                    return answer(reply, refused(RefusalCode::Refused, text));
+                }
                 let text =
                     format!("{interface}: is attached; its addresses return once it is proved to work");
                 answer(reply, Response::Done(text));
@@ -70,6 +75,13 @@ impl Daemon {
                 let text =
                     format!("{interface}: is not Ethernet-like, so nobody could be told of its addresses");
                 answer(reply, refused(RefusalCode::Refused, text));
+            }
+            (None, Some(_)) if self.inventory.swallower(link).is_some() => {
+                let why = self.inventory.swallower(link).map(port_of).unwrap_or_default();
+                answer(
+                    reply,
+                    refused(RefusalCode::Refused, format!("{interface}: cannot be attached: {why}")),
+                );
             }
             (None, Some(group)) => self.attach_new(wanted, group, reply),
         }
@@ -168,10 +180,10 @@ impl Daemon {
     /// An interface that was detached and removed is there again, and no entry says what it shall be: it comes up, and
     /// its former addresses stay where they are.
     pub(super) fn take_back(&mut self, name: &str) {
-        let Some(link) = self.inventory.link_by_name(name).filter(|_| self.admin.detached.is_back(name))
-        else {
+        if !self.admin.detached.is_back(name) {
             return;
-        };
+        }
+        let Some(link) = self.inventory.link_by_name(name) else { return };
         let (ifindex, up) = (link.ifindex, link.admin_up());
         self.admin.detached.remove(name);
         let configured = self.members.iter().any(|member| member.config.name == name);

@@ -199,7 +199,7 @@ impl Daemon {
         Ok(changes)
     }
 
-    /// Watches interfaces in no group that were not there before, and forgets those that have gone for good.
+    /// Watches interfaces in no group that were not there before; with them those that have gone meanwhile are forgotten.
     pub(super) fn track_newcomers(&mut self, now: Timestamp) {
         let Source { text, file } = &self.admin.source;
         let found =

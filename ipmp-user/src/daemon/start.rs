@@ -24,7 +24,7 @@ use crate::{
     announce::Announcer,
     control,
     journal::{Journal, Names},
-    kernel::{Kernel, KernelOptions},
+    kernel::{self, Kernel, KernelOptions},
     net::{
         apply, base::Base, leftovers, monitor::Monitor, resolve::Resolver, state::StateFile, sysctl::Sysctl,
     },
@@ -123,6 +123,11 @@ impl Daemon {
         let is_member = |name: &str| members().any(|member| member.name == name);
         // Another daemon of this namespace may serve the rest.
         let ours = leftovers::recorded(Some(&self.base), &self.sysctl);
+        for name in ours.iter().filter(|name| !is_member(name)) {
+            if kernel::detach_clsact(name) {
+                tracing::info!(interface = name, "no member any more: egress filter removed");
+            }
+        }
         match self.sysctl.restore_others(is_member) {
             Ok(restored) if restored.put_back.is_empty() => {}
             Ok(restored) => {

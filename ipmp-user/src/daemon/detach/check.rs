@@ -56,6 +56,10 @@ impl Daemon {
                 format!("{name}: is detached already: it may be removed, or `ipmp attach {name}` undoes it");
             return Err(Refusal::new(RefusalCode::Refused, text));
         }
+        if member.is_some_and(|member| member.ifindex.is_none()) {
+            let text = format!("{name}: cannot be detached: {}", self.why_absent(name));
+            return Err(Refusal::new(RefusalCode::Refused, text));
+        }
         if member.is_none() && !force {
             let text = format!(
                 "{name}: is in no IPMP group, so nothing could take over its addresses: use --force to detach it anyway"
