@@ -87,6 +87,7 @@ fn every_recording_leads_to_the_same_actions() {
         let replayed = replay(BufReader::new(File::open(&file).expect("a recording")));
         let replayed = replayed.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         assert!(replayed.events > 0 && replayed.actions > 0, "{} shows nothing", file.display());
+        assert_eq!(replayed.surplus, 0, "{} asks for more than was recorded", file.display());
         recordings += 1;
     }
     assert!(recordings >= stories().len(), "recordings are missing");

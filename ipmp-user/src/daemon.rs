@@ -22,6 +22,8 @@ mod draw;
 mod gather;
 mod identity;
 mod members;
+mod offline;
+mod outbound;
 mod pci;
 mod reassert;
 mod reload;
@@ -34,7 +36,12 @@ mod watch;
 pub(crate) use self::claim::others_serve;
 pub(crate) use self::pci::is_function as is_pci_function;
 use std::{
-    collections::BTreeMap, future::pending, os::fd::RawFd, path::PathBuf, process::ExitCode, sync::Arc,
+    collections::{BTreeMap, BTreeSet},
+    future::pending,
+    os::fd::RawFd,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::{Context as _, Result};
@@ -112,6 +119,8 @@ struct Daemon {
     watch: watch::Watch,
     claims: claim::Claims,
     admin: Admin,
+    /// The interfaces that each group's outbound flows are spread over.
+    outbound: BTreeMap<GroupId, BTreeSet<u32>>,
 }
 
 /// What the daemon remembers of a probe session.

@@ -97,12 +97,6 @@ impl Names {
         let name = self.0.members.get(&member);
         name.cloned().unwrap_or_else(|| format!("member {}", member.0))
     }
-
-    /// The member that is called `name`.
-    pub fn member_named(&self, name: &str) -> Option<MemberId> {
-        let mut members = self.0.members.iter();
-        members.find_map(|(member, called)| (called == name).then_some(*member))
-    }
 }
 
 /// See the module's page.

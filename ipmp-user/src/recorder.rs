@@ -2,15 +2,16 @@
 //!
 //! `ipmpd --record FILE` writes it, `ipmp replay FILE` runs it through the engine again and compares. The first line
 //! holds the configuration with its seed; each other one an event with its time, or an action. The loop hands lines to
-//! a thread of their own and never waits for it: what finds the queue full is counted, and the count is written.
+//! a thread of their own and never waits for it: what finds the queue full is counted, and the count is written. Only
+//! at its end the daemon waits until all is in the file.
 
 use std::{
     fs::File,
     io::{self, BufRead, BufWriter, Write as _},
-    ops::Deref,
+    ops::{ControlFlow, Deref},
     path::Path,
     sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
-    thread,
+    thread::{self, JoinHandle},
 };
 
 use ipmp_common::engine::{Engine, action::Action, config::Config, event::Event, time::Timestamp};
@@ -18,8 +19,9 @@ use serde::{Deserialize, Serialize};
 
 /// Of the format.
 pub const VERSION: u32 = 1;
-/// Lines that may wait for a slow disk: half a minute of a hundred members at an FDT of 100 ms.
-const QUEUE: usize = 1 << 20;
+/// Lines that may wait for a slow disk: four seconds of a hundred members at an FDT of 100 ms, and minutes of two. The
+/// queue's places are 2 MB, taken and locked into memory at once, so what waits is boxed.
+const QUEUE: usize = 1 << 17;
 
 /// One line of a recording.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,9 +56,15 @@ pub struct Recorded {
 
 #[derive(Debug)]
 struct Tape {
-    lines: SyncSender<Line>,
+    /// Closed before the writer is waited for: fields are dropped in this order.
+    lines: SyncSender<Box<Line>>,
+    _writer: Writer,
     dropped: u64,
 }
+
+/// The thread that writes, waited for at the end.
+#[derive(Debug)]
+struct Writer(Option<JoinHandle<()>>);
 
 impl Recorded {
     /// An engine; on record if a file is named, which is written anew.
@@ -67,19 +75,21 @@ impl Recorded {
 
     /// `Engine::handle`.
     pub fn handle(&mut self, now: Timestamp, event: Event) {
-        if let Some(tape) = &mut self.tape {
-            tape.put(Line::In { t_ns: now, event: event.clone() });
-        }
+        self.put(|| Line::In { t_ns: now, event: event.clone() });
         self.engine.handle(now, event);
     }
 
     /// `Engine::poll_action`.
     pub fn poll_action(&mut self) -> Option<Action> {
         let action = self.engine.poll_action()?;
-        if let Some(tape) = &mut self.tape {
-            tape.put(Line::Out(action.clone()));
-        }
+        self.put(|| Line::Out(action.clone()));
         Some(action)
+    }
+
+    fn put(&mut self, line: impl FnOnce() -> Line) {
+        if self.tape.as_mut().is_some_and(|tape| tape.put(line()).is_break()) {
+            self.tape = None;
+        }
     }
 }
 
@@ -96,29 +106,51 @@ impl Tape {
         let out = BufWriter::new(File::create(file)?);
         let (lines, queue) = sync_channel(QUEUE);
         let name = file.display().to_string();
-        thread::Builder::new().name("recorder".into()).spawn(move || {
+        let writer = thread::Builder::new().name("recorder".into()).spawn(move || {
             if let Err(error) = write(&queue, out) {
                 tracing::warn!(file = name, %error, "recording ended; the daemon goes on");
             }
         })?;
-        let mut tape = Self { lines, dropped: 0 };
-        tape.put(Line::Start { version: VERSION, config });
+        let mut tape = Self { lines, _writer: Writer(Some(writer)), dropped: 0 };
+        // A writer that has ended already is noticed with the next line.
+        let _ = tape.put(Line::Start { version: VERSION, config });
         Ok(tape)
     }
 
-    fn put(&mut self, line: Line) {
-        if self.dropped > 0 && self.lines.try_send(Line::Dropped(self.dropped)).is_ok() {
+    /// Breaks when nobody writes any more.
+    fn put(&mut self, line: Line) -> ControlFlow<()> {
+        if self.dropped > 0 && self.lines.try_send(Box::new(Line::Dropped(self.dropped))).is_ok() {
             self.dropped = 0;
         }
-        match self.lines.try_send(line) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.dropped += 1,
+        match self.lines.try_send(Box::new(line)) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(TrySendError::Full(_)) => {
+                self.dropped += 1;
+                ControlFlow::Continue(())
+            }
+            Err(TrySendError::Disconnected(_)) => ControlFlow::Break(()),
         }
     }
 }
 
+impl Drop for Tape {
+    fn drop(&mut self) {
+        if self.dropped > 0 {
+            // Fails only if nobody writes any more, which was told.
+            let _ = self.lines.send(Box::new(Line::Dropped(self.dropped)));
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // It ends when the queue is closed and empty; it does not panic.
+        let _ = self.0.take().map(JoinHandle::join);
+    }
+}
+
 /// Writes until the daemon ends; whenever nothing waits, the file is complete.
-fn write(queue: &Receiver<Line>, mut out: BufWriter<File>) -> io::Result<()> {
+fn write(queue: &Receiver<Box<Line>>, mut out: BufWriter<File>) -> io::Result<()> {
     while let Ok(first) = queue.recv() {
         let mut next = Some(first);
         while let Some(line) = next {
@@ -138,6 +170,9 @@ pub struct Replayed {
     pub events: u64,
     /// Actions that were the same.
     pub actions: u64,
+    /// Actions that the engine asks for beyond the last line. A daemon that was killed may have died before it recorded
+    /// them.
+    pub surplus: u64,
 }
 
 /// Why a replay ended early. Lines are counted from 1.
@@ -215,9 +250,8 @@ pub fn replay(recording: impl BufRead) -> Result<Replayed, ReplayError> {
             }
         }
     }
-    if engine.is_none() {
-        return Err(ReplayError::NoStart { line: 1 });
-    }
+    let mut engine = engine.ok_or(ReplayError::NoStart { line: 1 })?;
+    replayed.surplus = std::iter::from_fn(|| engine.poll_action()).count() as u64;
     Ok(replayed)
 }
 

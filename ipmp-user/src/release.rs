@@ -16,7 +16,7 @@ use crate::{
     control,
     daemon::others_serve,
     kernel,
-    net::{leftovers, state::StateFile, sysctl::Sysctl},
+    net::{leftovers, spread, state::StateFile, sysctl::Sysctl},
 };
 
 /// Puts everything back, in the network namespace of the calling process, and says what was done, a line each.
@@ -40,6 +40,15 @@ pub fn run(runtime_dir: &Path, pin_dir: &Path) -> Result<Vec<String>> {
     done.extend(settings.absent.iter().map(|interface| {
         format!("{interface}: not there; its settings are remembered until ipmpd --release finds it")
     }));
+    // The hash policy is the whole namespace's, and others may spread by it.
+    if scope.is_none() {
+        let policy = sysctl.set_hash_policy(false).context("settings")?;
+        done.extend(policy.iter().map(|change| format!("net.{change}")));
+    }
+    let (routes, objects) = spread::leftovers::remove(scope.as_ref()).context("outbound load spreading")?;
+    if routes + objects > 0 {
+        done.push(format!("outbound load spreading: {routes} routes, {objects} nexthop objects removed"));
+    }
     let removed =
         leftovers::remove_test_addresses(&BTreeSet::new(), scope.as_ref()).context("test addresses")?;
     done.extend(removed.iter().map(|address| format!("{address}: test address removed")));

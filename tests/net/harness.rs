@@ -173,6 +173,7 @@ impl Group {
         };
         Wanted {
             withdrawn: Vec::new(),
+            outbound: Vec::new(),
             failed: Vec::new(),
             members: links.collect(),
             data: self.data.iter().map(place).collect(),

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use ipmp_tests::{
+    address_log::AddressLog,
     config::Config,
     daemon::{address_on, interface},
     ping::Pinger,
     snapshot::Snapshot,
     topology::data,
 };
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{Bed, FDT_MS, Traffic};
@@ -62,6 +64,35 @@ fn a35_the_last_one_goes_offline_only_by_force_and_online_returns_it_even_withou
     let (code, text) = order(&bed, &["offline", "eth9"])?;
     assert_eq!(code, Some(64), "{text}");
     traffic.tcp.finish().map(drop)
+}
+
+/// What was taken offline is about to be worked on: a daemon that is started anew must not give it traffic again.
+#[test]
+fn a35_offline_outlives_a_restart_until_online_ends_it() -> Result<()> {
+    let Some(mut bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
+        return Ok(());
+    };
+    let before = Snapshot::take(&bed.lab.host)?;
+    let address = data(0, false).to_string();
+    assert_eq!(order(&bed, &["offline", "eth0"])?, (Some(0), String::new()));
+    bed.wait_address_on(&address, "eth1")?;
+    let moved = Snapshot::take(&bed.lab.host)?;
+    let log = AddressLog::start(&bed.lab.host)?;
+    bed.daemon.signal(Signal::SIGTERM)?;
+    bed.daemon.wait_exit()?;
+    bed.daemon.start_again(&bed.lab.host)?;
+    bed.wait_state("eth0", "offline")?;
+    bed.wait_state("eth1", "ok")?;
+    assert_eq!(address_on(&bed.daemon.status()?, &address), Some("eth1"));
+    assert_eq!(log.steps()?, []);
+    assert_eq!(moved.difference(&Snapshot::take(&bed.lab.host)?), "");
+
+    assert_eq!(order(&bed, &["online", "eth0"])?, (Some(0), String::new()));
+    bed.wait_unchanged_since(&before)?;
+    bed.daemon.start_again(&bed.lab.host)?;
+    bed.daemon.wait_healthy()?;
+    assert_eq!(before.difference(&Snapshot::take(&bed.lab.host)?), "");
+    Ok(())
 }
 
 #[test]

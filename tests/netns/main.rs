@@ -23,6 +23,7 @@ mod release;
 mod reload;
 mod restart;
 mod solaris;
+mod spread;
 mod stall;
 mod targets;
 mod undo;

@@ -57,7 +57,7 @@ fn before_and_bed() -> Result<Option<Before>> {
 }
 
 /// Runs `ipmpd --release` in the host; its exit code and all it said.
-fn release(bed: &Bed) -> Result<(Option<i32>, String)> {
+pub(crate) fn release(bed: &Bed) -> Result<(Option<i32>, String)> {
     let files = bed.daemon.files();
     release_in(bed, &files.runtime(), &files.pins())
 }

@@ -9,6 +9,7 @@ pub mod config;
 pub mod daemon;
 pub mod echo;
 pub mod fault;
+pub mod flows;
 pub mod held_call;
 pub mod netns;
 pub mod pace;

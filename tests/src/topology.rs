@@ -24,7 +24,7 @@ use crate::{
 /// The most NICs and neighbours a lab takes: keeps the address plan below within its gaps.
 const MAX_PORTS: usize = 8;
 /// The ifindex of both ends of the host's first cable.
-const FIRST_CABLE_INDEX: usize = 101;
+pub const FIRST_CABLE_INDEX: usize = 101;
 /// The prefix length of the lab's IPv4 network, 192.168.10.0.
 pub const PREFIX4: u8 = 24;
 /// The prefix length of the lab's IPv6 network, `2001:db8:10::`.

@@ -101,8 +101,8 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// A plain machine with these cards.
-    fn of_machine(nic: Vec<Nic>, timeout: u64) -> Self {
+    /// A plain machine.
+    fn of_machine(timeout: u64) -> Self {
         Self {
             kernel: None,
             command: Vec::new(),
@@ -112,7 +112,7 @@ impl Options {
             matrix: false,
             write: false,
             resume: false,
-            nic,
+            nic: Vec::new(),
             module: Vec::new(),
             cpus: CPUS,
             mem: MEMORY_MIB,

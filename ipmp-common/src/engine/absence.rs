@@ -47,28 +47,22 @@ impl Engine {
         }
     }
 
-    pub(super) fn awaited_in_vain(&mut self, id: MemberId) {
-        let Some(member) = self.member_mut(id) else { return };
-        if member.awaited_until.take().is_some() {
-            member.missing = member.ifindex.is_none();
-            self.mark_dirty(id);
-        }
+    /// Returns it if it is still missing.
+    pub(super) fn awaited_in_vain(&mut self, id: MemberId) -> Option<MemberId> {
+        let member = self.member_mut(id)?;
+        member.awaited_until.take()?;
+        let missing = member.ifindex.is_none();
+        self.mark_dirty(id);
+        missing.then_some(id)
     }
 
     /// One line a family for all that were missed together, as Solaris's start-up script had it.
-    pub(super) fn tell_missing(&mut self, now: Timestamp) {
-        let missing: Vec<MemberId> =
-            self.members.iter().filter(|member| member.missing).map(|member| member.id).collect();
+    pub(super) fn tell_missing(&mut self, now: Timestamp, missing: &[MemberId]) {
         for family in Family::ALL {
             let moved: Vec<(MemberId, Vec<MemberId>)> =
                 missing.iter().filter_map(|id| Some((*id, self.stand_ins(*id, family)?))).collect();
             if !moved.is_empty() {
                 self.publish(now, Kind::Missing, None, None, Reason::Missing { family, moved });
-            }
-        }
-        for id in missing {
-            if let Some(member) = self.member_mut(id) {
-                member.missing = false;
             }
         }
     }

@@ -102,6 +102,9 @@ pub struct Placement {
     /// Members found failed, also where nobody is left to carry their traffic: whoever comes after a restart is to know.
     #[serde(default)]
     pub failed: Vec<MemberId>,
+    /// Members over which outbound flows are to be spread, in the order of the configuration; none if that is not wanted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outbound: Vec<MemberId>,
 }
 
 /// One data address and its place.

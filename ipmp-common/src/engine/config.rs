@@ -58,8 +58,12 @@ pub struct GroupConfig {
     /// How long good and bad news must last before they count.
     #[serde(default)]
     pub damping: Damping,
-    /// Whether the first lost probe makes the next ones follow faster: an earlier verdict for more false ones.
+    /// Whether the first lost probe makes the next ones follow faster: an earlier verdict, at the price that the page of
+    /// [`suspicion`](super::suspicion) names.
     pub suspicion: bool,
+    /// Whether outbound flows are spread over the active members, whichever of them the route names.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub outbound_spreading: bool,
     /// In the order of the file; this order breaks ties.
     pub interfaces: Vec<InterfaceConfig>,
 }

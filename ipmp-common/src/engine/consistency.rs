@@ -118,8 +118,7 @@ impl Engine {
         member.offline = true;
         member.inactive = false;
         member.recalled = false;
-        member.reason = reason.clone();
-        member.since = now;
+        member.aside = Some((reason.clone(), now));
         let group = member.group;
         self.end_failback_delay(id);
         self.suspend_probing(id);
@@ -133,8 +132,7 @@ impl Engine {
         member.offline = false;
         member.recalled = true;
         member.inactive = member.config.standby && !member.failed;
-        member.reason = reason.clone();
-        member.since = now;
+        member.serves_again(now, reason.clone());
         let group = member.group;
         self.resume_probing(now, id);
         self.publish(now, Kind::Online, Some(group), Some(id), reason);
@@ -143,11 +141,11 @@ impl Engine {
     /// Tells a member that does not fit, once for each way of not fitting, and when it fits again.
     fn check_fit(&mut self, now: Timestamp, group: GroupId) {
         let model = self.members_of(group).find_map(|member| member.identity.hardware);
-        let families = self.families_of(group);
+        let uses = |family: &Family| self.uses(group, *family);
         let found: Vec<(MemberId, Option<Reason>)> = self
             .members_of(group)
             .filter_map(|member| Some((member, member.identity.hardware?)))
-            .map(|(member, hardware)| (member, misfit(hardware, model.unwrap_or(hardware), &families)))
+            .map(|(member, hardware)| (member, misfit(hardware, model.unwrap_or(hardware), uses)))
             .filter(|(member, misfit)| member.identity.misfit != *misfit)
             .map(|(member, misfit)| (member.id, misfit))
             .collect();
@@ -163,13 +161,14 @@ impl Engine {
         }
     }
 
-    /// Families that the group's addresses belong to.
-    fn families_of(&self, id: GroupId) -> Vec<Family> {
-        let data = self.group(id).into_iter().flat_map(|group| &group.addresses);
-        let data = data.map(|placed| placed.address.addr());
-        let test = self.members_of(id).flat_map(|member| member.config.test.iter().copied());
-        let used: Vec<Family> = data.chain(test).map(Family::of).collect();
-        Family::ALL.into_iter().filter(|family| used.contains(family)).collect()
+    /// Whether any of the group's addresses belongs to a family.
+    fn uses(&self, id: GroupId, family: Family) -> bool {
+        let mut data = self.group(id).into_iter().flat_map(|group| &group.addresses);
+        data.any(|placed| Family::of(placed.address.addr()) == family)
+            || self
+                .members_of(id)
+                .flat_map(|member| &member.config.test)
+                .any(|test| Family::of(*test) == family)
     }
 
     /// Compares a member's new test address with those of the members before it, which keep theirs.
@@ -215,9 +214,10 @@ impl Engine {
 }
 
 /// The gravest way in which a member does not fit.
-fn misfit(hardware: Hardware, model: Hardware, families: &[Family]) -> Option<Reason> {
-    if let Some(family) = families.iter().find(|family| !hardware.carries(**family)) {
-        return Some(Reason::FamilyMissing { family: *family });
+fn misfit(hardware: Hardware, model: Hardware, uses: impl Fn(&Family) -> bool) -> Option<Reason> {
+    let lacks = |family: &Family| !hardware.carries(*family) && uses(family);
+    if let Some(family) = Family::ALL.into_iter().find(lacks) {
+        return Some(Reason::FamilyMissing { family });
     }
     if hardware.link_type != model.link_type {
         let (link_type, expected) = (hardware.link_type, model.link_type);

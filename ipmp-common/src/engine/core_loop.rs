@@ -133,6 +133,12 @@ impl Engine {
         self.members.iter().flat_map(Member::detectors).flat_map(super::detector::Detector::unanswered)
     }
 
+    /// Members that an administrator took offline.
+    pub fn ordered_offline(&self) -> impl Iterator<Item = MemberId> + '_ {
+        let ordered = |member: &&Member| member.offline && !member.detached && !member.identity.held();
+        self.members.iter().filter(ordered).map(|member| member.id)
+    }
+
     /// Whether a command would be refused. `handle` ignores a refused command.
     pub fn check(&self, command: &Command) -> Result<(), Refusal> {
         match command {

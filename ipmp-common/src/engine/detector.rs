@@ -172,16 +172,19 @@ impl Detector {
         self.last_loss_sent_at = None;
     }
 
-    /// Takes the slot that is due at `now`. Returns the probe to send, how many whole slots had passed unused
+    /// Takes the slot that is due at `now`. Returns the probes to send, how many whole slots had passed unused
     /// (they are skipped, never bursted), and when the next slot is due.
     pub(super) fn take_slot(
         &mut self,
         now: Timestamp,
         rng: &mut Rng,
-    ) -> (Option<(SessionId, u64)>, u64, Timestamp) {
+    ) -> ([Option<(SessionId, u64)>; 2], u64, Timestamp) {
+        // A confirm probe is to tell of the path, which a target on trial cannot.
+        let regular = now >= self.next_slot;
         let skipped = self.advance(now, rng);
         let probe = self.next_probe(now);
-        (probe, skipped, self.next_due(now))
+        let trial = if regular { self.trial_probe(now) } else { None };
+        ([probe, trial], skipped, self.next_due(now))
     }
 
     /// Whose turn it is among the active targets: slow ones are passed over while there are others.

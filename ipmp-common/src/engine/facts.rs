@@ -48,6 +48,8 @@ impl Engine {
         if appeared {
             member.link = link_up;
             member.link_changed_at = now;
+            // It may never have had a carrier: that there is none is no loss.
+            (member.link_source, member.link_downs) = (CarrierSource::Netlink, 0);
             member.probing_expected_by = now + TEST_ADDRESS_GRACE;
             if !member.failed {
                 member.reason = Reason::InterfaceFound { ifindex };
@@ -74,12 +76,16 @@ impl Engine {
                 }
             }
         }
-        if was_told_absent {
-            let reason = Reason::InterfaceFound { ifindex };
-            self.publish(now, Kind::Present, Some(group_id), Some(id), reason);
+        if left && link_up == Some(false) {
+            let reason = Reason::LinkDown { source: CarrierSource::Netlink, downs: 0 };
+            self.fail_member(now, id, reason);
         }
         if returns || left {
             self.put_to_the_proof(now, id);
+        }
+        if let Some(reason) = self.member(id).map(|member| member.reason.clone()).filter(|_| was_told_absent)
+        {
+            self.publish(now, Kind::Present, Some(group_id), Some(id), reason);
         }
         if appeared {
             self.rebuild_sessions(now, id);
@@ -87,14 +93,15 @@ impl Engine {
     }
 
     /// Its addresses are served elsewhere: one that returns gets them back as if repaired, so not before it is
-    /// known to work. Whether it can be probed is known only when its test addresses stand on it.
+    /// known to work. Whether it can be probed is known only when its test addresses stand on it. That it does not work
+    /// yet is no failure to be told: its absence was, and its repair will be.
     fn put_to_the_proof(&mut self, now: Timestamp, id: MemberId) {
-        let Some(member) = self.member(id) else { return };
-        if !member.link_is_up() {
-            let reason = Reason::LinkDown { source: member.link_source, downs: member.link_downs };
-            self.fail_member(now, id, reason);
-        }
         let Some(member) = self.member_mut(id) else { return };
+        member.reason = if member.link_is_up() {
+            Reason::Unproved
+        } else {
+            Reason::LinkDown { source: member.link_source, downs: member.link_downs }
+        };
         member.failed = true;
         member.inactive = false;
         let tested = !member.config.test.is_empty();
@@ -115,6 +122,9 @@ impl Engine {
         member.damped.interface_gone();
         let detached = core::mem::take(&mut member.detached);
         member.offline &= !member.identity.held() && !detached;
+        if !member.offline {
+            member.aside = None;
+        }
         member.identity = Identity::default();
         let sources = core::mem::take(&mut member.sources);
         member.inactive = member.config.standby;
@@ -338,8 +348,11 @@ impl Engine {
         member.offline = kind == Kind::Offline;
         member.recalled = kind == Kind::Online;
         member.inactive = member.config.standby && kind == Kind::Online && !member.failed;
-        member.reason = reason.clone();
-        member.since = now;
+        if member.offline {
+            member.aside = Some((reason.clone(), now));
+        } else {
+            member.serves_again(now, reason.clone());
+        }
         let group = member.group;
         self.end_failback_delay(id);
         self.publish(now, kind, Some(group), Some(id), reason);

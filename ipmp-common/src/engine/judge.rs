@@ -26,17 +26,22 @@ enum Fault {
 
 impl Engine {
     pub(super) fn judge(&mut self, now: Timestamp) {
-        self.run_timers(now);
-        for id in self.order.clone() {
+        let missing = self.run_timers(now);
+        for position in 0..self.order.len() {
+            let Some(id) = self.order.get(position).copied() else { break };
             if self.group_mut(id).is_some_and(|group| core::mem::take(&mut group.dirty)) {
                 self.decide(now, id);
             }
         }
-        self.tell_missing(now);
+        if !missing.is_empty() {
+            self.tell_missing(now, &missing);
+        }
     }
 
-    fn run_timers(&mut self, now: Timestamp) {
+    /// Returns the interfaces that were awaited in vain.
+    fn run_timers(&mut self, now: Timestamp) -> Vec<MemberId> {
         let (mut late_by, mut skipped_slots) = (Nanos(0), 0);
+        let mut missing = Vec::new();
         for (due, key) in self.timers.take_due(now) {
             match key {
                 TimerKey::Verdict(member, family) => self.verdict(now, now.since(due), member, family),
@@ -50,7 +55,7 @@ impl Engine {
                 TimerKey::LinkDown(member) => self.link_down_counts(member),
                 TimerKey::LinkRepair(member) | TimerKey::Failback(member) => self.mark_dirty(member),
                 TimerKey::ProbingGrace(member) => self.tell_probing(now, member),
-                TimerKey::Awaited(member) => self.awaited_in_vain(member),
+                TimerKey::Awaited(member) => missing.extend(self.awaited_in_vain(member)),
                 TimerKey::Discover(group) => self.search(now, group),
                 TimerKey::Announce(group) => self.announce_again(now, group),
             }
@@ -60,6 +65,7 @@ impl Engine {
             self.stalls += 1;
             self.publish(now, Kind::Stalled, None, None, Reason::LateWakeup { late_by, skipped_slots });
         }
+        missing
     }
 
     /// From this lateness on a stall is told: half the FDT, when several verdicts had to wait for it.
@@ -94,10 +100,9 @@ impl Engine {
         let Some(detector) = member.detectors[slot(family)].as_mut() else {
             return 0;
         };
-        let (probe, skipped, next) = detector.take_slot(now, rng);
+        let (probes, skipped, next) = detector.take_slot(now, rng);
         self.timers.set(TimerKey::Slot(id, family), next);
-        let trial = detector.trial_probe(now);
-        for (session, seq) in probe.into_iter().chain(trial) {
+        for (session, seq) in probes.into_iter().flatten() {
             self.actions.push_back(super::action::Action::SendProbe { session, seq });
         }
         skipped

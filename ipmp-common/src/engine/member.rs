@@ -46,8 +46,6 @@ pub(super) struct Member {
     pub(super) detached: bool,
     /// Missing at start, and expected until then.
     pub(super) awaited_until: Option<Timestamp>,
-    /// Awaited in vain, and that is to be told.
-    pub(super) missing: bool,
     /// Set by "online": it returns to service even without failback.
     pub(super) recalled: bool,
     pub(super) sources: [Option<IpAddr>; 2],
@@ -64,8 +62,11 @@ pub(super) struct Member {
     pub(super) probing_told: Option<bool>,
     /// That it is not probed is news only then: its test addresses are only being configured, its targets looked for.
     pub(super) probing_expected_by: Timestamp,
+    /// Why it works or does not.
     pub(super) reason: Reason,
     pub(super) since: Timestamp,
+    /// Why it is offline and since when, whatever its state is beneath.
+    pub(super) aside: Option<(Reason, Timestamp)>,
 }
 
 /// Position of a family in the pairs above.
@@ -95,7 +96,6 @@ impl Member {
             offline: false,
             detached: false,
             awaited_until: None,
-            missing: false,
             recalled: false,
             sources: [None; 2],
             detectors: [None, None],
@@ -108,6 +108,7 @@ impl Member {
             probing_told: None,
             probing_expected_by: Timestamp(0),
             reason: Reason::NoInterface,
+            aside: None,
             since: Timestamp(0),
         }
     }
@@ -166,17 +167,21 @@ impl Member {
         self.judged().all(Detector::is_mute)
     }
 
-    /// Every judged family has lost enough: failing needs both, as IPv4 alone may be filtered. A family whose probes
-    /// do not leave the host cannot speak for the path and is not waited for.
+    /// Every judged family has lost enough.
     pub(super) fn probes_say_failed(&self) -> bool {
-        let mut heard = self.judged().filter(|detector| !detector.abstains()).peekable();
-        heard.peek().is_some() && heard.all(Detector::says_failed)
+        self.all_heard(Detector::says_failed)
     }
 
     /// The same for the losses by which the whole group fails.
     pub(super) fn probes_say_dead(&self) -> bool {
+        self.all_heard(Detector::says_dead)
+    }
+
+    /// Failing needs both families, as IPv4 alone may be filtered. A family whose probes do not leave the host cannot
+    /// speak for the path and is not waited for.
+    fn all_heard(&self, says: impl Fn(&Detector) -> bool) -> bool {
         let mut heard = self.judged().filter(|detector| !detector.abstains()).peekable();
-        heard.peek().is_some() && heard.all(Detector::says_dead)
+        heard.peek().is_some() && heard.all(says)
     }
 
     /// One judged family has answered enough: repairing needs one.
@@ -245,7 +250,27 @@ impl Member {
         !self.config.test.is_empty() && !self.probed()
     }
 
+    /// It is offline no more. What made it fail is still the reason if it is failed.
+    pub(super) fn serves_again(&mut self, now: Timestamp, reason: Reason) {
+        self.aside = None;
+        if !self.failed {
+            self.reason = reason;
+            self.since = now;
+        }
+    }
+
+    /// Why it is in the state that is shown, and since when.
+    pub(super) fn shown_reason(&self) -> (&Reason, Timestamp) {
+        match &self.aside {
+            Some((reason, since)) if self.ifindex.is_some() => (reason, *since),
+            Some(_) | None => (&self.reason, self.since),
+        }
+    }
+
     pub(super) fn probe_state(&self) -> ProbeState {
+        if self.offline {
+            return ProbeState::Disabled;
+        }
         if !self.probed() {
             return if self.config.test.is_empty() { ProbeState::Disabled } else { ProbeState::Unknown };
         }

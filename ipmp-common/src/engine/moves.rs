@@ -8,7 +8,7 @@ use super::{
     config::OnGroupFailure,
     core_loop::Engine,
     event::Applied,
-    group::{Announcing, Move, SentPlacement},
+    group::{Announcing, Group, Move, SentPlacement},
     ids::{Family, GroupId, MemberId},
     member::Member,
     placement::place,
@@ -43,12 +43,14 @@ impl Engine {
             .map(|member| member.id)
             .collect();
         let failed = self.members_of(id).filter(|member| member.failed).map(|member| member.id).collect();
+        let gives_up = |group: &Group| group.config.on_group_failure == OnGroupFailure::Fail;
+        let withdrawn = self.group(id).is_some_and(gives_up) && self.has_failed(id);
+        let outbound = self.outbound(id, withdrawn);
         let ifindexes: Vec<Option<u32>> = self.members_of(id).map(|member| member.ifindex).collect();
         let Some(group) = self.group(id) else { return };
         let carries = |id, family| self.member(id).is_none_or(|member| member.identity.carries(family));
         let data = place(&group.addresses, &active, carries);
-        let withdrawn = group.config.on_group_failure == OnGroupFailure::Fail && self.has_failed(id);
-        let placement = Placement { group: id, epoch: 0, data, withdrawn, unusable, failed };
+        let placement = Placement { group: id, epoch: 0, data, withdrawn, unusable, failed, outbound };
         let sent = SentPlacement { placement, ifindexes };
         if group.sent.as_ref() == Some(&sent) {
             return;
@@ -66,6 +68,22 @@ impl Engine {
         group.moves.retain(|entry| !overtaken.contains(&entry.address.address));
         group.moves.extend(moves);
         self.actions.push_back(Action::SetPlacement(placement));
+    }
+
+    /// The members that outbound flows shall use. Without an active one they stay where they are, as addresses do.
+    fn outbound(&self, id: GroupId, withdrawn: bool) -> Vec<MemberId> {
+        let Some(group) = self.group(id).filter(|group| group.config.outbound_spreading && !withdrawn) else {
+            return Vec::new();
+        };
+        let present = |member: &&Member| member.ifindex.is_some();
+        let active = |member: &&Member| member.active();
+        let mut outbound: Vec<MemberId> =
+            self.members_of(id).filter(present).filter(active).map(|member| member.id).collect();
+        if let (true, Some(sent)) = (outbound.is_empty(), &group.sent) {
+            let before = |member: &&Member| sent.placement.outbound.contains(&member.id);
+            outbound.extend(self.members_of(id).filter(present).filter(before).map(|member| member.id));
+        }
+        outbound
     }
 
     /// No member can carry traffic, and not only because the administrator or the hardware took them away.

@@ -36,8 +36,8 @@ impl Engine {
     ///
     /// A path that fails just after a probe has left loses the next five, and the last of these leaves at most five
     /// and a half slots later (each somewhere in the second half of its slot); then its reply is waited for. Repair
-    /// takes ten answers likewise, the last of which is noticed with a later probe. Where only one of several targets answers, that one's answers count: its turn comes
-    /// once in so many slots.
+    /// takes ten answers likewise, the last of which is noticed with a later probe. Where only one of several targets
+    /// answers, that one's answers count: its turn comes once in so many slots.
     pub fn bounds(&self, group: GroupId) -> Option<Bounds> {
         let half_slot = self.fdt_of(group).divided(2 * SLOTS_PER_FDT);
         let probed = || self.members_of(group).flat_map(Member::judged);
@@ -74,6 +74,7 @@ impl Engine {
 }
 
 fn member_picture(member: &Member) -> MemberSnapshot {
+    let (reason, since) = member.shown_reason();
     MemberSnapshot {
         member: member.id,
         name: member.config.name.clone(),
@@ -83,8 +84,8 @@ fn member_picture(member: &Member) -> MemberSnapshot {
         standby: member.config.standby,
         link_up: member.ifindex.and(member.link),
         probe: member.probe_state(),
-        reason: member.reason.clone(),
-        since: member.since,
+        reason: reason.clone(),
+        since,
         deferred: member
             .awaited_until
             .map(|until| Reason::Awaited { until })

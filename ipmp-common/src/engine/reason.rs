@@ -29,7 +29,9 @@ pub struct Record {
     pub address: Option<IpNet>,
     /// Why.
     pub reason: Reason,
-    /// Kernel time of the evidence: the carrier event, or the last good reply.
+    /// Kernel time of the evidence: the carrier event, or the last good reply. What polling or netlink told has none; it
+    /// counts from when it was seen, so it may be older: by a poll's interval, or up to the second for which the kernel
+    /// withholds a link's next message (`net/core/link_watch.c`).
     #[serde(rename = "evidence_ns")]
     pub evidence_at: Option<Timestamp>,
     /// When the engine decided the transition behind this record.
@@ -131,7 +133,7 @@ pub enum Reason {
     LinkDown {
         /// Who saw it.
         source: CarrierSource,
-        /// Carrier losses since the previous report.
+        /// Carrier losses since the previous report; zero if it appeared without a carrier.
         downs: u64,
     },
     /// The interface has carrier again.
@@ -361,6 +363,8 @@ pub enum Reason {
         /// Its ifindex.
         ifindex: u32,
     },
+    /// The interface has appeared, others serve its addresses, and it has not shown yet that it works.
+    Unproved,
     /// Probing needs a test address and there is none.
     NoTestAddress,
     /// Probing has no target.

@@ -17,7 +17,8 @@ impl fmt::Display for Reason {
             | Self::LinkFlaps { .. }
             | Self::NoInterface
             | Self::InterfaceRemoved
-            | Self::InterfaceFound { .. } => self.of_link(f),
+            | Self::InterfaceFound { .. }
+            | Self::Unproved => self.of_link(f),
             Self::ProbesLost { .. }
             | Self::ProbesAnswered { .. }
             | Self::NoTestAddress
@@ -98,7 +99,8 @@ impl Reason {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's list names what comes here")]
     fn of_link(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LinkDown { source, downs: 0 | 1 } => write!(f, "carrier lost ({source})"),
+            Self::LinkDown { source, downs: 0 } => write!(f, "no carrier ({source})"),
+            Self::LinkDown { source, downs: 1 } => write!(f, "carrier lost ({source})"),
             Self::LinkDown { source, downs } => write!(f, "carrier lost {downs} times ({source})"),
             Self::LinkUp { source } => write!(f, "carrier gained ({source})"),
             Self::LinkRestored => f.write_str("link is up and nothing is probed"),
@@ -106,7 +108,10 @@ impl Reason {
                 write!(f, "link came up {ups} times within a minute; repair deferred for {retry_in}")
             }
             Self::InterfaceRemoved => f.write_str("interface was removed"),
-            Self::InterfaceFound { ifindex } => write!(f, "interface is there, ifindex {ifindex}"),
+            Self::InterfaceFound { ifindex } => {
+                write!(f, "interface found, ifindex {ifindex}; nothing speaks against it")
+            }
+            Self::Unproved => f.write_str("it appeared and has yet to show that it works"),
             _ => f.write_str("no such interface"),
         }
     }

@@ -197,7 +197,6 @@ impl Engine {
         let leaving: Vec<MemberId> =
             group.members.iter().copied().filter(|member| stays(self, *member).is_none()).collect();
         if let Some(group) = self.group_mut(id) {
-            group.dirty |= group.addresses != kept;
             group.addresses = kept;
             group.released.extend(released);
             group.members.retain(|member| !leaving.contains(member));
@@ -215,13 +214,6 @@ impl Engine {
         }
         for member in leaving {
             self.retire(now, member);
-            self.mark_group_dirty(id);
-        }
-    }
-
-    fn mark_group_dirty(&mut self, id: GroupId) {
-        if let Some(group) = self.group_mut(id) {
-            group.dirty = true;
         }
     }
 
@@ -245,9 +237,6 @@ impl Engine {
     /// Brings a group in line with its new configuration; those who leave have left.
     fn change_group(&mut self, now: Timestamp, id: GroupId, config: GroupConfig, taken: &Numbers) {
         let Some(before) = self.group(id).map(|group| group.config.clone()) else { return };
-        if before == config {
-            return;
-        }
         let members: Vec<MemberId> =
             config.interfaces.iter().map(|interface| self.join(id, interface, taken)).collect();
         let Some(group) = self.group_mut(id) else { return };

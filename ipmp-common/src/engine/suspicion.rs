@@ -10,19 +10,20 @@
 //!
 //! The parameters come from simulation (`sim/TABLE.md`, `cargo xtask sim`). A burst in which everything is lost is
 //! told from a dead path by nothing but its length. Five regular probes span 3.5 slots at least, so as long a span
-//! costs no false failures worth naming (at most a tenth more); each slot less does, as long as bursts are not much
+//! costs hardly a false failure (foretold and counted, at most a twentieth more); each slot less does, as long as bursts are not much
 //! shorter than that: five losses as fast as they come (a span of one slot) halve the detection time, but at equal false
 //! failures the FDT must double, and the verdict comes later than without suspicion. But half a second is so
 //! much longer than the bursts of a link (up to 20 ms on average are in the table) that no more than that is ever needed:
 //! from an FDT of 1 s on the verdict comes earlier and earlier, at 10 s after a third of it. And as one answer to any of
 //! the many confirm probes acquits, scattered loss hardly ever fails a member. Hence suspicion is on by default. Whose
-//! paths are dead for whole seconds now and then and who would rather sit that out turns it off.
+//! paths are dead for whole seconds now and then and who would rather sit that out turns it off: with an FDT of 10 s and
+//! bursts of 2 s it has five times as many failures.
 //!
 //! The failure of a whole group always takes the 3.5 slots: nothing would be moved, so nothing is gained by haste.
 
 use super::time::Nanos;
 
-/// On: it costs no false failures, see above.
+/// On: it costs hardly a false failure, see above.
 pub const DEFAULT_SUSPICION: bool = true;
 /// Confirm probes in a slot.
 const CONFIRMS_PER_SLOT: u64 = 8;

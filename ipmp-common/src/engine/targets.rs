@@ -31,7 +31,7 @@ impl Engine {
     /// Before each slot of a detector: judges its targets, and replaces those that are to blame.
     pub(super) fn tend_targets(&mut self, now: Timestamp, id: MemberId, family: Family) {
         let Some(mut detector) = self.take_detector(id, family) else { return };
-        let lost = detector.says_failed();
+        let lost = detector.is_silent();
         if lost {
             detector.blame_after = now;
         }
@@ -56,7 +56,7 @@ impl Engine {
 
     /// Targets with five losses of their own, while the path is proved by the others.
     fn condemn(&mut self, now: Timestamp, id: MemberId, detector: &mut Detector) {
-        if detector.says_failed() {
+        if detector.is_silent() {
             return;
         }
         for position in 0..detector.targets.len() {

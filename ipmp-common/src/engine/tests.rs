@@ -11,6 +11,8 @@ mod detection;
 mod groups;
 mod interfaces;
 mod links;
+mod live_keys;
+mod outbound;
 mod placement;
 mod properties;
 mod reconfigure;

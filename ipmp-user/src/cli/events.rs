@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use ipmp_common::engine::time::Nanos;
+
 use super::{
     args::{EventsArgs, Since},
     exit::Failure,
@@ -49,20 +51,28 @@ pub(super) fn line(event: &Event, clock: &Clock) -> String {
         let _ = write!(text, " {part}");
     }
     let _ = write!(text, ": {}", event.reason);
-    let delays = delays(event);
-    if !delays.is_empty() {
-        let _ = write!(text, " [after the evidence: {}]", delays.join(", "));
+    if let Some(delays) = delays(event) {
+        let _ = write!(text, " [{delays}]");
     }
     text.replace(char::is_control, "?")
 }
 
-/// `decided 212 us`, …: each step's distance from the kernel's time of the evidence.
-fn delays(event: &Event) -> Vec<String> {
-    let Some(evidence) = event.evidence_ns else {
-        return Vec::new();
-    };
+/// `after the evidence: decided 212 us`, …: each step's distance from the kernel's time of the evidence. Where that is not
+/// known (polling and netlink tell what is, not since when), the evidence counts from when it was seen, which was in the
+/// turn of the verdict: a distance of nothing, which would mislead.
+fn delays(event: &Event) -> Option<String> {
+    let evidence = event.evidence_ns?;
     let steps =
         [("decided", event.decided_ns), ("applied", event.applied_ns), ("announced", event.announced_ns)];
-    let known = steps.into_iter().filter_map(|(step, at)| Some((step, at?.checked_sub(evidence)?)));
-    known.map(|(step, delay)| format!("{step} {}", ipmp_common::engine::time::Nanos(delay))).collect()
+    let timed = event.decided_ns != Some(evidence);
+    let known = steps.into_iter().filter(|(step, _)| timed || *step != "decided");
+    let known: Vec<String> = known
+        .filter_map(|(step, at)| Some(format!("{step} {}", Nanos(at?.checked_sub(evidence)?))))
+        .collect();
+    match (timed, known.is_empty()) {
+        (true, true) => None,
+        (true, false) => Some(format!("after the evidence: {}", known.join(", "))),
+        (false, true) => Some("since when is not known".to_owned()),
+        (false, false) => Some(format!("since when is not known; after the verdict: {}", known.join(", "))),
+    }
 }

@@ -8,7 +8,7 @@ use super::{
     exit::{self, Failure},
     output::{print, print_json},
 };
-use crate::recorder::{ReplayError, replay};
+use crate::recorder::{ReplayError, Replayed, replay};
 
 /// Replays `file`; a difference is a failure with exit code 1.
 pub(super) fn run(file: &Path, json: bool) -> Result<u8, Failure> {
@@ -24,10 +24,16 @@ pub(super) fn run(file: &Path, json: bool) -> Result<u8, Failure> {
         let code = if differs { exit::DEGRADED } else { exit::INVALID_CONFIG };
         Failure::new(code, format!("replay ended: {name}: {error}"))
     })?;
+    let Replayed { events, actions, surplus } = replayed;
     if json {
-        print_json(&json!({ "version": 1, "events": replayed.events, "actions": replayed.actions }))?;
+        print_json(&json!({ "version": 1, "events": events, "actions": actions, "surplus": surplus }))?;
     } else {
-        print(&format!("{name}: {} events led to the same {} actions\n", replayed.events, replayed.actions))?;
+        let more = if surplus > 0 {
+            format!("; it asks for {surplus} more than were recorded")
+        } else {
+            String::new()
+        };
+        print(&format!("{name}: {events} events led to the same {actions} actions{more}\n"))?;
     }
     Ok(0)
 }

@@ -104,6 +104,10 @@ fn group_text(group: &GroupStatus, verbose: bool, clock: &Clock) -> String {
         let _ =
             writeln!(text, "  others changed its addresses or routes, put back {times}; see `ipmp events`");
     }
+    if !group.outbound.is_empty() {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  outbound flows leave by {}", group.outbound.join(", "));
+    }
     if verbose {
         text.push_str(&targets_text(&group.interfaces));
         text.push_str(&counters_text(&group.interfaces));

@@ -173,6 +173,19 @@ fn an_event_line_tells_when_what_why_and_how_fast() {
 }
 
 #[test]
+fn evidence_without_a_time_of_its_own_is_no_delay_of_nothing() {
+    let text = |applied_at| {
+        let mut record = link_down(3_250_000_000);
+        (record.decided_at, record.applied_at) = (record.evidence_at, applied_at);
+        let line = events::line(&Event::new(&record, &Names::in_snapshot(&snapshot())), &CLOCK);
+        line.split_once(" [").expect("the times").1.to_owned()
+    };
+    assert_eq!(text(None), "since when is not known]");
+    let applied = Some(ipmp_common::engine::time::Timestamp(3_250_512_000));
+    assert_eq!(text(applied), "since when is not known; after the verdict: applied 512 us]");
+}
+
+#[test]
 fn an_explanation_has_the_reason_the_rungs_and_the_history() {
     let document = document();
     let event = Event::new(&link_down(1_000_000_000), &Names::in_snapshot(&snapshot()));

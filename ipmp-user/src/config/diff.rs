@@ -86,6 +86,7 @@ fn group_lines(old: &GroupConfig, new: &GroupConfig, lines: &mut Vec<String>) {
     keys.compare("on-group-failure", &policy(old), &policy(new));
     keys.compare("quiet-period", &old.quiet_period, &new.quiet_period);
     keys.compare("suspicion", &old.suspicion, &new.suspicion);
+    keys.compare("outbound-spreading", &old.outbound_spreading, &new.outbound_spreading);
     let (before, after) = (&old.damping, &new.damping);
     keys.compare("link-down-delay", &before.link_down_delay, &after.link_down_delay);
     keys.compare("link-up-delay", &before.link_up_delay, &after.link_up_delay);

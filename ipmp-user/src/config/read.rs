@@ -24,6 +24,7 @@ const TOP: &[&str] = &[
     "failure-detection-time",
     "failback",
     "track-interfaces-only-with-groups",
+    "outbound-spreading",
     "boot-wait",
     "daemon",
     "group",
@@ -41,6 +42,7 @@ const GROUP: &[&str] = &[
     "hold-down",
     "hold-down-max",
     "suspicion",
+    "outbound-spreading",
     "interface",
 ];
 const INTERFACE: &[&str] = &["data", "test", "standby", "mac", "pci"];
@@ -65,6 +67,7 @@ pub(super) struct GroupDraft {
     /// Place of `hold-down`, if it is given.
     pub(super) hold_down_at: Option<usize>,
     pub(super) suspicion: bool,
+    pub(super) outbound_spreading: bool,
     pub(super) interfaces: Vec<InterfaceDraft>,
 }
 
@@ -82,6 +85,7 @@ pub(super) struct InterfaceDraft {
 struct Inherited {
     failure_detection_time: Nanos,
     failback: bool,
+    outbound_spreading: bool,
 }
 
 /// Reads the text; `None` if it is not TOML, in which case the meaning of the rest would be a guess.
@@ -99,7 +103,11 @@ pub(super) fn read(text: &str, problems: &mut Problems<'_>) -> Option<Draft> {
 }
 
 fn top(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Draft {
-    let mut inherited = Inherited { failure_detection_time: DEFAULT_FAILURE_DETECTION_TIME, failback: true };
+    let mut inherited = Inherited {
+        failure_detection_time: DEFAULT_FAILURE_DETECTION_TIME,
+        failback: true,
+        outbound_spreading: false,
+    };
     let mut daemon = DaemonConfig {
         real_time_priority: DEFAULT_REAL_TIME_PRIORITY,
         control_group: None,
@@ -113,6 +121,7 @@ fn top(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Draft {
                 put(detection_time(&field, problems), &mut inherited.failure_detection_time);
             }
             "failback" => put(field.boolean(problems), &mut inherited.failback),
+            "outbound-spreading" => put(field.boolean(problems), &mut inherited.outbound_spreading),
             "track-interfaces-only-with-groups" => {
                 put(field.boolean(problems), &mut daemon.track_interfaces_only_with_groups);
             }
@@ -181,6 +190,7 @@ fn group(
         damping: Damping::default(),
         hold_down_at: None,
         suspicion: DEFAULT_SUSPICION,
+        outbound_spreading: inherited.outbound_spreading,
         interfaces: Vec::new(),
     };
     for (key, field) in table_of(field, "[group.NAME]", problems) {
@@ -203,6 +213,7 @@ fn group(
             }
             "hold-down-max" => put(damping(&field, problems), &mut draft.damping.hold_down_max),
             "suspicion" => put(field.boolean(problems), &mut draft.suspicion),
+            "outbound-spreading" => put(field.boolean(problems), &mut draft.outbound_spreading),
             "interface" => draft.interfaces = interfaces(name.value, &field, problems),
             _ => unknown_key(&key, &format!("in [group.{}]", name.value), GROUP, problems),
         }

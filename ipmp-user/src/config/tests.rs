@@ -57,6 +57,17 @@ fn the_contracts_example_is_understood() {
 }
 
 #[test]
+fn outbound_spreading_is_inherited_and_overridden() {
+    let on = |text: &str| parse("f", text.as_bytes()).unwrap().engine.groups[0].outbound_spreading;
+    let group = "[group.g.interface.a]\n";
+    assert!(!on(group), "the default");
+    assert!(on(&format!("outbound-spreading = true\n{group}")));
+    assert!(on(&format!("[group.g]\noutbound-spreading = true\n{group}")));
+    assert!(!on(&format!("outbound-spreading = true\n[group.g]\noutbound-spreading = false\n{group}")));
+    assert!(problems("[group.g]\noutbound-spreading = 2\n[group.g.interface.a]\n")[0].contains("outbound"));
+}
+
+#[test]
 fn suspicion_can_be_turned_off() {
     let config = parse("f", b"[group.g]\nsuspicion = false\n[group.g.interface.a]\n").unwrap();
     assert!(!config.engine.groups[0].suspicion);

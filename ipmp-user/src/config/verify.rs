@@ -192,6 +192,7 @@ fn group_config(draft: GroupDraft) -> GroupConfig {
         quiet_period: draft.quiet_period,
         damping: draft.damping,
         suspicion: draft.suspicion,
+        outbound_spreading: draft.outbound_spreading,
         interfaces: draft.interfaces.into_iter().map(interface_config).collect(),
     }
 }

@@ -101,6 +101,7 @@ pub(crate) fn evidence() -> BTreeMap<MemberId, EvidenceInfo> {
         carrier_evidence: CarrierSource::Poll,
         notes: vec!["fentry: refused by this kernel (EPERM)".to_owned()],
         counters: Some(Counters { seen: 5000, ours: 899, ..Counters::default() }),
+        outbound: false,
         device: Some(DeviceInfo {
             up: true,
             mac: Some("00:03:ba:93:90:fc".to_owned()),

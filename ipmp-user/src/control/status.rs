@@ -35,6 +35,9 @@ pub struct EvidenceInfo {
     pub counters: Option<Counters>,
     /// What the kernel says of it.
     pub device: Option<DeviceInfo>,
+    /// It is one of those that outbound flows are spread over.
+    #[serde(default)]
+    pub outbound: bool,
 }
 
 /// An interface as the kernel sees it.
@@ -142,6 +145,9 @@ pub struct GroupStatus {
     /// How often what others changed of its addresses and routes was put back, each told by an event `put-back`.
     #[serde(default)]
     pub put_back: u64,
+    /// The interfaces that outbound flows are spread over; left out if they are not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outbound: Vec<String>,
     /// In the order of the configuration.
     pub interfaces: Vec<InterfaceStatus>,
     /// In the order of the configuration.
@@ -254,6 +260,12 @@ pub fn build(snapshot: &Snapshot, evidence: &BTreeMap<MemberId, EvidenceInfo>) -
         repair_worst_ns: group.bounds.map(|bounds| bounds.repair.0),
         repair_by_one_worst_ns: group.bounds.map(|bounds| bounds.repair_by_one.0),
         put_back: group.put_back,
+        outbound: group
+            .members
+            .iter()
+            .filter(|member| evidence.get(&member.member).is_some_and(|evidence| evidence.outbound))
+            .map(|member| member.name.clone())
+            .collect(),
         interfaces: group
             .members
             .iter()

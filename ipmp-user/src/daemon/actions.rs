@@ -97,6 +97,7 @@ impl Daemon {
                 .flat_map(|member| member.config.test.iter().map(|address| (member.id, *address)))
                 .collect(),
             unusable: placement.unusable.clone(),
+            outbound: placement.outbound.clone(),
             failed: placement.failed.clone(),
             withdrawn: members().filter(|_| placement.withdrawn).map(|member| member.id).collect(),
         };
@@ -145,7 +146,8 @@ impl Daemon {
 
     pub(super) fn take_outcome(&mut self, now: Timestamp, outcome: Outcome) {
         self.note_detach_outcome(&outcome);
-        let Outcome { group, epoch, applied_at, announced_at, changes, errors, .. } = outcome;
+        let Outcome { group, epoch, applied_at, announced_at, changes, errors, outbound, .. } = outcome;
+        self.note_outbound(group, outbound);
         let entirely = errors.is_empty();
         self.reassert.carried_out(now, group, entirely);
         if self.reassert.compared(group, epoch, changes, entirely) {

@@ -1,6 +1,6 @@
 //! What the administrator's orders need from one turn of the loop to the next.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use super::{
     DaemonOptions,
@@ -8,6 +8,7 @@ use super::{
     detach::Detaching,
     detached::Detached,
     identity::Identities,
+    offline,
     reload::{Loader, Source},
 };
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Admin {
     pub(super) config_path: PathBuf,
+    pub(super) runtime_dir: PathBuf,
     /// What is in force.
     pub(super) source: Source,
     pub(super) loader: Loader,
@@ -30,6 +32,8 @@ pub(super) struct Admin {
     /// Steps that the applier had no room for.
     pub(super) refused: Vec<Taken>,
     pub(super) detached: Detached,
+    /// As the file has it.
+    pub(super) offline: BTreeSet<String>,
     pub(super) identities: Identities,
     pub(super) detaching: Option<Detaching>,
     pub(super) attaching: Option<Attaching>,
@@ -64,11 +68,13 @@ impl Admin {
         let (text, file) = (options.config_text.clone().into(), options.config.clone());
         Self {
             config_path: options.config_path.clone(),
+            runtime_dir: options.runtime_dir.clone(),
             source: Source { text, file },
             loader: Loader::new(),
             tickets: 0,
             refused: Vec::new(),
             detached: Detached::load(&options.runtime_dir, inventory),
+            offline: offline::load(&options.runtime_dir),
             identities: Identities::load(&options.runtime_dir, options.config.identities.clone()),
             detaching: None,
             attaching: None,

@@ -302,6 +302,7 @@ impl Daemon {
                 self.admin.detached.add(&one.name, one.ifindex);
             }
         }
+        self.keep_offline();
         let text = done(&detaching.leaving, "is detached and may be removed");
         tracing::info!("{text}");
         answer(detaching.reply.take(), Response::Done(text));

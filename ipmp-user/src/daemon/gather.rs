@@ -86,6 +86,10 @@ impl Daemon {
                 }
                 self.sync_links(now, Some(*ifindex));
                 self.sync_hardware(now, *ifindex);
+                if !self.outbound.is_empty() {
+                    // Whatever is judged of it: by an interface without carrier nothing can be spread.
+                    self.note_foreign_change(now, Some(*ifindex));
+                }
             }
             Change::Address { ifindex } => {
                 self.sync_sources(now);

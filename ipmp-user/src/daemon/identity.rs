@@ -31,8 +31,8 @@ struct Seen {
 impl Seen {
     fn of(link: &Link) -> Self {
         Self {
-            mac: link.permanent_mac.map(words),
-            pci: pci::function_of(Path::new(pci::CLASS_NET), &link.name),
+            mac: link.permanent_mac.map(pci::mac_text),
+            pci: pci::function_of(Path::new(pci::CLASS_NET), link),
         }
     }
 
@@ -40,11 +40,6 @@ impl Seen {
         let parts: Vec<&str> = [&self.mac, &self.pci].into_iter().flatten().map(String::as_str).collect();
         parts.join(" at ")
     }
-}
-
-/// As `ip link` writes it.
-pub(super) fn words(mac: [u8; 6]) -> String {
-    mac.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
 }
 
 impl Identities {
@@ -72,11 +67,11 @@ impl Identities {
         // A virtual device has only the address that it was given.
         let mac = link.permanent_mac.or(link.mac);
         if let Some(expected) = wanted.mac.filter(|expected| Some(*expected) != mac) {
-            let has = mac.map_or_else(|| "none".to_owned(), words);
-            return Some(format!("its hardware address is {has}, and mac says {}", words(expected)));
+            let has = mac.map_or_else(|| "none".to_owned(), pci::mac_text);
+            return Some(format!("its hardware address is {has}, and mac says {}", pci::mac_text(expected)));
         }
         let expected = wanted.pci.as_deref()?;
-        let has = pci::function_of(Path::new(pci::CLASS_NET), &link.name);
+        let has = pci::function_of(Path::new(pci::CLASS_NET), link);
         (has.as_deref() != Some(expected)).then(|| {
             format!("it is at {}, and pci says {expected}", has.as_deref().unwrap_or("no PCI device"))
         })

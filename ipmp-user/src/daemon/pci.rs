@@ -1,30 +1,45 @@
 //! Which interfaces are on one PCI device: the ports of a card are removed together.
 
-use std::path::Path;
+use std::{fs, path::Path};
+
+use crate::net::inventory::Link;
 
 /// Each interface's directory.
 pub(super) const CLASS_NET: &str = "/sys/class/net";
 
-/// The interfaces among `names` on a device such as `0000:3b:00` (all its functions) or `0000:3b:00.1` (one).
-pub(super) fn interfaces_of<'n>(
+/// The interfaces among `links` on a device such as `0000:3b:00` (all its functions) or `0000:3b:00.1` (one).
+pub(super) fn interfaces_of<'l>(
     class_net: &Path,
-    names: impl Iterator<Item = &'n str>,
+    links: impl Iterator<Item = &'l Link>,
     device: &str,
 ) -> Vec<String> {
     let wanted = device.to_ascii_lowercase();
-    let on_it = |name: &&str| {
-        function_of(class_net, name).is_some_and(|function| {
+    let on_it = |link: &&Link| {
+        function_of(class_net, link).is_some_and(|function| {
             function == wanted || function.split_once('.').is_some_and(|(slot, _)| slot == wanted)
         })
     };
-    names.filter(on_it).map(str::to_owned).collect()
+    links.filter(on_it).map(|link| link.name.clone()).collect()
 }
 
 /// The PCI function (`domain:bus:slot.function`) that an interface belongs to; virtio and others lie below theirs.
-pub(super) fn function_of(class_net: &Path, name: &str) -> Option<String> {
-    let path = class_net.join(name).join("device").canonicalize().ok()?;
+///
+/// A sysfs that was mounted in another network namespace shows that one's interfaces, which may have the same names and
+/// numbers (sysfs(5); `nsenter --net` mounts none): it is believed only of an interface with the same address, too.
+pub(super) fn function_of(class_net: &Path, link: &Link) -> Option<String> {
+    let dir = class_net.join(&link.name);
+    let reads = |file: &str| fs::read_to_string(dir.join(file)).map(|text| text.trim().to_owned()).ok();
+    if reads("ifindex") != Some(link.ifindex.to_string()) || reads("address") != link.mac.map(mac_text) {
+        return None;
+    }
+    let path = dir.join("device").canonicalize().ok()?;
     let parts = path.components().rev().filter_map(|part| part.as_os_str().to_str());
     parts.map(str::to_owned).find(|part| is_function(part))
+}
+
+/// As ip(8) and sysfs write it.
+pub(super) fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// Whether a text has the form `0000:3b:00.0`.

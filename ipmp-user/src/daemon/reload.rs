@@ -174,6 +174,7 @@ impl Daemon {
         file.daemon.control_group.clone_from(&self.admin.source.file.daemon.control_group);
         self.admin.identities.set(file.identities.clone());
         self.admin.source = Source { text, file };
+        self.set_hash_policy();
         if config.groups == self.engine.config().groups {
             self.sync_links(now, Some(0));
             return Ok(changes);
@@ -187,6 +188,7 @@ impl Daemon {
             self.give_up(&member);
         }
         self.forget_groups();
+        self.keep_offline();
         // Their carrier is not asked for: what the inventory knows of it may be old.
         self.sync_links(now, Some(0));
         self.sync_sources(now);
@@ -318,6 +320,7 @@ impl Daemon {
         let gone: Vec<GroupId> =
             self.placements.keys().copied().filter(|group| !known.contains(group)).collect();
         self.placements.retain(|group, _| known.contains(group));
+        self.outbound.retain(|group, _| known.contains(group));
         if !gone.is_empty() {
             self.step(Work::Forget(gone));
         }

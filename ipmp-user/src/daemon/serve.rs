@@ -14,7 +14,7 @@ use ipmp_common::{
     },
 };
 
-use super::{Daemon, identity, members::MemberIo};
+use super::{Daemon, members::MemberIo, pci};
 use crate::{
     control::{
         Request, RequestKind, Response,
@@ -69,6 +69,7 @@ impl Daemon {
         match self.engine.check(&command) {
             Ok(()) => {
                 self.engine.handle(now, Event::Command(command));
+                self.keep_offline();
                 Response::Done(match absent {
                     Some(why) => format!("{interface}: is offline no longer, but cannot serve yet: {why}"),
                     None => format!("{interface}: done"),
@@ -93,6 +94,8 @@ impl Daemon {
     fn evidence(&self) -> BTreeMap<MemberId, EvidenceInfo> {
         let present = self.members.iter().filter_map(|member| {
             let mut info = info(&self.kernel, member.ifindex?, self.kernel.rungs(member.ifindex?)?);
+            let used = self.outbound.get(&member.group);
+            info.outbound = used.zip(member.ifindex).is_some_and(|(used, ifindex)| used.contains(&ifindex));
             info.device = self.inventory.link(member.ifindex?).map(|link| self.device(link, member));
             Some((member.id, info))
         });
@@ -110,7 +113,7 @@ impl Daemon {
         };
         DeviceInfo {
             up: link.admin_up(),
-            mac: link.mac.map(identity::words),
+            mac: link.mac.map(pci::mac_text),
             mtu: link.mtu,
             test: member.probe_sources().into_iter().map(test).collect(),
         }
@@ -165,6 +168,7 @@ fn info(kernel: &Kernel, ifindex: u32, rungs: &Rungs) -> EvidenceInfo {
             .collect(),
         counters: kernel.counters(ifindex).map(counters),
         device: None,
+        outbound: false,
     }
 }
 

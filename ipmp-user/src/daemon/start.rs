@@ -26,7 +26,8 @@ use crate::{
     journal::{Journal, Names},
     kernel::{self, Kernel, KernelOptions},
     net::{
-        apply, base::Base, leftovers, monitor::Monitor, resolve::Resolver, state::StateFile, sysctl::Sysctl,
+        apply, base::Base, leftovers, monitor::Monitor, resolve::Resolver, spread, state::StateFile,
+        sysctl::Sysctl,
     },
     probe::Sender,
     recorder::Recorded,
@@ -89,6 +90,7 @@ impl Daemon {
             culprits: Culprits::default(),
             watch: super::watch::Watch::default(),
             claims,
+            outbound: BTreeMap::new(),
         };
         if let Err(error) = clock::lock_memory() {
             tracing::info!(%error, "memory is not locked: under memory pressure the daemon may be late, never wrong");
@@ -104,6 +106,7 @@ impl Daemon {
             tracing::warn!("{complaint}");
         }
         self.restore_others();
+        self.set_hash_policy();
         self.attach_and_settle().context("the kernel's tables cannot be read")?;
         let now = clock::now();
         self.sync_links(now, None);
@@ -111,6 +114,7 @@ impl Daemon {
         self.sync_sources(now);
         self.gather(now);
         self.await_missing(now);
+        self.take_offline_again(now);
         self.admin.started = true;
         self.engine.handle(now, Event::Judge);
         self.act(now);
@@ -135,6 +139,10 @@ impl Daemon {
                 tracing::info!(interfaces, "no members any more: settings restored");
             }
             Err(error) => tracing::warn!(%error, "settings of former members could not be restored"),
+        }
+        let former = ours.iter().filter(|name| !is_member(name)).cloned().collect();
+        if let Err(error) = spread::leftovers::remove(Some(&former)) {
+            tracing::warn!(%error, "routes that spread flows over former members could not be removed");
         }
         let wanted = members().flat_map(|m| m.test.iter().map(|ip| (m.name.clone(), *ip))).collect();
         match leftovers::remove_test_addresses(&wanted, Some(&ours)) {

@@ -53,6 +53,7 @@ pub(super) fn group(inventory: &Inventory, config: &Config) -> Option<GroupConfi
         on_group_failure: OnGroupFailure::Keep,
         quiet_period: DEFAULT_QUIET_PERIOD,
         suspicion: false,
+        outbound_spreading: false,
         damping: Damping::default(),
         interfaces,
     })

@@ -30,7 +30,7 @@ pub struct Event {
     pub reason: String,
     /// Why, as an object: its own `why` names the reason, the rest are its numbers.
     pub why: Value,
-    /// Kernel time of the evidence.
+    /// Kernel time of the evidence; of what polling or netlink told, when it was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence_ns: Option<u64>,
     /// When the transition was decided.
@@ -63,15 +63,66 @@ impl Event {
     }
 }
 
-/// The member a reason speaks of, if it does, with the name of its field.
-fn member_of(reason: &Reason) -> Option<(&'static str, MemberId)> {
-    if let Reason::Failover { from } | Reason::Failback { from } | Reason::Rehomed { from } = reason {
-        return Some(("from", *from));
+/// The member a reason speaks of, if it does, with the name of its field. One that speaks of several is put into words
+/// by [`message::missing`](super::message::missing).
+const fn member_of(reason: &Reason) -> Option<(&'static str, MemberId)> {
+    match reason {
+        Reason::Failover { from } | Reason::Failback { from } | Reason::Rehomed { from } => {
+            Some(("from", *from))
+        }
+        Reason::DuplicateMac { other, .. } => Some(("other", *other)),
+        Reason::Start
+        | Reason::LinkDown { .. }
+        | Reason::LinkUp { .. }
+        | Reason::ProbesLost { .. }
+        | Reason::ProbesAnswered { .. }
+        | Reason::LinkRestored
+        | Reason::LinkFlaps { .. }
+        | Reason::LinkDownDelayed { .. }
+        | Reason::LinkUpDelayed { .. }
+        | Reason::FailbackDelayed { .. }
+        | Reason::HeldDown { .. }
+        | Reason::SlowRoundTrip { .. }
+        | Reason::QuickRoundTrip { .. }
+        | Reason::OneSlowTarget { .. }
+        | Reason::GroupFailure { .. }
+        | Reason::MembersUsable { .. }
+        | Reason::Activated { .. }
+        | Reason::Deactivated { .. }
+        | Reason::Administrator
+        | Reason::Detached
+        | Reason::Reconfigured { .. }
+        | Reason::GroupRemoved
+        | Reason::Awaited { .. }
+        | Reason::Missing { .. }
+        | Reason::NoInterface
+        | Reason::NotTaken { .. }
+        | Reason::InterfaceRemoved
+        | Reason::UniqueMac { .. }
+        | Reason::DuplicateTestAddress { .. }
+        | Reason::UniqueTestAddress { .. }
+        | Reason::FamilyMissing { .. }
+        | Reason::LinkTypeDiffers { .. }
+        | Reason::MtuDiffers { .. }
+        | Reason::FitsGroup
+        | Reason::InterfaceFound { .. }
+        | Reason::Unproved
+        | Reason::NoTestAddress
+        | Reason::NoTargets
+        | Reason::TargetsKnown { .. }
+        | Reason::TargetDead { .. }
+        | Reason::TargetAnswers { .. }
+        | Reason::HostsFound { .. }
+        | Reason::RoutersFound { .. }
+        | Reason::Withdrawn { .. }
+        | Reason::Returned { .. }
+        | Reason::Announcement { .. }
+        | Reason::LateWakeup { .. }
+        | Reason::ProbesStayed { .. }
+        | Reason::ProbesLeave { .. }
+        | Reason::ForeignChange { .. }
+        | Reason::Errno { .. } => None,
     }
-    if let Reason::DuplicateMac { other, .. } = reason {
-        return Some(("other", *other));
-    }
-    None
 }
 
 /// A reason as text, with names and with the text of an errno.

@@ -1,6 +1,7 @@
 //! Carries placements out: make before break, one failing request never stops the rest.
 
 mod job;
+mod outbound;
 mod step;
 mod watch;
 mod worker;
@@ -13,13 +14,13 @@ use std::{
 
 use ipmp_common::engine::{ids::GroupId, time::Timestamp};
 
-use self::watch::Watch;
 pub use self::{
     job::{Failure, Job, Outcome},
     step::{Step, Taken, Work},
     watch::News,
     worker::{Handle, spawn},
 };
+use self::{outbound::Spreading, watch::Watch};
 use super::{
     NetError,
     base::{Base, presence},
@@ -60,6 +61,7 @@ pub struct Applier {
     picture: Option<Inventory>,
     /// Addresses that the last job deleted.
     deleted: BTreeSet<(u32, IpAddr)>,
+    spreading: Spreading,
 }
 
 impl Applier {
@@ -92,6 +94,7 @@ impl Applier {
             pending,
             picture: None,
             deleted: BTreeSet::new(),
+            spreading: Spreading::default(),
         })
     }
 
@@ -179,6 +182,7 @@ impl Applier {
         outcome.left_alone.append(&mut addresses.left_alone);
         let blocked = addresses.blocked.drain(..).map(|what| Failure { what, errno: libc::ENETDOWN });
         outcome.errors.extend(blocked);
+        self.narrow_outbound(&mut inventory, &wanted, outcome);
         self.watch.begin();
         let failed = self.add_and_route(&mut inventory, &wanted, &addresses, &job.neighbours, outcome);
         outcome.applied_at = monotonic();
@@ -197,6 +201,7 @@ impl Applier {
         if addresses.orphans {
             self.restore_orphans(&wanted, outcome);
         }
+        self.spread_outbound(&mut inventory, &wanted, outcome);
         self.base.note_placement(&inventory, &wanted, &failed);
         self.base.inherited &= !outcome.errors.is_empty();
     }

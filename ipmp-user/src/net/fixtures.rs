@@ -99,6 +99,7 @@ pub(crate) fn wanted(data: &[&str], on: MemberId) -> Wanted {
     let place = |net: &&str| PlacedAddress { address: net.parse().expect("an address"), home: HOME, on };
     Wanted {
         withdrawn: Vec::new(),
+        outbound: Vec::new(),
         failed: Vec::new(),
         members: vec![link(HOME, 2), link(FOSTER, 3)],
         data: data.iter().map(place).collect(),

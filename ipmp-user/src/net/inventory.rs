@@ -10,7 +10,7 @@ use rtnetlink::packet_route::{
         NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
         NeighbourState,
     },
-    route::RouteMessage,
+    route::{RouteMessage, RouteProtocol},
 };
 
 mod questions;
@@ -19,9 +19,10 @@ use super::{
     NetError,
     address::Address,
     monitor::Change,
-    nexthop::Nexthop,
+    nexthop::{self, Nexthop},
     route::{Route, RouteKey, TABLE_LOCAL},
     socket::{Socket, Table},
+    spread::{Ours, PROTO_IPMP},
 };
 
 /// An interface.
@@ -149,6 +150,8 @@ pub struct Inventory {
     pub(crate) neighbours: BTreeMap<(u32, IpAddr), Neighbour>,
     /// Nexthop objects that can be moved, as of the last dump.
     pub(crate) nexthops: BTreeMap<u32, Nexthop>,
+    /// What we made to spread outbound flows, which is not among the routes and objects of others.
+    pub(crate) ours: Ours,
 }
 
 impl Inventory {
@@ -177,8 +180,12 @@ impl Inventory {
     pub fn reload_routes(&mut self, socket: &mut Socket) -> Result<(), NetError> {
         let mut messages = socket.dump(Table::Routes(Family::V4))?;
         messages.extend(socket.dump(Table::Routes(Family::V6))?);
-        let nexthops = socket.dump_nexthops()?;
-        self.nexthops = nexthops.into_iter().filter_map(|nexthop| Some((nexthop.id()?, nexthop))).collect();
+        let nexthops =
+            socket.dump_nexthops(|payload| Some((nexthop::id_of(payload)?, Nexthop::from_bytes(payload))))?;
+        self.ours = Ours { taken: nexthops.iter().map(|(id, _)| *id).collect(), ..Ours::default() };
+        self.nexthops = nexthops.into_iter().filter_map(|(id, nexthop)| Some((id, nexthop?))).collect();
+        self.ours.nexthops =
+            self.nexthops.extract_if(.., |_, nexthop| nexthop.protocol() == PROTO_IPMP).collect();
         self.routes.clear();
         self.broadcasts.clear();
         for message in messages {
@@ -270,6 +277,10 @@ impl Inventory {
         let mut changed = false;
         for route in Route::from_message(message) {
             let broadcast = route.is_broadcast();
+            if route.protocol() == RouteProtocol::from(PROTO_IPMP) {
+                changed |= self.ours.routes.insert(route.key(), route.clone()).as_ref() != Some(&route);
+                continue;
+            }
             if route.key().table == TABLE_LOCAL && !broadcast {
                 continue;
             }
@@ -285,6 +296,10 @@ impl Inventory {
     fn del_route(&mut self, message: RouteMessage) -> Option<Change> {
         let mut changed = false;
         for route in Route::from_message(message) {
+            if route.protocol() == RouteProtocol::from(PROTO_IPMP) {
+                changed |= self.ours.routes.remove(&route.key()).is_some();
+                continue;
+            }
             let routes = self.routes_like(&route);
             if let Some(list) = routes.get_mut(&route.key()) {
                 let before = list.len();

@@ -11,6 +11,7 @@
 //! * [`apply`]: carries the plan out, make before break, in its own thread.
 //! * [`state`]: the base on disk, so that a restart while failed over knows homes and originals.
 //! * [`leftovers`]: test addresses that nobody wants any more.
+//! * [`spread`]: outbound flows over all active members.
 //! * [`sysctl`]: the settings members need, remembered and restored.
 //!
 //! Everything acts in the network namespace of the calling thread.
@@ -30,6 +31,7 @@ pub mod plan;
 pub mod resolve;
 pub mod route;
 pub mod socket;
+pub mod spread;
 pub mod state;
 pub mod sysctl;
 

@@ -18,13 +18,14 @@ use super::{
 /// Datagrams taken in one call: bounds the work of one wake-up; the descriptor stays readable if more wait.
 const DRAIN_DATAGRAMS: usize = 256;
 
-const GROUPS: [MulticastGroup; 6] = [
+const GROUPS: [MulticastGroup; 7] = [
     MulticastGroup::Link,
     MulticastGroup::Ipv4Ifaddr,
     MulticastGroup::Ipv6Ifaddr,
     MulticastGroup::Ipv4Route,
     MulticastGroup::Ipv6Route,
     MulticastGroup::Neigh,
+    MulticastGroup::Nexthop,
 ];
 
 /// What changed; the inventory already holds the new state.
@@ -107,6 +108,14 @@ impl Monitor {
                 Err(_) => break,
             }
             for frame in Frames(&self.buffer).filter(|frame| frame.kind != NLMSG_ERROR) {
+                if frame.is_about_nexthop() {
+                    // Its routes go along without a word (`fib_flush` in net/ipv4/fib_frontend.c).
+                    changes.push(Change::Route);
+                    continue;
+                }
+                if frame.is_about_bucket() {
+                    continue;
+                }
                 replaced |= frame.replaces_route();
                 let Some(message) = frame.decode() else { continue };
                 self.authors.note(frame.port, &message);

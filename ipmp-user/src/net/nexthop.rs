@@ -4,9 +4,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// `RTM_NEWNEXTHOP` and `RTM_GETNEXTHOP`, include/uapi/linux/rtnetlink.h.
+use super::spread::PROTO_IPMP;
+
+/// `RTM_NEWNEXTHOP`, `RTM_DELNEXTHOP`, `RTM_GETNEXTHOP`, `RTM_NEWNEXTHOPBUCKET`: include/uapi/linux/rtnetlink.h.
 pub const NEW_NEXTHOP: u16 = 104;
+pub(crate) const DEL_NEXTHOP: u16 = 105;
 pub(crate) const GET_NEXTHOP: u16 = 106;
+pub(crate) const NEW_BUCKET: u16 = 116;
 /// Length of `struct nhmsg`: family, scope, protocol, reserved, flags (32 bits).
 pub(crate) const HEADER: usize = 8;
 /// `RTNH_F_ONLINK`: the one flag that is a wish; the others are findings of the moment.
@@ -20,6 +24,14 @@ const OIF: u16 = 5;
 const GATEWAY: u16 = 6;
 const ENCAP_TYPE: u16 = 7;
 const ENCAP: u16 = 8;
+const RES_GROUP: u16 = 12;
+// NHA_RES_GROUP_…
+const BUCKETS: u16 = 1;
+const IDLE_TIMER: u16 = 2;
+/// `NLA_F_NESTED`.
+const NESTED: u16 = 0x8000;
+/// `NEXTHOP_GRP_TYPE_RES`, kernel 5.13 and later.
+const RESILIENT: [u8; 2] = 1_u16.to_ne_bytes();
 /// What describes an object of the kinds that are moved; the rest is left out of requests.
 const DESCRIBING: [u16; 7] = [ID, GROUP, GROUP_TYPE, OIF, GATEWAY, ENCAP_TYPE, ENCAP];
 /// `NLA_TYPE_MASK`.
@@ -35,7 +47,7 @@ pub struct Nexthop {
 
 impl Nexthop {
     /// From the payload of a message of the kernel, or from [`Self::to_bytes`]; none if it is of a kind that is not moved:
-    /// blackholes, forwarding database entries, resilient groups.
+    /// blackholes, forwarding database entries, resilient groups unless they are ours.
     pub fn from_bytes(payload: &[u8]) -> Option<Self> {
         let (header, rest) = payload.split_at_checked(HEADER)?;
         let mut bytes = header.to_vec();
@@ -47,17 +59,73 @@ impl Nexthop {
             Attributes(rest).filter(|(kind, _)| DESCRIBING.contains(kind)).collect();
         attributes.sort_unstable();
         for (kind, value) in attributes {
-            if kind == GROUP_TYPE && value != [0, 0] {
+            if kind == GROUP_TYPE && value != [0, 0] && bytes.get(2) != Some(&PROTO_IPMP) {
                 return None;
             }
-            bytes.extend(((value.len() + 4) as u16).to_ne_bytes());
-            bytes.extend(kind.to_ne_bytes());
-            bytes.extend(value);
-            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            attribute(&mut bytes, kind, value);
         }
         let nexthop = Self { bytes };
         (nexthop.id().is_some() && (nexthop.oif().is_some() || !nexthop.members().is_empty()))
             .then_some(nexthop)
+    }
+
+    /// One of ours: by an interface, over a gateway or to whoever is on link.
+    pub fn single(id: u32, v6: bool, oif: u32, gateway: Option<IpAddr>) -> Self {
+        let family = if v6 { libc::AF_INET6 } else { libc::AF_INET };
+        // An IPv4 gateway need not be reachable by an address of the interface. For IPv6 the flag asks for more: the
+        // first route to the gateway must leave by this interface (ip6_route_check_nh_onlink in net/ipv6/route.c).
+        let onlink = if gateway.is_some() && !v6 { ONLINK } else { 0 };
+        let mut bytes = vec![family as u8, 0, PROTO_IPMP, 0];
+        bytes.extend(onlink.to_ne_bytes());
+        attribute(&mut bytes, ID, &id.to_ne_bytes());
+        attribute(&mut bytes, OIF, &oif.to_ne_bytes());
+        match gateway {
+            Some(IpAddr::V4(ip)) => attribute(&mut bytes, GATEWAY, &ip.octets()),
+            Some(IpAddr::V6(ip)) => attribute(&mut bytes, GATEWAY, &ip.octets()),
+            None => {}
+        }
+        Self { bytes }
+    }
+
+    /// A group of ours: flows are spread over these objects evenly.
+    pub fn group(id: u32, members: &[u32], resilient: bool) -> Self {
+        let mut bytes = vec![libc::AF_UNSPEC as u8, 0, PROTO_IPMP, 0, 0, 0, 0, 0];
+        attribute(&mut bytes, ID, &id.to_ne_bytes());
+        let entries: Vec<u8> =
+            members.iter().flat_map(|member| [member.to_ne_bytes(), [0; GROUP_ENTRY / 2]].concat()).collect();
+        attribute(&mut bytes, GROUP, &entries);
+        attribute(&mut bytes, GROUP_TYPE, &if resilient { RESILIENT } else { [0; 2] });
+        Self { bytes }
+    }
+
+    /// The payload of a request that makes it for the first time. A resilient group is told how many buckets it has, and
+    /// after how many hundredths of a second (`USER_HZ`) one without traffic may change its object.
+    pub fn creation(&self, buckets: u16, idle_cs: u32) -> Vec<u8> {
+        let mut bytes = self.bytes.clone();
+        if self.is_resilient() {
+            let mut nested = Vec::new();
+            attribute(&mut nested, BUCKETS, &buckets.to_ne_bytes());
+            attribute(&mut nested, IDLE_TIMER, &idle_cs.to_ne_bytes());
+            attribute(&mut bytes, RES_GROUP | NESTED, &nested);
+        }
+        bytes
+    }
+
+    /// The payload of a request that deletes the object of this number.
+    pub(crate) fn deletion(id: u32) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER];
+        attribute(&mut bytes, ID, &id.to_ne_bytes());
+        bytes
+    }
+
+    /// Whether it is a group whose flows stay where they are as long as that works.
+    pub fn is_resilient(&self) -> bool {
+        self.value(GROUP_TYPE) == Some(&RESILIENT)
+    }
+
+    /// Who made it, in the numbers of routes' protocols.
+    pub fn protocol(&self) -> u8 {
+        self.bytes.get(2).copied().unwrap_or_default()
     }
 
     /// The payload of a request that makes it so.
@@ -123,6 +191,19 @@ impl Nexthop {
     fn word(&self, kind: u16) -> Option<u32> {
         Some(u32::from_ne_bytes(self.value(kind)?.try_into().ok()?))
     }
+}
+
+/// The number in a message of the kernel about any kind of object.
+pub(crate) fn id_of(payload: &[u8]) -> Option<u32> {
+    let value = Attributes(payload.get(HEADER..)?).find(|(kind, _)| *kind == ID)?.1;
+    Some(u32::from_ne_bytes(value.try_into().ok()?))
+}
+
+fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    bytes.extend(((value.len() + 4) as u16).to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
 }
 
 /// `struct nlattr` and value; ends at the first that is cut short.

@@ -59,6 +59,8 @@ pub struct Wanted {
     pub failed: Vec<MemberId>,
     /// Members of failed groups whose data addresses shall be nowhere. Their routes are left as they are.
     pub withdrawn: Vec<MemberId>,
+    /// Members over which outbound flows are to be spread.
+    pub outbound: Vec<MemberId>,
 }
 
 impl Wanted {
@@ -80,6 +82,7 @@ impl Wanted {
         self.unusable.extend_from_slice(&other.unusable);
         self.failed.extend_from_slice(&other.failed);
         self.withdrawn.extend_from_slice(&other.withdrawn);
+        self.outbound.extend_from_slice(&other.outbound);
     }
 }
 

@@ -15,6 +15,7 @@ use rtnetlink::{
     },
 };
 
+mod companion;
 mod message;
 
 use self::message::{address, gateway, is_dynamic, key, multipath, set_hops};

@@ -24,7 +24,7 @@ use rtnetlink::{
 
 use super::{
     NetError,
-    nexthop::{self, GET_NEXTHOP, NEW_NEXTHOP, Nexthop},
+    nexthop::{self, DEL_NEXTHOP, GET_NEXTHOP, NEW_BUCKET, NEW_NEXTHOP, Nexthop},
     route::TABLE_LOCAL,
 };
 
@@ -62,6 +62,8 @@ pub enum Body {
     Known(RouteNetlinkMessage),
     /// `RTM_NEWNEXTHOP`.
     Nexthop(Nexthop),
+    /// Another that it does not know: kind and payload.
+    Raw(u16, Vec<u8>),
 }
 
 /// One request of a batch.
@@ -120,13 +122,13 @@ impl Socket {
         self.read_dump(sequence, &bytes, |frame| if is_kernels_own(frame) { None } else { frame.decode() })
     }
 
-    /// Reads the nexthop objects that can be moved; none where the kernel has no such objects.
-    pub fn dump_nexthops(&mut self) -> Result<Vec<Nexthop>, NetError> {
+    /// Reads what is wanted of each nexthop object's message; nothing where the kernel has no such objects.
+    pub fn dump_nexthops<T>(&mut self, read: impl Fn(&[u8]) -> Option<T>) -> Result<Vec<T>, NetError> {
         for _ in 0..DUMP_ATTEMPTS {
             let sequence = self.next_sequence();
             let mut bytes = Vec::new();
             serialize_raw(GET_NEXTHOP, &[0; nexthop::HEADER], NLM_F_DUMP, sequence, &mut bytes);
-            match self.read_dump(sequence, &bytes, |frame| Nexthop::from_bytes(frame.payload)) {
+            match self.read_dump(sequence, &bytes, |frame| read(frame.payload)) {
                 Ok(Some(nexthops)) => return Ok(nexthops),
                 Ok(None) => {}
                 Err(NetError::Refused { errno: libc::EOPNOTSUPP, .. }) => return Ok(Vec::new()),
@@ -183,6 +185,7 @@ impl Socket {
                 Body::Nexthop(nexthop) => {
                     serialize_raw(NEW_NEXTHOP, nexthop.to_bytes(), flags, sequence, &mut bytes);
                 }
+                Body::Raw(kind, payload) => serialize_raw(*kind, payload, flags, sequence, &mut bytes),
             }
         }
         let mut results: Vec<Option<Result<(), NetError>>> = requests.iter().map(|_| None).collect();
@@ -338,6 +341,16 @@ impl Frame<'_> {
     /// Whether a route took another's place; the notification does not say whose.
     pub(super) const fn replaces_route(&self) -> bool {
         self.kind == NEW_ROUTE && self.flags & NLM_F_REPLACE != 0
+    }
+
+    /// Whether a bucket of a resilient group changed its object, of which nothing here depends.
+    pub(super) const fn is_about_bucket(&self) -> bool {
+        self.kind == NEW_BUCKET
+    }
+
+    /// Whether a nexthop object changed or went.
+    pub(super) const fn is_about_nexthop(&self) -> bool {
+        matches!(self.kind, NEW_NEXTHOP | DEL_NEXTHOP)
     }
 
     /// For `NLMSG_ERROR`: none if it is an acknowledgement.

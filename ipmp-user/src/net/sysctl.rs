@@ -1,5 +1,7 @@
 //! Settings under /proc/sys/net that members need; what was there before is remembered and can be restored.
 
+mod hash_policy;
+
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -21,6 +23,9 @@ const SETTINGS: [(&str, &str); 3] =
 struct Previous {
     /// interface → setting → value before us.
     ipv4: BTreeMap<String, BTreeMap<String, String>>,
+    /// setting of the whole namespace, below `/proc/sys/net` → value before us.
+    #[serde(default)]
+    namespace: BTreeMap<String, String>,
 }
 
 /// What came of putting settings back, by interface.
@@ -67,7 +72,7 @@ impl Sysctl {
 
     /// Whether values are remembered that could not be put back yet.
     pub fn remembers(&self) -> bool {
-        !self.previous.ipv4.is_empty()
+        !self.previous.ipv4.is_empty() || !self.previous.namespace.is_empty()
     }
 
     /// The interfaces whose values are remembered.

@@ -1,4 +1,7 @@
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use ipmp_common::engine::event::Command;
 
@@ -31,15 +34,34 @@ fn what_was_recorded_replays() {
     }
     assert!(actions > 0);
     drop(engine);
+    let recorded = fs::read(&file).unwrap();
+    assert_eq!(
+        replay(&*recorded).unwrap(),
+        Replayed { events: 2, actions, surplus: 0 },
+        "written to its end"
+    );
+}
+
+#[test]
+fn actions_behind_the_last_line_are_counted() {
+    let mut lines = record(&config(), [(Timestamp(1), offline(true)), (Timestamp(2), Event::Judge)]);
+    let actions = lines.len() as u64 - 3;
+    lines.truncate(lines.len() - 1);
+    let cut = replay(text(&lines).as_bytes()).unwrap();
+    assert_eq!(cut, Replayed { events: 2, actions: actions - 1, surplus: 1 });
+}
+
+#[test]
+fn a_recording_that_ends_early_costs_nothing_more() {
+    let mut engine = Recorded::new(config(), Some(Path::new("/dev/full"))).unwrap();
     let deadline = Instant::now() + Duration::from_mins(1);
-    loop {
-        // The writer ends a moment after the daemon; a last line may be half written until then.
-        match replay(io::BufReader::new(File::open(&file).unwrap())) {
-            Ok(replayed) if replayed == (Replayed { events: 2, actions }) => break,
-            other => assert!(Instant::now() < deadline, "{other:?}"),
-        }
+    while engine.tape.is_some() {
+        assert!(Instant::now() < deadline, "the writer has ended, its tape is kept");
+        engine.handle(Timestamp(1), Event::Judge);
         thread::yield_now();
     }
+    engine.handle(Timestamp(2), offline(true));
+    assert!(engine.poll_action().is_some(), "the engine goes on");
 }
 
 #[test]
@@ -68,13 +90,16 @@ fn an_incomplete_recording_proves_nothing() {
 #[test]
 fn a_full_queue_is_counted_and_never_waited_for() {
     let (lines, queue) = sync_channel(1);
-    let mut tape = Tape { lines, dropped: 0 };
+    let mut tape = Tape { lines, _writer: Writer(None), dropped: 0 };
+    let mut judge = || tape.put(Line::In { t_ns: Timestamp(1), event: Event::Judge });
     for _ in 0..4 {
-        tape.put(Line::In { t_ns: Timestamp(1), event: Event::Judge });
+        assert!(judge().is_continue());
     }
-    assert_eq!(tape.dropped, 3);
     assert!(queue.try_recv().is_ok());
-    tape.put(Line::In { t_ns: Timestamp(2), event: Event::Judge });
-    assert_eq!(queue.try_recv(), Ok(Line::Dropped(3)));
+    assert!(judge().is_continue());
+    assert_eq!(queue.try_recv(), Ok(Box::new(Line::Dropped(3))));
     assert_eq!(tape.dropped, 1);
+    let rest = thread::spawn(move || queue.iter().collect::<Vec<_>>());
+    drop(tape);
+    assert_eq!(rest.join().unwrap(), [Box::new(Line::Dropped(1))], "told at the end");
 }

@@ -17,6 +17,8 @@ pub(super) struct Row {
     driver: String,
     reply: String,
     carrier: String,
+    /// Why nothing better was taken.
+    notes: String,
     /// Carrier changes while the programs were attached.
     flapped: u64,
     /// Nanoseconds: median and worst.
@@ -39,12 +41,14 @@ pub(super) fn parse(kernel: &str, output: &str) -> Result<Row> {
         values.sort_unstable();
         Ok((values[values.len() / 2], values[values.len() - 1]))
     };
+    let notes = report["notes"].as_array().context("notes")?.iter().filter_map(Value::as_str);
     let text = |key: &str| report[key].as_str().map(str::to_owned).with_context(|| key.to_owned());
     Ok(Row {
         kernel: kernel.to_owned(),
         driver: text("driver")?,
         reply: text("reply")?,
         carrier: text("carrier")?,
+        notes: notes.collect::<Vec<_>>().join("; "),
         flapped: report["flapped"].as_u64().context("flapped")?,
         told: of("pulled_to_evidence")?,
         announced: of("evidence_to_announced")?,
@@ -57,14 +61,14 @@ pub(super) fn parse(kernel: &str, output: &str) -> Result<Row> {
 pub(super) fn render(rows: &[Row]) -> String {
     let mut text = String::from(
         "| kernel | driver | replies | carrier | carrier changes at attach | cable pulled → carrier loss \
-         | carrier loss → announced | longest gap of a neighbour's ping | pulls |\n\
-         |---|---|---|---|---|---|---|---|---|\n",
+         | carrier loss → announced | longest gap of a neighbour's ping | pulls | why nothing better |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n",
     );
     let ms = |(median, worst): (u64, u64)| format!("{:.1} / {:.1}", median as f64 / 1e6, worst as f64 / 1e6);
     for row in rows {
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             row.kernel,
             row.driver,
             row.reply,
@@ -73,7 +77,8 @@ pub(super) fn render(rows: &[Row]) -> String {
             ms(row.told),
             ms(row.announced),
             ms(row.gap),
-            row.samples
+            row.samples,
+            row.notes.replace('|', "\\|")
         );
     }
     text

@@ -78,7 +78,7 @@ pub(super) fn run(cache: &Cache, options: &Options) -> Result<u8> {
         shell::cargo().args(["build", "--quiet", "--package", "ipmp-tests", "--example", PROBE]),
     )?;
     let probe = shell::target_dir("debug").join("examples").join(PROBE);
-    let mut whole = tests.command(Suite::Small)?;
+    let mut whole = tests.command(Suite::Wide)?;
     whole.first(&[probe.canonicalize().with_context(|| probe.display().to_string())?]);
     let mut findings = Findings::default();
     let plain = Options { nic: Vec::new(), ..options.clone() };

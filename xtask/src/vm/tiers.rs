@@ -20,6 +20,8 @@ const FEW: [&str; 4] = [
     "failover::path_cut_active_standby_ipv6",
     "stall::",
 ];
+/// And those of what the host's kernel may be built without: they run here, or nowhere.
+const WIDE: [&str; 6] = [FEW[0], FEW[1], FEW[2], FEW[3], "kinds::", "netem::"];
 
 /// Which tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub(super) enum Suite {
     All,
     /// The kernel's programs, and a few tests of the daemon as a whole.
     Small,
+    /// These, members that are no plain NICs, and paths that spoil packets.
+    Wide,
     /// A pulled cable; wants NICs.
     Cable,
 }
@@ -38,6 +42,7 @@ impl Suite {
         match self {
             Self::All => &[("ebpf", &[]), ("net", &[]), ("netns", &[])],
             Self::Small => &[("ebpf", &[]), ("netns", &FEW)],
+            Self::Wide => &[("ebpf", &[]), ("netns", &WIDE)],
             Self::Cable => &[("cable", &[])],
         }
     }

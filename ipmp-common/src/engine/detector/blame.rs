@@ -23,7 +23,7 @@ impl Detector {
     }
 
     /// The probe that goes out beside the slot's own, to a target that must answer before it counts.
-    pub(in super::super) fn trial_probe(&mut self, now: Timestamp) -> Option<(SessionId, u64)> {
+    pub(super) fn trial_probe(&mut self, now: Timestamp) -> Option<(SessionId, u64)> {
         let count = self.targets.iter().filter(|target| target.on_trial()).count();
         let turn = self.trial_turn.checked_rem(count)?;
         self.trial_turn = (turn + 1) % count;

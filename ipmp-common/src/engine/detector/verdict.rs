@@ -130,14 +130,19 @@ impl Detector {
         stayed.all(|stayed| stayed)
     }
 
+    /// Whether the path is no longer proved by any target, be it only for a moment.
+    pub(in crate::engine) const fn is_silent(&self) -> bool {
+        self.losses >= LOSSES_TO_FAIL
+    }
+
     /// Whether losses suffice to fail, as far as this family goes.
     pub(in crate::engine) fn says_failed(&self) -> bool {
-        self.losses >= LOSSES_TO_FAIL && self.spans_enough()
+        self.is_silent() && self.spans_enough()
     }
 
     /// Whether they suffice even to condemn the whole group.
     pub(in crate::engine) fn says_dead(&self) -> bool {
-        self.losses >= LOSSES_TO_FAIL && self.spans_enough_for_all()
+        self.is_silent() && self.spans_enough_for_all()
     }
 
     /// Whether a probe that left while the present run of losses of `other` went on was answered: after the first of

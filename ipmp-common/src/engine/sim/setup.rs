@@ -56,6 +56,8 @@ pub struct Setup {
     pub quiet_period: Nanos,
     /// Whether a first loss is confirmed faster.
     pub suspicion: bool,
+    /// Whether outbound flows are spread.
+    pub outbound_spreading: bool,
     /// Configured targets.
     pub targets: Vec<IpAddr>,
     /// The members of each group.
@@ -101,6 +103,7 @@ impl Setup {
             failback: true,
             quiet_period: Nanos(0),
             suspicion: false,
+            outbound_spreading: false,
             targets: vec![V4_TARGET],
             damping: Damping::default(),
             on_group_failure: OnGroupFailure::Keep,
@@ -187,6 +190,7 @@ impl Setup {
                 quiet_period: self.quiet_period,
                 damping: self.damping,
                 suspicion: self.suspicion,
+                outbound_spreading: self.outbound_spreading,
                 interfaces: interfaces.collect(),
             }
         };

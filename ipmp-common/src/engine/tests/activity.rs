@@ -2,7 +2,12 @@
 
 use super::harness::{Lab, Setup, V4_TARGET, a, b, c, ms, secs};
 use crate::engine::{
-    Refusal, action::Action, event::Command, ids::MemberId, reason::Kind, snapshot::ShownState,
+    Refusal,
+    action::Action,
+    event::Command,
+    ids::MemberId,
+    reason::{Kind, Reason},
+    snapshot::{ProbeState, ShownState},
 };
 
 const FAIL: crate::engine::time::Nanos = secs(2);
@@ -153,6 +158,7 @@ fn what_is_repaired_while_offline_stays_offline_and_comes_online_working() {
     lab.set_carrier(a(), true);
     lab.run(secs(1));
     assert_eq!((lab.state(a()), lab.places()), (ShownState::Offline, [b(), b()].into()));
+    assert_eq!(lab.member(a()).reason, Reason::Administrator, "not its repair");
     lab.command(Command::Online { member: a() });
     lab.turn();
     assert_eq!((lab.state(a()), lab.places()), (ShownState::Ok, [a(), b()].into()));
@@ -200,6 +206,23 @@ fn what_fails_while_offline_is_failed_when_it_comes_online() {
     lab.command(Command::Online { member: a() });
     lab.turn();
     assert_eq!((lab.state(a()), lab.places()), (ShownState::Failed, [b(), b()].into()));
+    assert!(
+        matches!(lab.member(a()).reason, Reason::LinkDown { .. }),
+        "not the order: {}",
+        lab.member(a()).reason
+    );
+}
+
+#[test]
+fn a_member_that_is_offline_is_not_probed_and_says_so() {
+    let mut lab = Lab::settled(Setup::probed(2));
+    assert_eq!(lab.member(a()).probe, ProbeState::Ok);
+    lab.command(offline(a(), false));
+    lab.run(FAIL);
+    assert_eq!(lab.member(a()).probe, ProbeState::Disabled);
+    lab.command(Command::Online { member: a() });
+    lab.run(FAIL);
+    assert_eq!(lab.member(a()).probe, ProbeState::Ok);
 }
 
 #[test]

@@ -39,6 +39,7 @@ fn crowd() -> Engine {
         quiet_period: Nanos(0),
         damping: Damping::default(),
         suspicion: false,
+        outbound_spreading: false,
         interfaces: (number * MAX_MEMBERS..(number + 1) * MAX_MEMBERS).map(interface).collect(),
     };
     Engine::new(Config { seed: 1, groups: (0..GROUPS).map(group).collect() })

@@ -96,6 +96,13 @@ fn a_working_newcomer_is_not_held_for_a_failed_owner() {
     lab.turn();
     assert_eq!(shown(&lab), [ShownState::Offline, ShownState::Ok]);
     assert_eq!(lab.places(), [b(), b()]);
+    lab.set_carrier(a(), true);
+    lab.run(secs(1));
+    assert!(
+        matches!(lab.member(a()).reason, Reason::DuplicateMac { .. }),
+        "its repair is not why it is offline: {}",
+        lab.member(a()).reason
+    );
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! Carrier: sections 5.1, 13.6 and 15 of the behaviour.
 
-use alloc::vec;
+use alloc::{string::ToString as _, vec, vec::Vec};
 
 use super::harness::{Lab, Setup, a, b, ms, secs};
 use crate::engine::{
+    Engine,
+    action::Action,
     event::{CarrierSource, Event, Presence},
     reason::{Kind, Reason},
     snapshot::ShownState,
+    time::Timestamp,
 };
 
 #[test]
@@ -73,15 +76,47 @@ fn the_third_link_up_within_a_minute_is_deferred() {
 #[test]
 fn a_member_without_carrier_at_start_is_failed_and_covered() {
     for setup in [Setup::link_only(2), Setup::probed(2)] {
+        let mut engine = Engine::new(setup.config());
+        let now = Timestamp(1_000_000_000);
+        for (member, link_up) in [(a(), Some(false)), (b(), Some(true))] {
+            let ifindex = 10 + member.0;
+            let presence = Presence { member, ifindex, link_up, adopted: vec![], displaced: false };
+            engine.handle(now, Event::InterfacePresent(presence));
+        }
+        engine.handle(now, Event::Judge);
+        let group = &engine.snapshot(now).groups[0];
+        assert_eq!(group.members[0].state, ShownState::Failed);
+        assert!(group.addresses.iter().all(|address| address.on == b()));
+        let told = core::iter::from_fn(|| engine.poll_action())
+            .filter_map(|action| if let Action::Publish(record) = action { Some(record) } else { None });
+        let told = told.filter(|record| record.kind == Kind::Failed).map(|record| record.reason);
+        let none = Reason::LinkDown { source: CarrierSource::Netlink, downs: 0 };
+        assert_eq!(none.to_string(), "no carrier (netlink)");
+        assert_eq!(told.collect::<Vec<_>>(), [none]);
+    }
+}
+
+#[test]
+fn an_interface_that_appears_has_not_failed_but_must_show_that_it_works() {
+    for setup in [Setup::link_only(2), Setup::probed(2)] {
         let mut lab = Lab::settled(setup.absent(a()));
         lab.set_carrier(a(), false);
         lab.appear(a());
         lab.run(secs(1));
         assert_eq!((lab.state(a()), lab.places()), (ShownState::Failed, vec![b(), b()]));
-        assert_eq!(lab.count(Kind::Failed, a()), 1, "once");
+        assert_eq!(lab.count(Kind::Failed, a()), 0, "it has never worked");
+        let told = &lab.records(Kind::Present)[0].reason;
+        assert_eq!(*told, Reason::LinkDown { source: CarrierSource::Netlink, downs: 0 });
+        assert_eq!(lab.member(a()).reason, *told);
         lab.set_carrier(a(), true);
         lab.run(secs(25));
         assert_eq!((lab.state(a()), lab.places()), (ShownState::Ok, vec![a(), b()]));
+        assert_eq!(lab.count(Kind::Repaired, a()), 1);
+        lab.vanish(a());
+        lab.run(secs(1));
+        lab.appear(a());
+        lab.turn();
+        assert_eq!(lab.records(Kind::Present)[1].reason, Reason::Unproved);
     }
 }
 

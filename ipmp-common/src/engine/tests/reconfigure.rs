@@ -16,7 +16,7 @@ use crate::engine::{
 };
 
 /// Reloads with something changed.
-fn reload(lab: &mut Lab, change: impl FnOnce(&mut Vec<GroupConfig>)) {
+pub(super) fn reload(lab: &mut Lab, change: impl FnOnce(&mut Vec<GroupConfig>)) {
     let mut groups = lab.engine.config().groups;
     change(&mut groups);
     lab.tell(Event::Reconfigure { groups });

@@ -129,12 +129,15 @@ fn a_router_that_answers_every_third_probe_fails_nothing() {
 
 #[test]
 fn a13_one_member_that_loses_all_targets_has_failed() {
-    for count in 2..=5 {
-        let mut lab = Lab::settled(with_routers(count));
+    for (count, suspicion) in (2..=5).flat_map(|count| [(count, false), (count, true)]) {
+        let mut lab = Lab::settled(Setup { suspicion, ..with_routers(count) });
         lab.cut(a());
-        assert!(lab.run_until(ms(742), |lab| lab.state(a()) == ShownState::Failed), "{count} targets");
+        let failed = lab.run_until(ms(742), |lab| lab.state(a()) == ShownState::Failed);
+        assert!(failed, "{count} targets, suspicion {suspicion}");
+        lab.run(secs(5));
         assert_eq!((lab.state(b()), lab.places()), (ShownState::Ok, vec![b(), b()]));
-        assert_eq!(in_state(&lab, a(), TargetState::Dead), [] as [IpAddr; 0], "its own fault");
+        assert_eq!(lab.records(Kind::Target), [], "its own fault: {count} targets, suspicion {suspicion}");
+        assert_eq!(in_state(&lab, a(), TargetState::Active).len(), usize::from(count));
     }
 }
 

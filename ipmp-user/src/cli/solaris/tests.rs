@@ -51,6 +51,7 @@ fn status(name: &str, interfaces: Vec<InterfaceStatus>, addresses: Vec<AddressSt
         detection_worst_ns: None,
         repair_worst_ns: None,
         repair_by_one_worst_ns: None,
+        outbound: Vec::new(),
         interfaces,
         addresses,
     };

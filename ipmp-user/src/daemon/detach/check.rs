@@ -16,8 +16,7 @@ impl Daemon {
         self.admin.idle("detach")?;
         let named = match &wanted.device {
             Some(device) => {
-                let names = self.inventory.links.values().map(|link| link.name.as_str());
-                pci::interfaces_of(Path::new(pci::CLASS_NET), names, device)
+                pci::interfaces_of(Path::new(pci::CLASS_NET), self.inventory.links.values(), device)
             }
             None => wanted.interfaces.clone(),
         };

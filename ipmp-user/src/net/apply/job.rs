@@ -1,6 +1,6 @@
 //! What the applier is asked, and what it answers.
 
-use std::{fmt::Display, net::IpAddr};
+use std::{collections::BTreeSet, fmt::Display, net::IpAddr};
 
 use ipmp_common::engine::{ids::GroupId, time::Timestamp};
 
@@ -57,6 +57,8 @@ pub struct Outcome {
     pub errors: Vec<Failure>,
     /// What was found on members but is somebody else's to manage.
     pub left_alone: Vec<String>,
+    /// The interfaces that outbound flows of the group are spread over; none if they are not.
+    pub outbound: BTreeSet<u32>,
 }
 
 impl Outcome {
@@ -71,6 +73,7 @@ impl Outcome {
             changes: 0,
             errors,
             left_alone: Vec::new(),
+            outbound: BTreeSet::new(),
         }
     }
 }

@@ -75,7 +75,7 @@ impl Applier {
                 for group in groups {
                     self.wanted.remove(group);
                 }
-                Vec::new()
+                self.respread()
             }
             Work::SetLink { ifindex, up } => self.set_link(*ifindex, *up),
         };

@@ -14,7 +14,11 @@ use nix::sys::{
     socket::{setsockopt, sockopt},
     time::{TimeVal, TimeValLike as _},
 };
-use rtnetlink::{MulticastGroup, packet_route::RouteNetlinkMessage, sys};
+use rtnetlink::{
+    MulticastGroup,
+    packet_route::{RouteNetlinkMessage, link::LinkFlags},
+    sys,
+};
 
 use crate::net::{
     NetError,
@@ -103,7 +107,9 @@ impl Watch {
                 // Nothing more has arrived.
                 Err(_) => return stale,
             }
-            for frame in Frames(&self.buffer).filter(|frame| frame.port != self.own) {
+            for frame in
+                Frames(&self.buffer).filter(|frame| frame.port != self.own && !frame.is_about_bucket())
+            {
                 stale |= take(&frame, picture.as_deref_mut(), ours, news, &mut self.came);
             }
         }
@@ -146,6 +152,9 @@ fn take(
     match frame.decode() {
         Some(RouteNetlinkMessage::NewLink(message)) => {
             let Some(picture) = picture else { return true };
+            // With the carrier the kernel deletes nexthop objects, and says nothing (`nexthop_flush_dev`).
+            let objects = !picture.nexthops.is_empty() || !picture.ours.nexthops.is_empty();
+            let identity = |link: &Link| (identity(link), objects && link.flags.contains(LinkFlags::LowerUp));
             let before = picture.link(message.header.index).map(identity);
             let ifindex = message.header.index;
             picture.update(RouteNetlinkMessage::NewLink(message));

@@ -103,3 +103,27 @@ fn settings_of_an_interface_that_is_not_there_are_remembered() {
     assert_eq!(value(&root, "eth0", "arp_announce"), "0");
     assert!(!later.remembers());
 }
+
+#[test]
+fn b29_the_hash_policy_is_set_while_flows_are_spread_and_put_back_by_a_later_daemon() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (net, run) = (directory.path().join("net"), directory.path().join("run"));
+    let open = || Sysctl::with_root(net.join("ipv4/conf"), &run);
+    let policy = |family: &str| net.join(family).join("fib_multipath_hash_policy");
+    let read = |family| fs::read_to_string(policy(family)).expect("read").trim().to_owned();
+    fs::create_dir_all(net.join("ipv4/conf")).expect("made");
+    fs::write(policy("ipv4"), "0\n").expect("written");
+    assert_eq!(open().set_hash_policy(true).expect("set").len(), 1, "there is no IPv6");
+    assert!(open().set_hash_policy(true).expect("set").is_empty(), "it is set already");
+    assert_eq!((read("ipv4"), open().remembers()), ("1".into(), true));
+    assert_eq!(open().set_hash_policy(false).expect("put back").len(), 1);
+    assert_eq!((read("ipv4"), open().remembers()), ("0".into(), false));
+    // What somebody chose stays, before and after.
+    fs::write(policy("ipv4"), "3\n").expect("written");
+    assert!(open().set_hash_policy(true).expect("left").is_empty());
+    fs::write(policy("ipv4"), "0\n").expect("written");
+    open().set_hash_policy(true).expect("set");
+    fs::write(policy("ipv4"), "2\n").expect("written");
+    assert!(open().set_hash_policy(false).expect("left").is_empty());
+    assert_eq!((read("ipv4"), open().remembers()), ("2".into(), false));
+}

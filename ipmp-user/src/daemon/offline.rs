@@ -1,0 +1,44 @@
+//! Interfaces that an administrator took offline stay so when the daemon is started anew, as they did under Solaris, where
+//! the kernel kept `IFF_OFFLINE`. The list is kept in the runtime directory: a reboot ends it.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use ipmp_common::engine::{
+    event::{Command, Event},
+    time::Timestamp,
+};
+
+use super::{Daemon, detached::save};
+
+const FILE: &str = "offline.json";
+
+/// Names, as an earlier run left them.
+pub(super) fn load(runtime_dir: &Path) -> BTreeSet<String> {
+    let read = fs::read(runtime_dir.join(FILE)).ok();
+    read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
+impl Daemon {
+    /// Takes up what stood when the earlier run ended, before anything is judged.
+    pub(super) fn take_offline_again(&mut self, now: Timestamp) {
+        let listed = |name: &String| self.admin.offline.contains(name);
+        let there = self.members.iter().filter(|m| m.ifindex.is_some() && listed(&m.config.name));
+        let orders: Vec<Command> =
+            there.map(|member| Command::Offline { member: member.id, force: true }).collect();
+        for order in orders {
+            self.engine.handle(now, Event::Command(order));
+        }
+    }
+
+    /// After an order: writes the list if it is another one now.
+    pub(super) fn keep_offline(&mut self) {
+        let offline: BTreeSet<_> = self.engine.ordered_offline().collect();
+        let members = self.members.iter().filter(|member| offline.contains(&member.id));
+        let names: BTreeSet<String> = members.map(|member| member.config.name.clone()).collect();
+        if names == self.admin.offline {
+            return;
+        }
+        save(&self.admin.runtime_dir.join(FILE), &names);
+        self.admin.offline = names;
+    }
+}

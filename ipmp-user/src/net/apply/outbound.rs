@@ -1,0 +1,132 @@
+//! Outbound flows follow the active members: off a lost one before anything else is done, onto a returned one after
+//! everything else.
+
+use std::collections::BTreeSet;
+
+use super::{Applier, Failure, Outcome};
+use crate::net::{
+    inventory::Inventory,
+    plan::Wanted,
+    socket::Request,
+    spread::{self, Change, Ours, Ways},
+};
+
+/// What this kernel was found to have, and what people were told.
+#[derive(Debug)]
+pub(super) struct Spreading {
+    /// Nexthop objects, kernel 5.3.
+    objects: bool,
+    /// Resilient groups of them, kernel 5.13.
+    resilient: bool,
+    told: BTreeSet<String>,
+}
+
+impl Default for Spreading {
+    fn default() -> Self {
+        Self { objects: true, resilient: true, told: BTreeSet::new() }
+    }
+}
+
+impl Applier {
+    /// Takes flows off members that are not to be used any more.
+    pub(super) fn narrow_outbound(
+        &mut self,
+        inventory: &mut Inventory,
+        wanted: &Wanted,
+        outcome: &mut Outcome,
+    ) {
+        if wanted.outbound.is_empty() || inventory.ours.routes.is_empty() {
+            return;
+        }
+        let ways = spread::ways(inventory, &self.base, wanted);
+        let changes = spread::narrowing(&self.known(inventory, wanted), &ways);
+        self.change_outbound(&mut inventory.ours, &changes, &mut outcome.errors);
+    }
+
+    /// Brings everything about outbound flows to what it shall be.
+    pub(super) fn spread_outbound(
+        &mut self,
+        inventory: &mut Inventory,
+        wanted: &Wanted,
+        outcome: &mut Outcome,
+    ) {
+        let ways = spread::ways(inventory, &self.base, wanted);
+        for note in ways.unspread.difference(&self.spreading.told) {
+            tracing::info!("outbound flows are not spread: {note}");
+        }
+        self.spreading.told.clone_from(&ways.unspread);
+        if self.spreading.objects {
+            self.make_outbound(inventory, wanted, &ways, &mut outcome.errors);
+        }
+        let ours = self.known(inventory, wanted);
+        let used = spread::claims(&ours, &ways).into_iter().filter(|(way, _)| way.group == outcome.group);
+        outcome.outbound = used.flat_map(|(_, group)| ours.interfaces(group)).collect();
+    }
+
+    /// The same where no job does: groups are gone.
+    pub(super) fn respread(&mut self) -> Vec<Failure> {
+        let wanted = self.merged();
+        let mut inventory = match Inventory::dump_without_neighbours(&mut self.socket) {
+            Ok(inventory) => inventory,
+            Err(error) => return vec![Failure::of("reading the kernel's routes", &error)],
+        };
+        let mut errors = Vec::new();
+        let ways = spread::ways(&inventory, &self.base, &wanted);
+        self.make_outbound(&mut inventory, &wanted, &ways, &mut errors);
+        errors
+    }
+
+    fn make_outbound(
+        &mut self,
+        inventory: &mut Inventory,
+        wanted: &Wanted,
+        ways: &Ways,
+        errors: &mut Vec<Failure>,
+    ) {
+        let had = self.spreading.resilient;
+        let changes = spread::all(&self.known(inventory, wanted), ways, had);
+        self.change_outbound(&mut inventory.ours, &changes, errors);
+        if had && !self.spreading.resilient {
+            let changes = spread::all(&self.known(inventory, wanted), ways, false);
+            self.change_outbound(&mut inventory.ours, &changes, errors);
+        }
+    }
+
+    /// What is by interfaces that are or were members: another daemon of this namespace may spread, too.
+    fn known(&self, inventory: &Inventory, wanted: &Wanted) -> Ours {
+        let is_known = |ifindex: u32| {
+            self.base.names.contains_key(&ifindex) || wanted.members.iter().any(|m| m.ifindex == ifindex)
+        };
+        inventory.ours.by(is_known)
+    }
+
+    /// Sends the changes and notes the results.
+    fn change_outbound(&mut self, ours: &mut Ours, changes: &[Change], errors: &mut Vec<Failure>) {
+        let requests: Vec<Request> = changes.iter().map(Change::request).collect();
+        let mut refused = Vec::new();
+        for (change, result) in changes.iter().zip(self.socket.batch(&requests)) {
+            tracing::trace!(%change, refused = ?result.as_ref().err(), "netlink request");
+            match result {
+                Err(error) if !change.is_satisfied_by(error.errno()) => refused.push((change, error)),
+                Ok(()) | Err(_) => ours.note(change),
+            }
+        }
+        let Some((first, error)) = refused.first() else { return };
+        match (first, error.errno()) {
+            (Change::Make(object), libc::EOPNOTSUPP) if object.oif().is_some() => {
+                self.spreading.objects = false;
+                tracing::warn!("outbound flows are not spread: this kernel has no nexthop objects: {error}");
+            }
+            (Change::Make(object), libc::EOPNOTSUPP | libc::EINVAL) if object.is_resilient() => {
+                self.spreading.resilient = false;
+                tracing::info!(
+                    "outbound flows change their interface whenever one comes or goes: this kernel has no resilient \
+                     nexthop groups: {error}"
+                );
+            }
+            _ => {
+                errors.extend(refused.iter().map(|(change, error)| Failure::of(change, error)));
+            }
+        }
+    }
+}

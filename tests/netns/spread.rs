@@ -1,0 +1,329 @@
+//! Outbound load spreading: shares, flows that survive, and traces that are not left.
+
+use std::{collections::BTreeMap, fs, net::IpAddr, process::Stdio, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use ipmp_tests::{
+    config::Config,
+    daemon::{Daemon, group},
+    flows::{Flow, Flows},
+    netns::Netns,
+    skip,
+    topology::{Lab, Shape, peer4, peer6},
+    wait,
+};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::{Bed, FDT_MS};
+
+/// Hosts behind the neighbour.
+const BEYOND: [&str; 2] = ["203.0.113.1", "2001:db8:ff::1"];
+/// Flows by each protocol to each address: of 64 fair choices fewer than a quarter fall on one side once in 30,000 times.
+const FLOWS: usize = 32;
+/// Between two numbers of one flow.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// As in `net/spread.rs`.
+const PROTOCOL: &str = "73";
+
+fn config() -> Config {
+    Config::active_active(FDT_MS).with("outbound-spreading", "true")
+}
+
+fn destinations() -> Result<Vec<IpAddr>> {
+    let mut all = vec![peer4(0).into(), peer6(0).into()];
+    for address in BEYOND {
+        all.push(address.parse()?);
+    }
+    Ok(all)
+}
+
+/// A lab with hosts behind its router.
+fn lab() -> Result<Option<Lab>> {
+    if !skip::can_run() {
+        return Ok(None);
+    }
+    let lab = Lab::new(&Shape { data_members: 2, ..Shape::default() })?;
+    for address in BEYOND {
+        lab.peer().ip(&format!("address add {address} dev lo"))?;
+    }
+    Ok(Some(lab))
+}
+
+/// A healthy group that spreads.
+fn spreading() -> Result<Option<Bed>> {
+    let Some(lab) = lab()? else { return Ok(None) };
+    let daemon = Daemon::start(&lab.host, &config())?;
+    daemon.wait_healthy()?;
+    let bed = Bed { daemon, lab };
+    bed.wait_outbound(&["eth0", "eth1"])?;
+    Ok(Some(bed))
+}
+
+impl Bed {
+    fn wait_outbound(&self, nics: &[&str]) -> Result<()> {
+        let wanted = Value::from(nics);
+        let nobody = Value::from(Vec::<&str>::new());
+        self.daemon
+            .wait_for(&format!("outbound flows by {nics:?}"), |status| {
+                *group(status).get("outbound").unwrap_or(&nobody) == wanted
+            })
+            .map(drop)
+    }
+
+    /// What is ours in the host.
+    fn traces(&self) -> Result<String> {
+        traces(&self.lab.host)
+    }
+}
+
+fn traces(host: &Netns) -> Result<String> {
+    ["-4 route show table all proto", "-6 route show table all proto", "nexthop show proto"]
+        .iter()
+        .map(|what| host.ip(&format!("{what} {PROTOCOL}")))
+        .collect()
+}
+
+/// The kernel's choice of what a flow is.
+fn hash_policy(host: &Netns) -> Result<Vec<String>> {
+    let read = || {
+        ["ipv4", "ipv6"]
+            .iter()
+            .map(|family| fs::read_to_string(format!("/proc/sys/net/{family}/fib_multipath_hash_policy")))
+            .collect::<std::io::Result<Vec<_>>>()
+    };
+    let read = host.run(read)?.context("the hash policy")?;
+    Ok(read.iter().map(|value| value.trim().to_owned()).collect())
+}
+
+/// Waits until the neighbour got more of every flow than it had when this was called.
+fn wait_all_go_on(flows: &Flows) -> Result<()> {
+    let before = flows.received();
+    let result = wait::until("every flow goes on", || {
+        let now = flows.received();
+        Ok(now.len() == flows.count()
+            && now
+                .iter()
+                .zip(before.iter().chain(std::iter::repeat(&0)))
+                .all(|(now, before)| *now >= before + 5))
+    });
+    result.with_context(|| {
+        format!("{} of {} flows; broken: {:?}", flows.received().len(), flows.count(), flows.broken())
+    })
+}
+
+/// How many flows to each destination leave by each NIC; each by one only.
+fn shares(seen: &BTreeMap<Flow, Vec<usize>>) -> Result<BTreeMap<IpAddr, [usize; 2]>> {
+    let mut shares: BTreeMap<IpAddr, [usize; 2]> = BTreeMap::new();
+    for (flow, nics) in seen {
+        ensure!(nics.len() == 1, "{flow:?} left by {nics:?}");
+        shares.entry(flow.to).or_default()[nics[0]] += 1;
+    }
+    Ok(shares)
+}
+
+#[test]
+fn b29_outbound_flows_spread_over_the_active_members() -> Result<()> {
+    let Some(bed) = spreading()? else { return Ok(()) };
+    let flows = Flows::start(&bed.lab, &destinations()?, FLOWS, INTERVAL)?;
+    wait_all_go_on(&flows)?;
+    flows.left_by();
+    wait_all_go_on(&flows)?;
+    let seen = flows.left_by();
+    ensure!(seen.len() == flows.count(), "{} flows of {} were seen", seen.len(), flows.count());
+    for (to, [first, second]) in shares(&seen)? {
+        println!("{first:3} flows to {to} leave by eth0, {second:3} by eth1");
+        ensure!(
+            first + second == 2 * FLOWS && first.min(second) * 4 >= 2 * FLOWS,
+            "{to}: {first} and {second}"
+        );
+    }
+    // The source is the one that the routes of others give.
+    for flow in seen.keys() {
+        let source = if flow.to.is_ipv4() { "192.168.10.10" } else { "2001:db8:10::10" };
+        ensure!(flow.from == source.parse::<IpAddr>()?, "{flow:?}");
+    }
+    ensure!(flows.overtaken() == 0, "{} datagrams were overtaken", flows.overtaken());
+    let said = String::from_utf8(bed.daemon.client(&["status"])?.stdout)?;
+    ensure!(said.contains("outbound flows leave by eth0, eth1"), "{said}");
+    Ok(())
+}
+
+/// One NIC is lost and comes back: its flows go on by the other, those of the other stay there, nothing is overtaken, and
+/// new flows are spread again.
+fn flows_survive(lose: impl Fn(&Lab) -> Result<u64>, mend: impl Fn(&Lab) -> Result<u64>) -> Result<()> {
+    let Some(bed) = spreading()? else { return Ok(()) };
+    let flows = Flows::start(&bed.lab, &destinations()?, FLOWS, INTERVAL)?;
+    wait_all_go_on(&flows)?;
+    let by_eth1 = |seen: &BTreeMap<Flow, Vec<usize>>| {
+        seen.iter().filter(|(_, nics)| **nics == [1]).map(|(flow, _)| *flow).collect::<Vec<_>>()
+    };
+    let healthy = by_eth1(&flows.left_by());
+
+    lose(&bed.lab)?;
+    bed.wait_outbound(&["eth1"])?;
+    wait_all_go_on(&flows)?;
+    let during = flows.left_by();
+    let stayed = healthy.iter().filter(|flow| during.get(*flow).is_some_and(|nics| *nics == [1])).count();
+    println!("{} flows, {stayed} of the {} by eth1 stayed there", flows.count(), healthy.len());
+    ensure!(stayed == healthy.len() && stayed > 0, "{stayed} of {}", healthy.len());
+    wait_all_go_on(&flows)?;
+    let after = flows.left_by();
+    ensure!(after.values().all(|nics| *nics == [1]), "all leave by eth1: {after:?}");
+
+    mend(&bed.lab)?;
+    bed.daemon.wait_healthy()?;
+    bed.wait_outbound(&["eth0", "eth1"])?;
+    wait_all_go_on(&flows)?;
+    ensure!(flows.broken().is_empty(), "{:?}", flows.broken());
+    ensure!(flows.overtaken() == 0, "{} datagrams were overtaken", flows.overtaken());
+    let more = Flows::start(&bed.lab, &destinations()?, FLOWS, INTERVAL)?;
+    wait_all_go_on(&more)?;
+    for (to, [first, second]) in shares(&more.left_by())? {
+        println!("afterwards {first:3} new flows to {to} leave by eth0, {second:3} by eth1");
+        ensure!(first * 4 >= 2 * FLOWS, "{to}: {first} by eth0, {second} by eth1");
+    }
+    Ok(())
+}
+
+#[test]
+fn b29_flows_survive_a_dead_path() -> Result<()> {
+    flows_survive(|lab| lab.cut(0), |lab| lab.mend(0))
+}
+
+#[test]
+fn b29_flows_survive_a_pulled_cable() -> Result<()> {
+    flows_survive(|lab| lab.pull(0), |lab| lab.plug(0))
+}
+
+/// The routes of others.
+fn others(host: &Netns) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for family in ["-4", "-6"] {
+        let text = host.ip(&format!("-o {family} route show table all"))?;
+        let others = text.lines().filter(|line| !line.contains(&format!("proto {PROTOCOL} ")));
+        lines.extend(others.filter(|line| !line.contains("table local")).map(str::to_owned));
+    }
+    Ok(lines)
+}
+
+impl Bed {
+    fn wait_no_traces(&self) -> Result<()> {
+        wait::until("nothing of ours is left", || Ok(self.traces()?.is_empty()))
+            .with_context(|| self.traces().unwrap_or_default())
+    }
+
+    fn reload(&self, config: &Config) -> Result<()> {
+        fs::write(self.daemon.files().config(), config.to_string())?;
+        let output = self.daemon.client(&["reload"])?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+}
+
+#[test]
+fn b29_spreading_leaves_the_routes_of_others_alone_and_no_trace() -> Result<()> {
+    let Some(lab) = lab()? else { return Ok(()) };
+    let (before, policy) = (others(&lab.host)?, hash_policy(&lab.host)?);
+    ensure!(policy == ["0", "0"], "the kernel's default: {policy:?}");
+    let daemon = Daemon::start(&lab.host, &config())?;
+    daemon.wait_healthy()?;
+    let mut bed = Bed { daemon, lab };
+    bed.wait_outbound(&["eth0", "eth1"])?;
+    ensure!(others(&bed.lab.host)? == before, "{before:#?} is now {:#?}", others(&bed.lab.host)?);
+    ensure!(hash_policy(&bed.lab.host)? == ["1", "1"]);
+    // What an administrator does to a route hits that route.
+    bed.lab.host.batch("route del default\nroute add default via 192.168.10.1 dev eth0")?;
+    ensure!(others(&bed.lab.host)? == before);
+
+    bed.reload(&Config::active_active(FDT_MS))?;
+    bed.wait_outbound(&[])?;
+    bed.wait_no_traces()?;
+    ensure!(hash_policy(&bed.lab.host)? == policy);
+
+    bed.reload(&config())?;
+    bed.wait_outbound(&["eth0", "eth1"])?;
+    ensure!(hash_policy(&bed.lab.host)? == ["1", "1"]);
+    bed.daemon.signal(Signal::SIGKILL)?;
+    bed.daemon.wait_exit()?;
+    ensure!(!bed.traces()?.is_empty(), "flows go on without a daemon");
+    let (code, text) = crate::release::release(&bed)?;
+    ensure!(code == Some(0) && text.contains("outbound load spreading"), "{text}");
+    ensure!(bed.traces()?.is_empty(), "{}", bed.traces()?);
+    ensure!(hash_policy(&bed.lab.host)? == policy);
+    ensure!(others(&bed.lab.host)? == before, "{before:#?} is now {:#?}", others(&bed.lab.host)?);
+    Ok(())
+}
+
+#[test]
+fn b29_restart_tells_nobody_of_routes_or_nexthops() -> Result<()> {
+    let Some(mut bed) = spreading()? else { return Ok(()) };
+    let log = tempfile::NamedTempFile::new()?;
+    let ip = skip::find_program("ip").context("ip(8)")?;
+    let mut listener = bed.lab.host.command(ip)?;
+    listener.args(["-o", "monitor", "route", "nexthop"]).stdin(Stdio::null()).stdout(log.reopen()?);
+    let mut listener = Listener(listener.spawn()?);
+    // What ends the log shows that it has heard everything before.
+    let heard = |host: &Netns, mark: &str| {
+        wait::until("ip monitor hears", || {
+            host.batch(&format!("route add {mark} dev lo\nroute del {mark} dev lo"))?;
+            Ok(fs::read_to_string(log.path())?.contains(mark))
+        })
+    };
+    heard(&bed.lab.host, "198.51.100.1")?;
+    let traces = bed.traces()?;
+    bed.daemon.signal(Signal::SIGTERM)?;
+    bed.daemon.wait_exit()?;
+    bed.daemon.start_again(&bed.lab.host)?;
+    bed.daemon.wait_healthy()?;
+    bed.wait_outbound(&["eth0", "eth1"])?;
+    heard(&bed.lab.host, "198.51.100.2")?;
+    listener.end();
+    let text = fs::read_to_string(log.path())?;
+    let other: Vec<&str> = text.lines().filter(|line| !line.contains("198.51.100.")).collect();
+    ensure!(other.is_empty(), "{other:#?}");
+    ensure!(bed.traces()? == traces);
+    Ok(())
+}
+
+/// A process that ends with the test.
+struct Listener(std::process::Child);
+
+impl Listener {
+    fn end(&mut self) {
+        // It may have ended itself.
+        let _gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A carrier that is gone for less than `link-down-delay` is no failure; the kernel deletes what leaves by it all the same.
+#[test]
+fn b29_what_the_kernel_or_somebody_took_is_made_again() -> Result<()> {
+    let Some(lab) = lab()? else { return Ok(()) };
+    let patient = config().link_based().with("link-down-delay", "\"1h\"");
+    let daemon = Daemon::start(&lab.host, &patient)?;
+    daemon.wait_healthy()?;
+    let bed = Bed { daemon, lab };
+    bed.wait_outbound(&["eth0", "eth1"])?;
+    let traces = bed.traces()?;
+    bed.lab.pull(0)?;
+    wait::until("the kernel deletes what leaves by eth0", || Ok(!bed.traces()?.contains("dev eth0")))?;
+    bed.lab.plug(0)?;
+    wait::until("flows leave by eth0 again", || {
+        Ok(bed.traces()?.matches("dev eth0").count() == traces.matches("dev eth0").count())
+    })
+    .with_context(|| format!("{}\n{}", bed.traces().unwrap_or_default(), bed.daemon.log_tail()))?;
+
+    bed.lab.host.ip(&format!("nexthop flush proto {PROTOCOL}"))?;
+    wait::until("it is made again", || {
+        Ok(bed.traces()?.matches("dev eth1").count() == traces.matches("dev eth1").count())
+    })
+    .with_context(|| format!("{}\n{}", bed.traces().unwrap_or_default(), bed.daemon.log_tail()))
+}
