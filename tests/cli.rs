@@ -160,6 +160,13 @@ fn a_bad_configuration_exits_65_and_names_every_place() {
 }
 
 #[test]
+fn a_control_group_that_does_not_exist_is_refused_before_the_start() {
+    let output = ipmpd(&format!("{GOOD}\n[daemon]\ncontrol-group = \"no-such-group\"\n"), &["--check"]);
+    assert_eq!(code(&output), 65, "{}", err(&output));
+    assert!(err(&output).contains("there is no such group on this system"), "{}", err(&output));
+}
+
+#[test]
 fn without_privileges_the_missing_capabilities_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("ipmpd.toml");

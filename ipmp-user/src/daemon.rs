@@ -15,6 +15,7 @@ mod admin;
 mod attach;
 mod claim;
 pub mod clock;
+mod culprit;
 mod detach;
 mod detached;
 mod draw;
@@ -56,7 +57,10 @@ use ipmp_common::{
 use sd_notify::NotifyState;
 use tokio::{io::unix::AsyncFd, signal::unix::Signal};
 
-use self::{admin::Admin, clock::Alarm, draw::Draw, members::MemberIo, reassert::Reassert, reload::Loaded};
+use self::{
+    admin::Admin, clock::Alarm, culprit::Culprits, draw::Draw, members::MemberIo, reassert::Reassert,
+    reload::Loaded,
+};
 use crate::{
     announce::Announcer,
     config::FileConfig,
@@ -111,6 +115,7 @@ struct Daemon {
     /// More is ready to be read than one turn takes.
     unread: bool,
     reassert: Reassert,
+    culprits: Culprits,
     watch: watch::Watch,
     claims: claim::Claims,
     admin: Admin,
@@ -195,7 +200,7 @@ impl Daemon {
     }
 
     fn next_wake(&self) -> Option<Timestamp> {
-        if self.unread {
+        if self.unread || !self.admin.refused.is_empty() {
             return Some(Timestamp(0));
         }
         let poll = self.kernel.next_poll_ns().map(Timestamp);

@@ -34,16 +34,21 @@ pub fn missing() -> Result<Vec<String>, CapsError> {
     Ok(missing)
 }
 
+/// Before 5.11 BPF maps count against `RLIMIT_MEMLOCK` (bpf(2)); where raising it is not permitted nor needed, no harm.
+pub(crate) fn unlimit_locked_memory() {
+    if let Err(errno) = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY) {
+        tracing::debug!(%errno, "RLIMIT_MEMLOCK stays as it is");
+    }
+}
+
 /// Gives up all capabilities that are of no use, for good, and the possibility to gain any by execve(2). Capabilities
 /// belong to threads: to be called before there is a second one. `extra` is kept, if it is there.
 ///
 /// # Errors
 /// When the kernel refuses; then nothing is said about what is left.
 pub fn drop_others(extra: &[Capability]) -> Result<(), CapsError> {
-    // Before 5.11 maps count against it (bpf(2)), and raising it is one of the things that are given up.
-    if let Err(errno) = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY) {
-        tracing::debug!(%errno, "RLIMIT_MEMLOCK stays as it is");
-    }
+    // Raising it is one of the things that are given up.
+    unlimit_locked_memory();
     let mut keep: Vec<Capability> = NEEDED.iter().map(|(capability, _)| *capability).collect();
     keep.extend(USEFUL);
     keep.extend(extra);

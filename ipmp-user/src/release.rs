@@ -30,6 +30,9 @@ pub fn run(runtime_dir: &Path, pin_dir: &Path) -> Result<Vec<String>> {
     let mut sysctl = Sysctl::new(runtime_dir);
     // What another daemon made here is not ours to remove, and a mark does not say whose it is.
     let scope = others_serve().then(|| leftovers::recorded(loaded.as_ref().ok(), &sysctl));
+    let filtered = scope.clone().map_or_else(interfaces, Ok).context("interfaces")?;
+    let filtered = filtered.iter().filter(|interface| kernel::detach_clsact(interface));
+    done.extend(filtered.map(|interface| format!("{interface}: egress filter removed")));
     let settings = sysctl.restore_others(|_| false).context("settings")?;
     done.extend(
         settings.put_back.iter().map(|interface| format!("{interface}: settings as they were before")),
@@ -64,6 +67,12 @@ pub fn run(runtime_dir: &Path, pin_dir: &Path) -> Result<Vec<String>> {
         remove(&runtime_dir.join("sysctl.json"))?;
     }
     Ok(done)
+}
+
+/// All that this namespace has.
+fn interfaces() -> io::Result<BTreeSet<String>> {
+    let named = nix::net::if_::if_nameindex()?;
+    Ok(named.iter().map(|interface| interface.name().to_string_lossy().into_owned()).collect())
 }
 
 fn remove(path: &PathBuf) -> Result<()> {

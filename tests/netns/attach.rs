@@ -44,6 +44,8 @@ fn b8_b20_b27_a_connection_lives_through_a_device_that_is_deleted_and_made_again
     bed.wait_state("eth0", "absent")?;
     bed.wait_address_on(&address, "eth1")?;
     traffic.wait_flow()?;
+    let (code, said) = client(&bed, &["offline", "eth0"])?;
+    assert_eq!((code, said.contains("there is no such interface")), (Some(69), true), "{said}");
     let from_ns = now_ns();
     replug(&bed, 0)?;
     bed.daemon.wait_healthy()?;
@@ -159,7 +161,10 @@ fn b5_b7_a_new_group_lasts_until_the_next_reload() -> Result<()> {
     };
     let before = Snapshot::take(&bed.lab.host)?;
     let said = order(&bed, &["attach", "eth2", "--group", "lab", "--data", "10.9.8.7/24"])?;
-    assert_eq!(said, "eth2: is attached to group lab, until the next reload or restart\n");
+    assert_eq!(
+        said,
+        "eth2: is attached to a new group, lab, until the next reload or restart; it is alone in it, so nothing can take over its addresses\n"
+    );
     bed.daemon.wait_for("two groups", |status| {
         status["groups"].as_array().is_some_and(|groups| groups.len() == 2 && groups[1]["name"] == "lab")
     })?;
@@ -215,6 +220,13 @@ fn b28_an_interface_with_another_hardware_address_is_not_taken() -> Result<()> {
     bed.wait_state("eth0", "absent")?;
     bed.wait_address_on(&data(0, false).to_string(), "eth1")?;
     bed.wait_log("its hardware address is")?;
+    let status = bed.daemon.status()?;
+    let reason = interface(&status, "eth0")["reason"].as_str().context("a reason")?.to_owned();
+    assert!(reason.contains("and mac says 02:00:00:00:00:99"), "{reason}");
+    for order in ["offline", "detach", "attach"] {
+        let (code, said) = client(&bed, &[order, "eth0"])?;
+        assert_eq!((code, said.contains(&reason)), (Some(69), true), "{order}: {said}");
+    }
     traffic.wait_flow()?;
     reload(&bed, &tied(&own))?;
     bed.daemon.wait_healthy()?;

@@ -127,6 +127,8 @@ fn b13_b14_b15_b17_a_connection_lives_through_a_detach_and_a_reattach() -> Resul
     // It stays detached, also for a daemon that is started anew: what is about to be pulled out is left alone.
     let (code, said) = client(&bed, &["detach", "eth0"])?;
     assert_eq!((code, said.contains("is detached already")), (Some(69), true), "{said}");
+    let (code, said) = client(&bed, &["offline", "eth0"])?;
+    assert_eq!((code, said.contains("`ipmp attach eth0` undoes that")), (Some(69), true), "{said}");
 
     let said = order(&bed, &["attach", "eth0"])?;
     assert!(said.starts_with("eth0: is attached"), "{said}");

@@ -128,6 +128,14 @@ fn a_bridge_port_is_refused_with_a_reason() -> Result<()> {
     })?;
     let log = daemon.log_tail();
     ensure!(log.contains("a port of b0 (bridge)"), "{log}");
+    let shown = daemon.status()?;
+    let reason = &interface(&shown, "eth1")["reason"];
+    ensure!(reason == "it is a port of b0 (bridge), which takes its frames", "{reason}");
+    for words in [&["offline", "eth1"][..], &["detach", "eth1"], &["attach", "eth1"]] {
+        let output = daemon.client(words)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.code() == Some(69) && said.contains("it is a port of b0"), "{words:?}: {said}");
+    }
     lab.host.batch("link set eth1 nomaster")?;
     daemon.wait_healthy().map(drop)
 }

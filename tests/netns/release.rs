@@ -12,7 +12,11 @@ use ipmp_tests::{
     topology::{Lab, Shape, data, peer4, test4},
     wait,
 };
-use nix::sys::signal::Signal;
+use ipmp_user::kernel::{DepartureRung, Kernel, KernelOptions};
+use nix::{
+    mount::{MsFlags, mount},
+    sys::signal::Signal,
+};
 
 use crate::{Bed, FDT_MS};
 
@@ -226,5 +230,92 @@ fn a_daemon_that_starts_leaves_another_one_its_test_addresses() -> Result<()> {
     let other = Daemon::start_from(&bed.lab.host, elsewhere, bin_dir()?)?;
     other.status()?;
     assert_eq!(bed.lab.host.ip("-o address show")?, before);
+    Ok(())
+}
+
+/// Leaves what a daemon on a kernel without tcx links (before 6.6) leaves when it is killed.
+fn leave_egress_filter(bed: &Bed, nic: &str) -> Result<()> {
+    // Where nothing can be pinned.
+    let options = KernelOptions { departure: DepartureRung::Clsact, ..KernelOptions::new("/proc/none") };
+    let departure = bed.lab.host.run(|| -> Result<DepartureRung> {
+        let ifindex = nix::net::if_::if_nametoindex(nic)?;
+        let mut kernel = Kernel::open(&options);
+        let departure = kernel.attach(ifindex, nic).departure;
+        // Who is killed takes nothing back.
+        std::mem::forget(kernel);
+        Ok(departure)
+    })??;
+    ensure!(departure == DepartureRung::Clsact, "{departure}");
+    ensure!(has_egress_filter(bed, nic)?, "it outlives its daemon");
+    Ok(())
+}
+
+fn has_egress_filter(bed: &Bed, nic: &str) -> Result<bool> {
+    let mut tc = bed.lab.host.command("tc")?;
+    let shown = tc.args(["filter", "show", "dev", nic, "egress"]).output().context("running tc")?;
+    Ok(String::from_utf8_lossy(&shown.stdout).contains("ipmp_egress"))
+}
+
+#[test]
+fn release_takes_an_egress_filter_off_that_no_pin_holds() -> Result<()> {
+    let Some((_, _, mut bed)) = before_and_bed()? else {
+        return Ok(());
+    };
+    bed.daemon.signal(Signal::SIGKILL)?;
+    bed.daemon.wait_exit()?;
+    leave_egress_filter(&bed, "eth0")?;
+    let (code, text) = release(&bed)?;
+    assert_eq!((code, text.contains("eth0: egress filter removed")), (Some(0), true), "{text}");
+    assert!(!has_egress_filter(&bed, "eth0")?);
+    assert_eq!(release(&bed)?, (Some(0), String::new()), "nothing is left to be put back");
+    Ok(())
+}
+
+#[test]
+fn an_interface_that_left_the_configuration_loses_its_egress_filter_at_the_next_start() -> Result<()> {
+    let Some((_, _, mut bed)) = before_and_bed()? else {
+        return Ok(());
+    };
+    bed.daemon.signal(Signal::SIGKILL)?;
+    bed.daemon.wait_exit()?;
+    leave_egress_filter(&bed, "eth1")?;
+    fs::write(bed.daemon.files().config(), Config::new(FDT_MS, 1, 1).to_string()).context("ipmpd.toml")?;
+    bed.daemon.start_again(&bed.lab.host)?;
+    bed.daemon.wait_healthy()?;
+    assert!(!has_egress_filter(&bed, "eth1")?);
+    Ok(())
+}
+
+fn is_mounted(pins: &Path) -> Result<bool> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    Ok(mounts.lines().any(|line| line.split(' ').nth(4).is_some_and(|place| Path::new(place) == pins)))
+}
+
+#[test]
+fn release_unmounts_what_the_daemon_mounted_and_nothing_else() -> Result<()> {
+    if !skip::can_run() {
+        return Ok(());
+    }
+    for by_admin in [false, true] {
+        let lab = Lab::new(&Shape { data_members: 2, ..Shape::default() })?;
+        let config = Config::active_active(FDT_MS).to_string();
+        let daemon = Daemon::start_prepared(&lab.host, &config, bin_dir()?, |files| {
+            let pins = files.pins();
+            fs::create_dir(&pins)?;
+            if by_admin {
+                mount(Some("bpf"), &pins, Some("bpf"), MsFlags::empty(), None::<&str>)?;
+            }
+            Ok(())
+        })?;
+        let mut bed = Bed { daemon, lab };
+        bed.daemon.wait_healthy()?;
+        let pins = bed.daemon.files().pins();
+        assert!(is_mounted(&pins)?);
+        bed.daemon.signal(Signal::SIGTERM)?;
+        bed.daemon.wait_exit()?;
+        let (code, text) = release(&bed)?;
+        assert_eq!(code, Some(0), "{text}");
+        assert_eq!(is_mounted(&pins)?, by_admin, "{text}");
+    }
     Ok(())
 }

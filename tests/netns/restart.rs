@@ -79,10 +79,16 @@ fn a_crash_and_restart_touches_no_address_no_link_and_no_program() -> Result<()>
 
 /// Runs another daemon with the same configuration until it gives up; its exit code and what it said.
 fn another(bed: &Bed, runtime: &Path, pins: &Path) -> Result<(Option<i32>, String)> {
-    let output = bed
-        .lab
-        .host
-        .command(bin_dir()?.join("ipmpd"))?
+    another_by(bed, &[], runtime, pins)
+}
+
+/// The same, run by a program.
+fn another_by(bed: &Bed, wrapper: &[&str], runtime: &Path, pins: &Path) -> Result<(Option<i32>, String)> {
+    let ipmpd = bin_dir()?.join("ipmpd");
+    let mut words = wrapper.iter().map(Path::new).chain([ipmpd.as_path()]);
+    let mut command = bed.lab.host.command(words.next().context("a program")?)?;
+    let output = command
+        .args(words)
         .arg("--config")
         .arg(bed.daemon.files().config())
         .arg("--runtime-dir")
@@ -114,6 +120,20 @@ fn a_second_daemon_for_a_group_is_refused_and_changes_nothing() -> Result<()> {
     }
     assert_eq!(links(&bed)?, attached);
     assert_eq!(before.difference(&Snapshot::take(&bed.lab.host)?), "");
+    bed.daemon.wait_healthy().map(drop)
+}
+
+/// From there the number of the first one's process cannot be seen.
+#[test]
+fn a_second_daemon_in_another_pid_namespace_is_refused() -> Result<()> {
+    let Some(bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
+        return Ok(());
+    };
+    let elsewhere = tempfile::tempdir().context("a directory")?;
+    let (run, pins) = (elsewhere.path().join("run"), elsewhere.path().join("pins"));
+    let (code, text) = another_by(&bed, &["unshare", "--pid", "--fork"], &run, &pins)?;
+    assert_eq!(code, Some(70), "{text}");
+    assert!(text.contains("another ipmpd (in another PID namespace) serves group ipmp0"), "{text}");
     bed.daemon.wait_healthy().map(drop)
 }
 

@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod echo;
 pub mod fault;
 pub mod flows;
+pub mod held_call;
 pub mod netns;
 pub mod pace;
 pub mod ping;

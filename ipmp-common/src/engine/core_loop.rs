@@ -111,6 +111,7 @@ impl Engine {
                 let reason = Reason::Errno { errno, what };
                 self.publish(now, Kind::ActionFailed, Some(group), None, reason);
             }
+            Event::PutBack { group, changes, by } => self.put_back(now, group, changes, by),
             Event::Command(command) => self.command(now, &command),
             Event::Reconfigure { groups } => self.reconfigure(now, groups),
             Event::InterfaceAwaited { member, until } => self.await_interface(member, until),

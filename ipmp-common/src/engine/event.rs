@@ -116,6 +116,15 @@ pub enum Event {
         /// The kernel's errno.
         errno: i32,
     },
+    /// What others changed of a placement that stood was put back.
+    PutBack {
+        /// The group.
+        group: GroupId,
+        /// Requests that it took.
+        changes: u32,
+        /// Who they were, as far as can be known.
+        by: Vec<super::foreign::Culprit>,
+    },
     /// The administrator's command.
     Command(Command),
     /// Another configuration, whole: what differs from the one in force changes, everything else stays as it is.

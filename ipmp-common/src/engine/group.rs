@@ -41,6 +41,8 @@ pub(super) struct Group {
     /// The last placement sent, without its epoch, and the interfaces it was sent for.
     pub(super) sent: Option<SentPlacement>,
     pub(super) epoch: u64,
+    /// How often what others changed was put back.
+    pub(super) put_back: u64,
     /// The placement by which withdrawn addresses come back.
     pub(super) returned: Option<u64>,
     pub(super) moves: Vec<Move>,
@@ -95,6 +97,7 @@ impl Group {
             all_failed: false,
             sent: None,
             epoch: 0,
+            put_back: 0,
             returned: None,
             moves: Vec::new(),
             released: Vec::new(),

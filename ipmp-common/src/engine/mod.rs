@@ -11,6 +11,7 @@
 //! | `judge` | timers, failure and repair verdicts |
 //! | `activity`, `placement` | which members serve, which address is where |
 //! | `absence` | interfaces that are to be removed, or are missing at start |
+//! | `foreign` | what others changed and was put back, and who they were |
 //! | `adaptive` | the detection time follows the round trip |
 //! | `consistency` | what members must not, or should, have in common |
 //! | `damping` | how long good and bad news must last before they count |
@@ -37,6 +38,7 @@ pub mod event;
 mod facts;
 #[cfg(any(test, feature = "forecast"))]
 pub mod forecast;
+pub mod foreign;
 mod group;
 pub mod ids;
 mod judge;

@@ -57,6 +57,7 @@ impl Engine {
         GroupSnapshot {
             group: group.id,
             name: group.config.name.clone(),
+            put_back: group.put_back,
             state: group.state.unwrap_or(GroupState::Failed),
             fdt: group.fdt,
             fdt_configured: group.config.failure_detection_time,

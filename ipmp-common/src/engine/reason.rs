@@ -101,6 +101,8 @@ pub enum Kind {
     Target,
     /// The group's data addresses were withdrawn, or put back.
     Withdrawn,
+    /// What others changed of addresses or routes was put back.
+    PutBack,
     /// Something asked for could not be done.
     ActionFailed,
     /// A repair is deferred because the link flaps.
@@ -306,6 +308,11 @@ pub enum Reason {
     },
     /// The interface does not exist.
     NoInterface,
+    /// The interface is there, but cannot be a member.
+    NotTaken {
+        /// Why not, for people.
+        obstacle: alloc::string::String,
+    },
     /// The interface was there and is no longer.
     InterfaceRemoved,
     /// Another member in use has the same hardware address: neighbours and switches would mix them up.
@@ -430,6 +437,15 @@ pub enum Reason {
         family: Family,
         /// How many had stayed.
         stayed: u32,
+    },
+    /// Somebody else changed addresses or routes.
+    ForeignChange {
+        /// Requests that it took to put them back.
+        changes: u32,
+        /// How often that has happened in this group.
+        times: u64,
+        /// Who, as far as can be known.
+        by: alloc::vec::Vec<super::foreign::Culprit>,
     },
     /// The kernel refused.
     Errno {

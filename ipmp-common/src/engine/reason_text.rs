@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::{
     event::{CarrierSource, NotSent},
+    foreign::tell,
     reason::Reason,
 };
 
@@ -50,12 +51,9 @@ impl fmt::Display for Reason {
             Self::MembersUsable { usable, members } => write!(f, "{usable} of {members} members usable"),
             Self::Failover { .. } => f.write_str("failover"),
             Self::Failback { .. } => f.write_str("failback"),
-            Self::Activated { active, wanted } => {
-                write!(f, "needed: {active} of {wanted} wanted members active")
-            }
-            Self::Deactivated { active, wanted } => {
-                write!(f, "not needed: {active} of {wanted} wanted members active")
-            }
+            Self::NotTaken { obstacle } => f.write_str(obstacle),
+            Self::Activated { active, wanted } => needed(f, "needed", *active, *wanted),
+            Self::Deactivated { active, wanted } => needed(f, "not needed", *active, *wanted),
             Self::Administrator
             | Self::Detached
             | Self::Reconfigured { .. }
@@ -67,9 +65,14 @@ impl fmt::Display for Reason {
             Self::LateWakeup { .. } | Self::ProbesStayed { .. } | Self::ProbesLeave { .. } => {
                 self.of_stalls(f)
             }
+            Self::ForeignChange { changes, times, by } => tell(by, (*changes, *times), f),
             Self::Errno { errno, what } => write!(f, "{what}: errno {errno}"),
         }
     }
+}
+
+fn needed(f: &mut fmt::Formatter<'_>, word: &str, active: u32, wanted: u32) -> fmt::Result {
+    write!(f, "{word}: {active} of {wanted} wanted members active")
 }
 
 impl Reason {

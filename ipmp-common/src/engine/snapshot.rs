@@ -43,6 +43,9 @@ pub struct GroupSnapshot {
     pub bounds: Option<Bounds>,
     /// The data addresses are withdrawn, because the whole group has failed.
     pub withdrawn: bool,
+    /// How often what others changed of its addresses and routes was put back, each told by a record of its own.
+    #[serde(default)]
+    pub put_back: u64,
     /// In the order of the configuration.
     pub members: Vec<MemberSnapshot>,
     /// Data addresses and where they shall be.

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     config::{self, ConfigError, FileConfig},
+    control,
     daemon::{self, DaemonOptions},
     kernel, privilege, release,
 };
@@ -62,6 +63,8 @@ fn start(args: DaemonArgs) -> Result<ExitCode, Failure> {
         Failure::new(code, error)
     })?;
     if args.check {
+        let group = config.daemon.control_group.as_deref();
+        control::check_group(group).map_err(|error| Failure::new(exit::INVALID_CONFIG, error))?;
         // A reader that went away has seen enough.
         let _ = std::io::stdout().write_all(config::summary(&config).as_bytes());
         return Ok(ExitCode::SUCCESS);

@@ -59,10 +59,13 @@ pub(super) fn text(status: &Status, verbose: bool, clock: &Clock) -> String {
     let mut text = pages.join("\n");
     if status.stalls > 0 {
         // Writing to a String cannot fail.
-        let times = if status.stalls == 1 { "once".to_owned() } else { format!("{} times", status.stalls) };
-        let _ = writeln!(text, "\nthe daemon ran late {times}; see `ipmp events`");
+        let _ = writeln!(text, "\nthe daemon ran late {}; see `ipmp events`", times(status.stalls));
     }
     text
+}
+
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 fn group_text(group: &GroupStatus, verbose: bool, clock: &Clock) -> String {
@@ -96,6 +99,11 @@ fn group_text(group: &GroupStatus, verbose: bool, clock: &Clock) -> String {
         ]);
     }
     text.push_str(&table.text(2));
+    if group.put_back > 0 {
+        let times = times(group.put_back);
+        let _ =
+            writeln!(text, "  others changed its addresses or routes, put back {times}; see `ipmp events`");
+    }
     if !group.outbound.is_empty() {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  outbound flows leave by {}", group.outbound.join(", "));

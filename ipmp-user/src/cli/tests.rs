@@ -155,6 +155,7 @@ ipmp0: degraded, failure detection time 100 ms
   INTERFACE  STATE   ROLE      LINK  PROBE  EVIDENCE         FOR  REASON
   eth0       failed  inactive  down  ok     xdp-native/poll  9s   carrier lost (poll)
   eth1       ok      active    up    ok     -/-              9s   failover from eth0
+  others changed its addresses or routes, put back 3 times; see `ipmp events`
   ADDRESS           HOME  ON
   192.168.10.10/24  eth0  eth1 (away)
 

@@ -94,7 +94,7 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// It cannot be written.
-    #[error("cannot write the configuration: {file}: {source}; nothing was changed")]
+    #[error("cannot write the configuration: {file}: {source}; the file stays as it is")]
     Unwritable {
         /// Its name.
         file: String,

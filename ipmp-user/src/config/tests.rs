@@ -173,6 +173,14 @@ const BAD: &[(&str, &str)] = &[
         r#"f:2:7: "52:54:00:12:34" is no hardware address; write it as `ip link` shows it, such as "52:54:00:12:34:56""#,
     ),
     (
+        "[group.g.interface.a]\nmac = \"ff:ff:ff:ff:ff:ff\"",
+        r#"f:2:7: "ff:ff:ff:ff:ff:ff" is the hardware address of no single interface; write the interface's own, as `ip link` shows it"#,
+    ),
+    (
+        "[group.g.interface.lo]",
+        "f:1:20: lo is the loopback interface, which has no link that could fail; write the name that `ip link` shows",
+    ),
+    (
         "[group.g.interface.a]\npci = \"3b:00.0\"",
         r#"f:2:7: "3b:00.0" is no PCI function; write domain, bus, slot and function as `lspci -D` shows them, such as "0000:3b:00.0""#,
     ),

@@ -71,7 +71,13 @@ impl Field<'_, '_> {
         let whole =
             mac.iter_mut().all(|place| parts.next().and_then(byte).map(|byte| *place = byte).is_some());
         if whole && parts.next().is_none() {
-            return Some(mac);
+            // IEEE 802, section 8.2: the first bit says that it is a group's, as the broadcast address is.
+            if mac[0] & 1 == 0 && mac != [0; 6] {
+                return Some(mac);
+            }
+            let what = format!("{text:?} is the hardware address of no single interface");
+            problems.add(self.at, what, "write the interface's own, as `ip link` shows it");
+            return None;
         }
         let remedy = "write it as `ip link` shows it, such as \"52:54:00:12:34:56\"";
         problems.add(self.at, format!("{text:?} is no hardware address"), remedy);

@@ -119,6 +119,8 @@ fn check_name(name: &At<String>, problems: &mut Problems<'_>) {
         format!("interface name {text:?} is longer than {MAX_INTERFACE_NAME} bytes")
     } else if let Some(character) = text.chars().find(|c| refused(*c)) {
         format!("interface name {text:?} contains {character:?}")
+    } else if text == "lo" {
+        "lo is the loopback interface, which has no link that could fail".to_owned()
     } else {
         return;
     };

@@ -81,6 +81,7 @@ pub(crate) fn snapshot() -> Snapshot {
                 repair_by_one: Nanos::from_millis(160),
             }),
             withdrawn: false,
+            put_back: 3,
             members: vec![
                 member(0, "eth0", ShownState::Failed, down),
                 member(1, "eth1", ShownState::Ok, Reason::Failover { from: MemberId(0) }),

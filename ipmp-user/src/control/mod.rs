@@ -26,6 +26,7 @@ pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use socket::check_group;
 use std::{
     collections::BTreeMap,
     io,

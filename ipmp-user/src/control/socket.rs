@@ -85,6 +85,14 @@ pub(super) fn lock(dir: &Path) -> Result<File, ControlError> {
     Ok(file)
 }
 
+/// Whether there is such a group here.
+///
+/// # Errors
+/// If not, or if that cannot be found out.
+pub(crate) fn check_group(group: Option<&str>) -> Result<(), ControlError> {
+    group.map(gid_of).transpose().map(drop)
+}
+
 fn gid_of(name: &str) -> Result<u32, ControlError> {
     match nix::unistd::Group::from_name(name) {
         Ok(Some(group)) => Ok(group.gid.as_raw()),

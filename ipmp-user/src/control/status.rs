@@ -142,6 +142,9 @@ pub struct GroupStatus {
     /// The same if only one of the active targets answers.
     #[serde(default)]
     pub repair_by_one_worst_ns: Option<u64>,
+    /// How often what others changed of its addresses and routes was put back, each told by an event `put-back`.
+    #[serde(default)]
+    pub put_back: u64,
     /// The interfaces that outbound flows are spread over; left out if they are not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outbound: Vec<String>,
@@ -256,6 +259,7 @@ pub fn build(snapshot: &Snapshot, evidence: &BTreeMap<MemberId, EvidenceInfo>) -
         detection_worst_ns: group.bounds.map(|bounds| bounds.detection.0),
         repair_worst_ns: group.bounds.map(|bounds| bounds.repair.0),
         repair_by_one_worst_ns: group.bounds.map(|bounds| bounds.repair_by_one.0),
+        put_back: group.put_back,
         outbound: group
             .members
             .iter()

@@ -54,7 +54,7 @@ fn the_status_document_is_the_contracts() {
         "version": 1, "at_ns": 5_000_000_000_u64, "stalls": 2, "skipped_slots": 30,
         "groups": [{"name": "ipmp0", "state": "degraded", "fdt_ns": 100_000_000, "fdt_configured_ns": 100_000_000,
             "detection_worst_ns": 90_000_000, "repair_worst_ns": 160_000_000,
-            "repair_by_one_worst_ns": 160_000_000,
+            "repair_by_one_worst_ns": 160_000_000, "put_back": 3,
             "interfaces": [
                 {"name": "eth0", "ifindex": 4, "state": "failed", "active": false, "standby": false,
                  "link": "down", "probe": "ok", "reason": "carrier lost (poll)",

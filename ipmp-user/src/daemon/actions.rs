@@ -116,10 +116,10 @@ impl Daemon {
     fn search(&mut self, member: MemberId, source: IpAddr) {
         let member = self.members.get(member.0 as usize);
         let link = member.and_then(|member| self.inventory.link(member.ifindex?));
-        let Some((ifindex, mac)) = link.and_then(|link| Some((link.ifindex, link.mac?))) else { return };
+        let Some((link, mac)) = link.and_then(|link| Some((link, link.mac?))) else { return };
         let (token, icmp_id) = self.draw.session();
-        if let Err(error) = self.sender.ask_all(ifindex, mac, source, token, icmp_id) {
-            tracing::debug!(ifindex, %error, "hosts on the link could not be asked");
+        if let Err(error) = self.sender.ask_all(link.ifindex, mac, source, token, icmp_id) {
+            tracing::debug!(interface = link.name, %error, "hosts on the link could not be asked");
         }
     }
 
@@ -129,11 +129,11 @@ impl Daemon {
             .get(member.0 as usize)
             .and_then(|member| member.ifindex)
             .and_then(|ifindex| self.inventory.link(ifindex));
-        let Some((ifindex, mac)) = link.and_then(|link| Some((link.ifindex, link.mac?))) else { return };
-        let announcements: Vec<Announcement> =
-            addresses.iter().map(|ip| Announcement { ifindex, mac, ip: *ip }).collect();
+        let Some((link, mac)) = link.and_then(|link| Some((link, link.mac?))) else { return };
+        let announcement = |ip: &IpAddr| Announcement { ifindex: link.ifindex, mac, ip: *ip };
+        let announcements: Vec<Announcement> = addresses.iter().map(announcement).collect();
         if let Err(error) = self.announcer.send(&announcements) {
-            tracing::warn!(%error, ifindex, "addresses could not be announced");
+            tracing::warn!(%error, interface = link.name, "addresses could not be announced");
         }
     }
 
@@ -148,14 +148,28 @@ impl Daemon {
         self.note_detach_outcome(&outcome);
         let Outcome { group, epoch, applied_at, announced_at, changes, errors, outbound, .. } = outcome;
         self.note_outbound(group, outbound);
-        self.reassert.carried_out(now, errors.is_empty());
-        if let Some(times) = self.reassert.compared(group, epoch, changes) {
-            tracing::warn!(changes, times, "somebody else changed addresses or routes of members; put back");
+        let entirely = errors.is_empty();
+        self.reassert.carried_out(now, group, entirely);
+        if self.reassert.compared(group, epoch, changes, entirely) {
+            let members: Vec<u32> = self.ifindexes(group).collect();
+            let by = self.culprits.take(now, |ifindex| members.contains(&ifindex));
+            self.engine.handle(now, Event::PutBack { group, changes, by });
         }
         for Failure { what, errno } in errors {
             self.engine.handle(now, Event::ApplyFailed { group, epoch, what, errno });
         }
         self.engine.handle(now, Event::Applied(Applied { group, epoch, applied_at, announced_at, changes }));
+    }
+
+    /// Notes who else changed something of members.
+    pub(super) fn note_authors(&mut self, now: Timestamp) {
+        for author in self.monitor.authors() {
+            let of = |ifindex| self.members.iter().find(|member| member.ifindex == Some(ifindex));
+            let concerned = author.ifindex.is_none_or(|ifindex| of(ifindex).is_some_and(|m| !m.leaving));
+            if concerned && author.port != self.applier.port {
+                self.culprits.note(now, author);
+            }
+        }
     }
 
     /// Addresses or routes changed; perhaps not by us.

@@ -11,9 +11,12 @@ use super::{
     offline,
     reload::{Loader, Source},
 };
-use crate::net::{
-    apply::Taken,
-    inventory::{Inventory, Link},
+use crate::{
+    control::protocol::{Refusal, RefusalCode},
+    net::{
+        apply::Taken,
+        inventory::{Inventory, Link},
+    },
 };
 
 /// See the module's page.
@@ -33,12 +36,29 @@ pub(super) struct Admin {
     pub(super) offline: BTreeSet<String>,
     pub(super) identities: Identities,
     pub(super) detaching: Option<Detaching>,
-    pub(super) attaching: Vec<Attaching>,
+    pub(super) attaching: Option<Attaching>,
     /// Start-up is over: what appears from now on comes up.
     pub(super) started: bool,
 }
 
 impl Admin {
+    /// Orders that take several turns are carried out one after the other: a second one would build on what the first is
+    /// about to change.
+    ///
+    /// # Errors
+    /// While one is under way; `what` is refused therefore.
+    pub(super) fn idle(&self, what: &str) -> Result<(), Refusal> {
+        let under_way = if self.detaching.is_some() {
+            "a detach"
+        } else if self.attaching.is_some() {
+            "an attach"
+        } else {
+            return Ok(());
+        };
+        let text = format!("{what}: {under_way} is under way: try again when it is over");
+        Err(Refusal::new(RefusalCode::Busy, text))
+    }
+
     /// Whether a member may be had on this interface.
     pub(super) fn may_take(&self, link: &Link) -> bool {
         !self.detached.holds(link) && self.identities.accepts(link)
@@ -57,7 +77,7 @@ impl Admin {
             offline: offline::load(&options.runtime_dir),
             identities: Identities::load(&options.runtime_dir, options.config.identities.clone()),
             detaching: None,
-            attaching: Vec::new(),
+            attaching: None,
             started: false,
         }
     }

@@ -6,10 +6,11 @@ use ipmp_common::engine::time::Timestamp;
 
 use super::{
     Daemon,
-    reload::{Purpose, Reply, Source, answer},
+    members::port_of,
+    reload::{Purpose, Reply, Source, answer, beside},
 };
 use crate::{
-    config::{self, ConfigError, Entry},
+    config::{self, Entry},
     control::{
         Response,
         protocol::{Attach, Refusal, RefusalCode},
@@ -26,9 +27,14 @@ pub(super) struct Attaching {
     reply: Reply,
 }
 
+mod persist;
+
 impl Daemon {
     pub(super) fn attach(&mut self, now: Timestamp, wanted: &Attach, reply: Reply) {
         let interface = &wanted.interface;
+        if let Err(refusal) = self.admin.idle(interface) {
+            return answer(reply, Response::Refused(refusal));
+        }
         let refused = |code, text: String| Response::Refused(Refusal::new(code, text));
         let Some(link) = self.inventory.link_by_name(interface) else {
             let text = format!("{interface}: there is no such interface: `ip link` shows those there are");
@@ -57,6 +63,10 @@ impl Daemon {
             (Some(_), None) => {
                 self.admin.detached.remove(interface);
                 self.sync_links(now, Some(0));
+                if let Some(why) = self.why_not_taken(interface) {
+                    let text = format!("{interface}: cannot be attached: {why}");
+                    return answer(reply, refused(RefusalCode::Refused, text));
+                }
                 let text =
                     format!("{interface}: is attached; its addresses return once it is proved to work");
                 answer(reply, Response::Done(text));
@@ -66,58 +76,65 @@ impl Daemon {
                     format!("{interface}: is not Ethernet-like, so nobody could be told of its addresses");
                 answer(reply, refused(RefusalCode::Refused, text));
             }
+            (None, Some(_)) if self.inventory.swallower(link).is_some() => {
+                let why = self.inventory.swallower(link).map(port_of).unwrap_or_default();
+                answer(
+                    reply,
+                    refused(RefusalCode::Refused, format!("{interface}: cannot be attached: {why}")),
+                );
+            }
             (None, Some(group)) => self.attach_new(wanted, group, reply),
         }
     }
 
     /// Into the configuration in force, and into the file if so wanted; checked like any other.
     fn attach_new(&self, wanted: &Attach, group: &str, reply: Reply) {
-        let entry = Entry {
-            interface: wanted.interface.clone(),
-            group: group.to_owned(),
-            standby: wanted.standby,
-            data: wanted.data.clone(),
-            test: wanted.test.clone(),
-        };
-        let (text, path, persist) =
-            (Arc::clone(&self.admin.source.text), self.admin.config_path.clone(), wanted.persist);
+        let entry = entry(wanted, group);
+        let base = Arc::clone(&self.admin.source.text);
+        let purpose = Purpose::Attach { wanted: wanted.clone(), base: Arc::clone(&base) };
+        let (path, persist) = (self.admin.config_path.clone(), wanted.persist);
         let read = move || {
-            let text = entry.append_to(&String::from_utf8_lossy(&text));
+            let text = entry.append_to(&String::from_utf8_lossy(&base));
             let name = format!("{} with {}", path.display(), entry.interface);
             let file = config::parse(&name, text.as_bytes())?;
             if persist {
-                persist_entry(&entry, &path)?;
+                // Asked before anything is changed; written when nothing can be refused any more.
+                persist::ask(&entry, &path)?;
             }
             Ok(Source { text: text.into_bytes().into(), file })
         };
-        self.admin.loader.start(read, Purpose::Attach(wanted.clone()), reply);
+        self.admin.loader.start(read, purpose, reply);
     }
 
     /// The configuration is good: up with the link, then in with it.
     pub(super) fn attach_configured(
         &mut self,
         now: Timestamp,
-        wanted: &Attach,
+        wanted: Attach,
+        base: &Arc<[u8]>,
         source: Source,
         reply: Reply,
     ) {
+        if !Arc::ptr_eq(base, &self.admin.source.text) {
+            // Another order came first: what was read would undo it.
+            return self.attach(now, &wanted, reply);
+        }
         let link = self.inventory.link_by_name(&wanted.interface);
         let down = link.filter(|link| !link.admin_up()).map(|link| link.ifindex);
         let ticket = down.map(|ifindex| self.step(Work::SetLink { ifindex, up: true }));
-        let attaching = Attaching { ticket: ticket.unwrap_or(0), wanted: wanted.clone(), source, reply };
+        let attaching = Attaching { ticket: ticket.unwrap_or(0), wanted, source, reply };
         match ticket {
-            Some(_) => self.admin.attaching.push(attaching),
+            Some(_) => self.admin.attaching = Some(attaching),
             None => self.finish_attach(now, attaching),
         }
     }
 
     /// Whether a step was an attach's.
     pub(super) fn attach_step_taken(&mut self, now: Timestamp, taken: &Taken) -> bool {
-        let Some(at) = self.admin.attaching.iter().position(|attaching| attaching.ticket == taken.ticket)
+        let Some(attaching) = self.admin.attaching.take_if(|attaching| attaching.ticket == taken.ticket)
         else {
             return false;
         };
-        let attaching = self.admin.attaching.remove(at);
         if let Some(failure) = taken.errors.first() {
             let text = format!("{}: cannot be attached: {}", attaching.wanted.interface, failure.what);
             answer(attaching.reply, Response::Refused(Refusal::new(RefusalCode::Failed, text)));
@@ -130,25 +147,43 @@ impl Daemon {
 
     fn finish_attach(&mut self, now: Timestamp, attaching: Attaching) {
         let Attaching { wanted, source, reply, .. } = attaching;
-        self.admin.detached.remove(&wanted.interface);
+        let Attach { interface, group, persist, .. } = &wanted;
+        let group = group.as_deref().unwrap_or_default();
+        let is_new = !self.engine.config().groups.iter().any(|known| known.name == group);
+        self.admin.detached.remove(interface);
         if let Err(refusal) = self.change_config(now, source) {
             return answer(reply, Response::Refused(refusal));
         }
-        let (interface, group) = (&wanted.interface, wanted.group.unwrap_or_default());
-        let lasting =
-            if wanted.persist { "also after a restart" } else { "until the next reload or restart" };
-        let text = format!("{interface}: is attached to group {group}, {lasting}");
-        tracing::info!("{text}");
-        answer(reply, Response::Done(text));
+        let to = if is_new { "a new group, " } else { "group " };
+        let done = format!("{interface}: is attached to {to}{group}");
+        let alone = if is_new { "; it is alone in it, so nothing can take over its addresses" } else { "" };
+        if !persist {
+            let text = format!("{done}, until the next reload or restart{alone}");
+            tracing::info!("{text}");
+            return answer(reply, Response::Done(text));
+        }
+        let (entry, path) = (entry(&wanted, group), self.admin.config_path.clone());
+        beside("ipmpd-write", move || {
+            if let Err(error) = persist::write(&entry, &path) {
+                let error = error.to_string();
+                let why = error.trim_start_matches("ipmp: ");
+                let text = format!("{done}, but only until the next reload or restart{alone}; {why}");
+                tracing::error!("{text}");
+                return answer(reply, Response::Refused(Refusal::new(RefusalCode::Failed, text)));
+            }
+            let text = format!("{done}, also after a restart{alone}");
+            tracing::info!("{text}");
+            answer(reply, Response::Done(text));
+        });
     }
 
     /// An interface that was detached and removed is there again, and no entry says what it shall be: it comes up, and
     /// its former addresses stay where they are.
     pub(super) fn take_back(&mut self, name: &str) {
-        let Some(link) = self.inventory.link_by_name(name).filter(|_| self.admin.detached.is_back(name))
-        else {
+        if !self.admin.detached.is_back(name) {
             return;
-        };
+        }
+        let Some(link) = self.inventory.link_by_name(name) else { return };
         let (ifindex, up) = (link.ifindex, link.admin_up());
         self.admin.detached.remove(name);
         let configured = self.members.iter().any(|member| member.config.name == name);
@@ -164,16 +199,13 @@ impl Daemon {
     }
 }
 
-/// Into the file itself: what it has is kept, byte for byte.
-fn persist_entry(entry: &Entry, path: &std::path::Path) -> Result<(), ConfigError> {
-    let text = entry.append_to(&String::from_utf8_lossy(&config::read(path)?));
-    config::parse(&path.display().to_string(), text.as_bytes())?;
-    let unwritable = |source| ConfigError::Unwritable { file: path.display().to_string(), source };
-    let target = path.canonicalize().map_err(unwritable)?;
-    let fresh = target.with_extension("toml.new");
-    std::fs::copy(&target, &fresh)
-        .and_then(|_| std::fs::write(&fresh, &text))
-        .and_then(|()| std::fs::File::open(&fresh)?.sync_all())
-        .and_then(|()| std::fs::rename(&fresh, &target))
-        .map_err(unwritable)
+/// What is to be added to a configuration.
+fn entry(wanted: &Attach, group: &str) -> Entry {
+    Entry {
+        interface: wanted.interface.clone(),
+        group: group.to_owned(),
+        standby: wanted.standby,
+        data: wanted.data.clone(),
+        test: wanted.test.clone(),
+    }
 }

@@ -96,6 +96,9 @@ fn take(claim: &Claim) -> Result<Option<UnixListener>> {
     match UnixListener::bind_addr(&name) {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => match holder(&name) {
+            Some(UNSEEN) => {
+                bail!("another ipmpd (in another PID namespace) serves {claim}: stop it first")
+            }
             Some(pid) if may_move_addresses(pid) => {
                 bail!("another ipmpd (process {pid}) serves {claim}: stop it first")
             }
@@ -107,6 +110,10 @@ fn take(claim: &Claim) -> Result<Option<UnixListener>> {
         Err(error) => Err(error).with_context(|| format!("{claim}: its name cannot be claimed")),
     }
 }
+
+/// Who is in a PID namespace that is not below ours has no number here (`pid_namespaces(7)`). Whether it may move addresses
+/// cannot be seen: two daemons for one group would be worse than none.
+const UNSEEN: i32 = 0;
 
 fn holder(name: &SocketAddr) -> Option<i32> {
     let stream = UnixStream::connect_addr(name).ok()?;

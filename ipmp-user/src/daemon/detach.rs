@@ -9,6 +9,8 @@
 //! Every step back is tried, whatever became of the one before, and the answer tells of those that failed. Linux cannot
 //! veto the removal itself: whoever pulls a card without asking gets a failover, not a refusal.
 
+use std::ops::RangeInclusive;
+
 use ipmp_common::engine::{
     event::{Command, Event},
     ids::{GroupId, MemberId},
@@ -89,8 +91,8 @@ pub(super) struct Detaching {
     resettled: bool,
     /// Addresses that were taken off.
     removed: Vec<Address>,
-    /// The last ticket that is waited for.
-    ticket: u64,
+    /// Those of the stage; it is over with the last of them.
+    tickets: RangeInclusive<u64>,
     errors: Vec<Failure>,
     /// Why it is undone.
     cause: Option<String>,
@@ -127,7 +129,7 @@ impl Daemon {
             groups,
             resettled: false,
             removed: Vec::new(),
-            ticket: 0,
+            tickets: 0..=0,
             errors: Vec::new(),
             cause: None,
             reply,
@@ -171,28 +173,28 @@ impl Daemon {
 
     /// Goes to a stage that is over when all this is done, which may be nothing.
     fn detach_step(&mut self, stage: Stage, works: Vec<Work>) {
+        let first = self.admin.tickets + 1;
         for work in works {
             self.step(work);
         }
-        let ticket = self.step(Work::Restore(Vec::new()));
+        let last = self.step(Work::Restore(Vec::new()));
         if let Some(detaching) = &mut self.admin.detaching {
             detaching.stage = stage;
-            detaching.ticket = ticket;
+            detaching.tickets = first..=last;
         }
     }
 
     /// Whether a step was this transaction's.
     pub(super) fn detach_step_taken(&mut self, now: Timestamp, taken: &Taken) -> bool {
         let Some(detaching) = &mut self.admin.detaching else { return false };
-        if detaching.ticket < taken.ticket {
+        if !detaching.tickets.contains(&taken.ticket) {
             return false;
         }
         detaching.errors.extend(taken.errors.iter().cloned());
-        if detaching.ticket > taken.ticket {
+        if taken.ticket < *detaching.tickets.end() {
             return true;
         }
         // What netlink told of it must be known before it is judged.
-        self.gather_outcomes(now);
         self.gather(now);
         let Some(mut detaching) = self.admin.detaching.take() else { return true };
         if detaching.leaving.iter().all(|one| self.inventory.link(one.ifindex).is_none()) {

@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ struct Known {
 
 impl Detached {
     /// As an earlier run left it; what changed meanwhile is taken in.
-    pub(super) fn load(runtime_dir: &std::path::Path, inventory: &Inventory) -> Self {
+    pub(super) fn load(runtime_dir: &Path, inventory: &Inventory) -> Self {
         let file = runtime_dir.join("detached.json");
         let read = fs::read(&file).ok();
         let known: Known = read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
@@ -58,12 +58,10 @@ impl Detached {
     }
 
     /// It is wanted again.
-    pub(super) fn remove(&mut self, name: &str) -> bool {
-        let known = self.known.here.remove(name).is_some() | self.known.gone.remove(name);
-        if known {
+    pub(super) fn remove(&mut self, name: &str) {
+        if self.known.here.remove(name).is_some() | self.known.gone.remove(name) {
             self.save();
         }
-        known
     }
 
     /// An interface has gone; the next one of that name is a new one.
@@ -80,11 +78,15 @@ impl Detached {
     }
 
     fn save(&self) {
-        let bytes = serde_json::to_vec(&self.known).unwrap_or_default();
-        let saved =
-            self.file.parent().map_or(Ok(()), |dir| crate::net::write_atomically(dir, &self.file, &bytes));
-        if let Err(error) = saved {
-            tracing::warn!(file = %self.file.display(), %error, "after a restart this is not known");
-        }
+        save(&self.file, &self.known);
+    }
+}
+
+/// Writes down what the next daemon shall know.
+pub(super) fn save(file: &Path, known: &impl Serialize) {
+    let bytes = serde_json::to_vec(known).unwrap_or_default();
+    let saved = file.parent().map_or(Ok(()), |dir| crate::net::write_atomically(dir, file, &bytes));
+    if let Err(error) = saved {
+        tracing::warn!(file = %file.display(), %error, "after a restart this is not known");
     }
 }

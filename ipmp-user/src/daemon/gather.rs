@@ -59,6 +59,7 @@ impl Daemon {
                 self.take_change(now, &change);
             }
         }
+        self.note_authors(now);
         for refusal in self.resolver.drain() {
             tracing::debug!(%refusal, "a hardware address could not be asked for");
         }
@@ -124,9 +125,10 @@ impl Daemon {
     pub(super) fn sync_links(&mut self, now: Timestamp, about: Option<u32>) {
         for position in 0..self.members.len() {
             let Some(member) = self.members.get_mut(position) else { break };
-            member.tell_port(&self.inventory);
-            let (gone, present) = member.replaced(&self.inventory, &self.admin);
-            if let Some(link) = self.inventory.link_by_name(&member.config.name) {
+            let link = self.inventory.link_by_name(&member.config.name);
+            member.tell_port(link.and_then(|link| self.inventory.swallower(link)));
+            let (gone, present) = member.replaced(link, &self.inventory, &self.admin);
+            if let Some(link) = link {
                 self.admin.identities.tell(link);
             }
             if let Some(ifindex) = gone {
@@ -192,7 +194,7 @@ impl Daemon {
         let Some(member) = self.members.get_mut(position) else { return };
         let Some(link) = self.inventory.link(ifindex) else { return };
         if member.ungrouped {
-            let event = member.present(link, None, (Vec::new(), false));
+            let event = member.present(link, Vec::new(), false);
             self.engine.handle(now, event);
             return;
         }
@@ -204,10 +206,10 @@ impl Daemon {
             Err(error) => tracing::warn!(%error, "a setting that members need could not be made"),
         }
         // At start the programs were attached before anything else.
-        let rungs = match self.kernel.rungs(ifindex) {
-            Some(rungs) => rungs.clone(),
-            None => self.kernel.attach(ifindex, &link.name),
-        };
+        if self.kernel.rungs(ifindex).is_none() {
+            self.kernel.attach(ifindex, &link.name);
+        }
+        let Some(rungs) = self.kernel.rungs(ifindex) else { return };
         tracing::info!(
             interface = link.name,
             ifindex,
@@ -216,7 +218,7 @@ impl Daemon {
             carrier = %rungs.carrier,
             "member attached"
         );
-        let event = member.present(link, Some(rungs), (adopted, displaced));
+        let event = member.present(link, adopted, displaced);
         self.engine.handle(now, event);
         self.sync_hardware(now, ifindex);
         self.sync_sources(now);
@@ -270,12 +272,7 @@ impl Daemon {
         let groups: std::collections::BTreeSet<GroupId> =
             self.members.iter().map(|member| member.group).collect();
         for group in groups {
-            let ifindexes: Vec<u32> = self
-                .members
-                .iter()
-                .filter(|member| member.group == group)
-                .filter_map(|member| member.ifindex)
-                .collect();
+            let ifindexes: Vec<u32> = self.ifindexes(group).collect();
             let (v4, v6) = self.inventory.routers(&ifindexes);
             let v4 = v4.into_iter().map(Into::into).collect();
             let v6 = v6.into_iter().map(Into::into).collect();

@@ -5,11 +5,8 @@ use std::{collections::BTreeMap, fs, path::Path, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::pci;
-use crate::{
-    config::Identity,
-    net::{inventory::Link, write_atomically},
-};
+use super::{detached::save, pci};
+use crate::{config::Identity, net::inventory::Link};
 
 /// What the file says a name means, and what it meant so far.
 #[derive(Debug, Default)]
@@ -64,7 +61,8 @@ impl Identities {
         self.refusal(link).is_none()
     }
 
-    fn refusal(&self, link: &Link) -> Option<String> {
+    /// Why this is other hardware than the configuration means.
+    pub(super) fn refusal(&self, link: &Link) -> Option<String> {
         let wanted = self.wanted.get(&link.name)?;
         // A virtual device has only the address that it was given.
         let mac = link.permanent_mac.or(link.mac);
@@ -112,11 +110,7 @@ impl Identities {
                 before.words()
             );
         }
-        let bytes = serde_json::to_vec(&self.seen).unwrap_or_default();
-        let saved = self.file.parent().map_or(Ok(()), |dir| write_atomically(dir, &self.file, &bytes));
-        if let Err(error) = saved {
-            tracing::warn!(file = %self.file.display(), %error, "after a restart this is not known");
-        }
+        save(&self.file, &self.seen);
     }
 }
 

@@ -10,11 +10,8 @@ use ipmp_common::engine::{
 };
 use rtnetlink::packet_route::link::{LinkFlags, State};
 
-use super::admin::Admin;
-use crate::{
-    kernel::Rungs,
-    net::inventory::{Inventory, Link},
-};
+use super::{Daemon, admin::Admin};
+use crate::net::inventory::{Inventory, Link};
 
 /// One member as the daemon sees it.
 #[derive(Debug)]
@@ -25,7 +22,6 @@ pub(super) struct MemberIo {
     pub(super) ungrouped: bool,
     pub(super) config: InterfaceConfig,
     pub(super) ifindex: Option<u32>,
-    pub(super) rungs: Option<Rungs>,
     /// It is a port of this one, and cannot serve as a member.
     port_of: Option<u32>,
     link: Option<bool>,
@@ -62,6 +58,16 @@ pub(super) fn link_up(link: &Link) -> Option<bool> {
     }
 }
 
+/// An interface without addresses of ours.
+pub(super) fn bare(name: &str) -> InterfaceConfig {
+    InterfaceConfig {
+        name: name.to_owned(),
+        standby: false,
+        data: DataAddresses::Listed(Vec::new()),
+        test: Vec::new(),
+    }
+}
+
 /// Below this the kernel takes IPv4 off an interface (`inetdev_valid_mtu` in include/linux/inetdevice.h).
 const MIN_MTU_IPV4: u32 = 68;
 /// Below this the kernel takes IPv6 off an interface (RFC 8200, section 5).
@@ -73,6 +79,34 @@ fn ipv6_enabled(interface: &str) -> bool {
         .is_ok_and(|value| value.trim() == "0")
 }
 
+/// Why a port of another interface cannot be a member.
+pub(super) fn port_of(master: &Link) -> String {
+    let kind = master.kind.as_deref().unwrap_or_default();
+    format!("it is a port of {} ({kind}), which takes its frames", master.name)
+}
+
+impl Daemon {
+    /// Why an interface that is there is no member's, if it is to be one.
+    pub(super) fn why_not_taken(&self, name: &str) -> Option<String> {
+        let link = self.inventory.link_by_name(name)?;
+        if self.admin.detached.holds(link) {
+            return Some(format!("it is detached: `ipmp attach {name}` undoes that"));
+        }
+        self.inventory.swallower(link).map(port_of).or_else(|| self.admin.identities.refusal(link))
+    }
+
+    /// Likewise, also for one that is not there.
+    pub(super) fn why_absent(&self, name: &str) -> String {
+        self.why_not_taken(name)
+            .unwrap_or_else(|| "there is no such interface: `ip link` shows those there are".to_owned())
+    }
+
+    /// The interfaces of a group's members that are there.
+    pub(super) fn ifindexes(&self, group: GroupId) -> impl Iterator<Item = u32> {
+        self.members.iter().filter(move |member| member.group == group).filter_map(|member| member.ifindex)
+    }
+}
+
 impl MemberIo {
     pub(super) fn new(id: MemberId, group: GroupId, ungrouped: bool, config: InterfaceConfig) -> Self {
         Self {
@@ -81,7 +115,6 @@ impl MemberIo {
             ungrouped,
             config,
             ifindex: None,
-            rungs: None,
             port_of: None,
             link: None,
             carrier_downs: None,
@@ -92,13 +125,7 @@ impl MemberIo {
 
     /// Holds the place of a number that is free.
     pub(super) fn nobody(id: MemberId) -> Self {
-        let config = InterfaceConfig {
-            name: String::new(),
-            standby: false,
-            data: DataAddresses::Listed(Vec::new()),
-            test: Vec::new(),
-        };
-        Self::new(id, GroupId(u32::MAX), false, config)
+        Self::new(id, GroupId(u32::MAX), false, bare(""))
     }
 
     /// Whether it holds the place of a free number.
@@ -108,28 +135,28 @@ impl MemberIo {
 
     /// The interface by this member's name, if it is another than before or has gone: what to detach, and
     /// what to attach. One that was detached is as good as gone.
-    pub(super) fn replaced(&self, inventory: &Inventory, admin: &Admin) -> (Option<u32>, Option<u32>) {
+    pub(super) fn replaced(
+        &self,
+        link: Option<&Link>,
+        inventory: &Inventory,
+        admin: &Admin,
+    ) -> (Option<u32>, Option<u32>) {
         let usable = |link: &&Link| inventory.swallower(link).is_none() && admin.may_take(link);
-        let present = inventory.link_by_name(&self.config.name).filter(usable).map(|link| link.ifindex);
+        let present = link.filter(usable).map(|link| link.ifindex);
         if present == self.ifindex { (None, None) } else { (self.ifindex, present) }
     }
 
     /// Tells once when the interface is refused because it is a port, and when it is no more.
-    pub(super) fn tell_port(&mut self, inventory: &Inventory) {
-        let link = inventory.link_by_name(&self.config.name);
-        let master = link.and_then(|link| inventory.swallower(link));
+    pub(super) fn tell_port(&mut self, master: Option<&Link>) {
         let now = master.map(|master| master.ifindex);
         if now == self.port_of {
             return;
         }
         self.port_of = now;
-        let (interface, kind) = (&self.config.name, master.and_then(|master| master.kind.as_deref()));
-        if let Some(Link { name, .. }) = master {
-            let kind = kind.unwrap_or_default();
-            tracing::warn!(
-                interface,
-                "refused as a member: it is a port of {name} ({kind}), which takes its frames; make {name} a member instead"
-            );
+        let interface = &self.config.name;
+        if let Some(master) = master {
+            let (why, name) = (port_of(master), &master.name);
+            tracing::warn!(interface, "refused as a member: {why}; make {name} a member instead");
         } else {
             tracing::info!(interface, "it is no port any more");
         }
@@ -138,7 +165,6 @@ impl MemberIo {
     /// The interface has gone.
     pub(super) fn gone(&mut self) -> Event {
         self.ifindex = None;
-        self.rungs = None;
         self.link = None;
         self.carrier_downs = None;
         self.sources = [None; 2];
@@ -147,14 +173,8 @@ impl MemberIo {
     }
 
     /// The interface is there, and its programs are attached if it has any.
-    pub(super) fn present(
-        &mut self,
-        link: &Link,
-        rungs: Option<Rungs>,
-        (adopted, displaced): (Vec<ipnet::IpNet>, bool),
-    ) -> Event {
+    pub(super) fn present(&mut self, link: &Link, adopted: Vec<ipnet::IpNet>, displaced: bool) -> Event {
         self.ifindex = Some(link.ifindex);
-        self.rungs = rungs;
         self.link = link_up(link);
         self.carrier_downs = link.carrier_down_count;
         Event::InterfacePresent(Presence {

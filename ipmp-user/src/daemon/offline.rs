@@ -8,8 +8,7 @@ use ipmp_common::engine::{
     time::Timestamp,
 };
 
-use super::Daemon;
-use crate::net::write_atomically;
+use super::{Daemon, detached::save};
 
 const FILE: &str = "offline.json";
 
@@ -39,11 +38,7 @@ impl Daemon {
         if names == self.admin.offline {
             return;
         }
-        let bytes = serde_json::to_vec(&names).unwrap_or_default();
-        let dir = &self.admin.runtime_dir;
-        if let Err(error) = write_atomically(dir, &dir.join(FILE), &bytes) {
-            tracing::warn!(file = %dir.join(FILE).display(), %error, "after a restart this is not known");
-        }
+        save(&self.admin.runtime_dir.join(FILE), &names);
         self.admin.offline = names;
     }
 }

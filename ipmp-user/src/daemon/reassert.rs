@@ -20,22 +20,14 @@ const INTERVAL: Nanos = Nanos::from_secs(1);
 const LONGEST: Nanos = Nanos::from_secs(60);
 
 /// One deadline for all groups.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Reassert {
     due: Option<Timestamp>,
     last: Timestamp,
-    /// Until the next attempt, should something be refused now.
-    pause: Nanos,
-    /// The placement that each group has had carried out.
+    /// Of groups of which something was refused last: until the next attempt, should that go on.
+    pauses: BTreeMap<GroupId, Nanos>,
+    /// The placement that each group has had carried out, all of it.
     stands: BTreeMap<GroupId, u64>,
-    /// How often somebody's changes were put back.
-    put_back: u64,
-}
-
-impl Default for Reassert {
-    fn default() -> Self {
-        Self { due: None, last: Timestamp::default(), pause: INTERVAL, stands: BTreeMap::new(), put_back: 0 }
-    }
 }
 
 impl Reassert {
@@ -50,23 +42,27 @@ impl Reassert {
     }
 
     /// A placement was carried out, or not entirely.
-    pub(super) fn carried_out(&mut self, now: Timestamp, entirely: bool) {
+    pub(super) fn carried_out(&mut self, now: Timestamp, group: GroupId, entirely: bool) {
         if entirely {
-            self.pause = INTERVAL;
+            self.pauses.remove(&group);
             return;
         }
-        self.earliest(now + self.pause);
-        self.pause = Nanos(self.pause.0.saturating_mul(2)).min(LONGEST);
+        let pause = self.pauses.entry(group).or_insert(INTERVAL);
+        let at = now + *pause;
+        *pause = Nanos(pause.0.saturating_mul(2)).min(LONGEST);
+        self.earliest(at);
     }
 
-    /// A placement was compared with the kernel, which took so many changes. If it had stood already, somebody else had
-    /// changed something: how often that happened.
-    pub(super) fn compared(&mut self, group: GroupId, epoch: u64, changes: u32) -> Option<u64> {
-        let stood = self.stands.insert(group, epoch) == Some(epoch);
-        (stood && changes > 0).then(|| {
-            self.put_back += 1;
-            self.put_back
-        })
+    /// A placement was compared with the kernel, which took so many requests. Whether somebody else had changed something:
+    /// it had stood already, all of it.
+    pub(super) fn compared(&mut self, group: GroupId, epoch: u64, changes: u32, entirely: bool) -> bool {
+        let stood = self.stands.get(&group) == Some(&epoch);
+        if entirely {
+            self.stands.insert(group, epoch);
+        } else if changes > 0 {
+            self.stands.remove(&group);
+        }
+        stood && changes > 0
     }
 
     /// What stands is ordered otherwise, in the same placements: by another configuration.

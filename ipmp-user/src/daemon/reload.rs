@@ -43,7 +43,11 @@ pub(super) struct Source {
 #[derive(Debug)]
 pub(super) enum Purpose {
     Reload,
-    Attach(Attach),
+    Attach {
+        wanted: Attach,
+        /// What it was made from, with an entry more.
+        base: Arc<[u8]>,
+    },
 }
 
 /// A file that was read, or could not be.
@@ -82,10 +86,14 @@ impl Loader {
             let source = read();
             place.send(Loaded { source, purpose, reply });
         };
-        // What cannot be started drops the answer with it, which tells the client.
-        if let Err(error) = thread::Builder::new().name("ipmpd-load".into()).stack_size(STACK).spawn(run) {
-            tracing::error!(%error, "the configuration cannot be read: no thread");
-        }
+        beside("ipmpd-load", run);
+    }
+}
+
+/// Does what takes its time on a thread of its own. What cannot be started drops the answer with it, which tells the client.
+pub(super) fn beside(name: &str, run: impl FnOnce() + Send + 'static) {
+    if let Err(error) = thread::Builder::new().name(name.into()).stack_size(STACK).spawn(run) {
+        tracing::error!(%error, name, "the configuration cannot be read or written: no thread");
     }
 }
 
@@ -122,10 +130,9 @@ impl Daemon {
                 return answer(reply, Response::Refused(Refusal::new(RefusalCode::InvalidConfig, text)));
             }
         };
-        if self.admin.detaching.is_some() {
-            let text = "a detach is under way: the configuration: try again when it is over";
-            tracing::error!("{text}");
-            return answer(reply, Response::Refused(Refusal::new(RefusalCode::Busy, text)));
+        if let Err(refusal) = self.admin.idle("the configuration") {
+            tracing::error!("{}", refusal.text);
+            return answer(reply, Response::Refused(refusal));
         }
         match purpose {
             Purpose::Reload => {
@@ -145,7 +152,7 @@ impl Daemon {
                 tracing::info!("{text}");
                 answer(reply, Response::Done(text));
             }
-            Purpose::Attach(wanted) => self.attach_configured(now, &wanted, source, reply),
+            Purpose::Attach { wanted, base } => self.attach_configured(now, wanted, &base, source, reply),
         }
     }
 
@@ -194,7 +201,7 @@ impl Daemon {
         Ok(changes)
     }
 
-    /// Watches interfaces in no group that were not there before, and forgets those that have gone for good.
+    /// Watches interfaces in no group that were not there before; with them those that have gone meanwhile are forgotten.
     pub(super) fn track_newcomers(&mut self, now: Timestamp) {
         let Source { text, file } = &self.admin.source;
         let found =

@@ -8,11 +8,13 @@ use ipmp_common::{
         self,
         event::{CarrierSource, Command, Event},
         ids::{Family, MemberId},
+        reason::Reason,
+        snapshot::Snapshot,
         time::Timestamp,
     },
 };
 
-use super::{Daemon, members::MemberIo};
+use super::{Daemon, members::MemberIo, pci};
 use crate::{
     control::{
         Request, RequestKind, Response,
@@ -31,7 +33,7 @@ impl Daemon {
             RequestKind::Detach(wanted) => return self.detach(now, &wanted, Some(reply)),
             RequestKind::Attach(wanted) => return self.attach(now, &wanted, Some(reply)),
             RequestKind::Status => {
-                Response::Status { snapshot: self.engine.snapshot(now), evidence: self.evidence() }
+                Response::Status { snapshot: self.snapshot(now), evidence: self.evidence() }
             }
             RequestKind::Offline { interface, force } => {
                 self.command(now, &interface, |member| Command::Offline { member, force })
@@ -58,20 +60,40 @@ impl Daemon {
             let text = format!("{interface}: is being detached: try again when that is over");
             return Response::Refused(Refusal::new(RefusalCode::Busy, text));
         }
+        let absent = member.ifindex.is_none().then(|| self.why_absent(interface));
         let command = command(member.id);
+        if let (Some(why), Command::Offline { .. }) = (&absent, &command) {
+            let text = format!("{interface}: cannot be taken offline: {why}");
+            return Response::Refused(Refusal::new(RefusalCode::Refused, text));
+        }
         match self.engine.check(&command) {
             Ok(()) => {
                 self.engine.handle(now, Event::Command(command));
                 self.keep_offline();
-                Response::Done(format!("{interface}: done"))
+                Response::Done(match absent {
+                    Some(why) => format!("{interface}: is offline no longer, but cannot serve yet: {why}"),
+                    None => format!("{interface}: done"),
+                })
             }
             Err(refusal) => Response::Refused(refused(interface, refusal)),
         }
     }
 
+    /// The engine knows only that an interface is not there for it.
+    fn snapshot(&self, now: Timestamp) -> Snapshot {
+        let mut snapshot = self.engine.snapshot(now);
+        let members = snapshot.groups.iter_mut().flat_map(|group| &mut group.members);
+        for member in members.filter(|member| member.ifindex == 0 && member.reason != Reason::Detached) {
+            if let Some(obstacle) = self.why_not_taken(&member.name) {
+                member.reason = Reason::NotTaken { obstacle };
+            }
+        }
+        snapshot
+    }
+
     fn evidence(&self) -> BTreeMap<MemberId, EvidenceInfo> {
         let present = self.members.iter().filter_map(|member| {
-            let mut info = info(&self.kernel, member.ifindex?, member.rungs.as_ref()?);
+            let mut info = info(&self.kernel, member.ifindex?, self.kernel.rungs(member.ifindex?)?);
             let used = self.outbound.get(&member.group);
             info.outbound = used.zip(member.ifindex).is_some_and(|(used, ifindex)| used.contains(&ifindex));
             info.device = self.inventory.link(member.ifindex?).map(|link| self.device(link, member));
@@ -81,7 +103,6 @@ impl Daemon {
     }
 
     fn device(&self, link: &Link, member: &MemberIo) -> DeviceInfo {
-        let byte = |byte: &u8| format!("{byte:02x}");
         let test = |address| TestInfo {
             address,
             targets: if self.engine.probes_hosts(member.group, Family::of(address)) {
@@ -92,7 +113,7 @@ impl Daemon {
         };
         DeviceInfo {
             up: link.admin_up(),
-            mac: link.mac.map(|mac| mac.iter().map(byte).collect::<Vec<_>>().join(":")),
+            mac: link.mac.map(pci::mac_text),
             mtu: link.mtu,
             test: member.probe_sources().into_iter().map(test).collect(),
         }

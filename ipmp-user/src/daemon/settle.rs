@@ -66,13 +66,13 @@ impl Daemon {
 /// operational state (`net/core/link_watch.c`), and frames do not leave before.
 fn read_anew(disturbed: &[u32]) -> anyhow::Result<(Monitor, Inventory)> {
     let since = Instant::now();
-    loop {
-        let (monitor, inventory) = Monitor::open()?;
-        let is_down =
-            |ifindex: &u32| inventory.link(*ifindex).is_some_and(|link| link_up(link) == Some(false));
-        if since.elapsed() > LIMIT || !disturbed.iter().any(is_down) {
-            return Ok((monitor, inventory));
-        }
+    let (mut monitor, mut inventory) = Monitor::open()?;
+    let is_down = |inventory: &Inventory, ifindex: &u32| {
+        inventory.link(*ifindex).is_some_and(|link| link_up(link) == Some(false))
+    };
+    while since.elapsed() < LIMIT && disturbed.iter().any(|ifindex| is_down(&inventory, ifindex)) {
         thread::sleep(TICK);
+        monitor.drain(&mut inventory)?;
     }
+    Ok((monitor, inventory))
 }

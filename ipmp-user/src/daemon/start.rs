@@ -14,6 +14,7 @@ use super::{
     admin::Admin,
     claim::Claims,
     clock::{self, Alarm},
+    culprit::Culprits,
     draw::{self, Draw},
     members,
     reassert::Reassert,
@@ -23,7 +24,7 @@ use crate::{
     announce::Announcer,
     control,
     journal::{Journal, Names},
-    kernel::{Kernel, KernelOptions},
+    kernel::{self, Kernel, KernelOptions},
     net::{
         apply, base::Base, leftovers, monitor::Monitor, resolve::Resolver, spread, state::StateFile,
         sysctl::Sysctl,
@@ -86,6 +87,7 @@ impl Daemon {
             sessions: BTreeMap::new(),
             unread: false,
             reassert: Reassert::default(),
+            culprits: Culprits::default(),
             watch: super::watch::Watch::default(),
             claims,
             outbound: BTreeMap::new(),
@@ -125,6 +127,11 @@ impl Daemon {
         let is_member = |name: &str| members().any(|member| member.name == name);
         // Another daemon of this namespace may serve the rest.
         let ours = leftovers::recorded(Some(&self.base), &self.sysctl);
+        for name in ours.iter().filter(|name| !is_member(name)) {
+            if kernel::detach_clsact(name) {
+                tracing::info!(interface = name, "no member any more: egress filter removed");
+            }
+        }
         match self.sysctl.restore_others(is_member) {
             Ok(restored) if restored.put_back.is_empty() => {}
             Ok(restored) => {

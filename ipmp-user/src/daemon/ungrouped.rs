@@ -1,11 +1,12 @@
 //! `track-interfaces-only-with-groups = false`: interfaces that no group names are watched as IPMP's anonymous group.
 
 use ipmp_common::engine::config::{
-    Config, DEFAULT_FAILURE_DETECTION_TIME, DEFAULT_QUIET_PERIOD, Damping, DataAddresses, GroupConfig,
-    InterfaceConfig, MAX_MEMBERS, OnGroupFailure,
+    Config, DEFAULT_FAILURE_DETECTION_TIME, DEFAULT_QUIET_PERIOD, Damping, GroupConfig, InterfaceConfig,
+    MAX_MEMBERS, OnGroupFailure,
 };
 use rtnetlink::packet_route::link::LinkFlags;
 
+use super::members::bare;
 use crate::net::inventory::{Inventory, Link};
 
 /// Devices without a wire of their own: their carrier says nothing, or repeats what another one says.
@@ -42,12 +43,7 @@ pub(super) fn group(inventory: &Inventory, config: &Config) -> Option<GroupConfi
         .values()
         .filter(|link| is_tracked(link) && !named.contains(&link.name.as_str()))
         .take(MAX_MEMBERS)
-        .map(|link| InterfaceConfig {
-            name: link.name.clone(),
-            standby: false,
-            data: DataAddresses::Listed(Vec::new()),
-            test: Vec::new(),
-        })
+        .map(|link| bare(&link.name))
         .collect();
     (!interfaces.is_empty()).then(|| GroupConfig {
         name: String::new(),

@@ -96,6 +96,7 @@ const fn member_of(reason: &Reason) -> Option<(&'static str, MemberId)> {
         | Reason::Awaited { .. }
         | Reason::Missing { .. }
         | Reason::NoInterface
+        | Reason::NotTaken { .. }
         | Reason::InterfaceRemoved
         | Reason::UniqueMac { .. }
         | Reason::DuplicateTestAddress { .. }
@@ -119,6 +120,7 @@ const fn member_of(reason: &Reason) -> Option<(&'static str, MemberId)> {
         | Reason::LateWakeup { .. }
         | Reason::ProbesStayed { .. }
         | Reason::ProbesLeave { .. }
+        | Reason::ForeignChange { .. }
         | Reason::Errno { .. } => None,
     }
 }

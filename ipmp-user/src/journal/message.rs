@@ -52,7 +52,7 @@ pub(super) fn level(record: &Record, was_failed: bool) -> Level {
         Kind::Offline | Kind::Online if hardware => Level::ERROR,
         Kind::Probing if test_address => Level::ERROR,
         Kind::Absent if record.reason != Reason::InterfaceRemoved => Level::WARN,
-        Kind::Withdrawn | Kind::Missing => Level::WARN,
+        Kind::Withdrawn | Kind::Missing | Kind::PutBack => Level::WARN,
         Kind::Absent
         | Kind::Activity
         | Kind::Moved
@@ -104,6 +104,7 @@ pub(super) fn text(record: &Record, names: &Names, was_failed: bool) -> String {
         Kind::Target if interface.is_empty() => format!("Probe targets{of_group}"),
         Kind::Target => format!("Probe target of interface {interface}{of_group}"),
         Kind::Withdrawn => format!("Data addresses{of_group}"),
+        Kind::PutBack => format!("Addresses or routes{of_group} were put back"),
         Kind::ActionFailed if interface.is_empty() => format!("An action failed{of_group}"),
         Kind::ActionFailed => format!("An action failed on {interface}{of_group}"),
         Kind::Flapping => flapping(&record.reason, &interface),

@@ -75,15 +75,24 @@ impl Links {
         &mut self,
         loaded: &mut Loaded,
         pins: &Pins,
-        (ifindex, name): (u32, &str),
+        (ifindex, name, best): (u32, &str, DepartureRung),
         refused: &mut Vec<Refused>,
     ) -> DepartureRung {
-        match link(loaded, pins, ifindex, Hook::TcxEgress) {
+        let tcx = if best > DepartureRung::Tcx {
+            Err(NOT_WANTED.to_owned())
+        } else {
+            link(loaded, pins, ifindex, Hook::TcxEgress)
+        };
+        match tcx {
             Ok(link) => {
                 self.held.push((Hook::TcxEgress, link));
                 return DepartureRung::Tcx;
             }
             Err(reason) => refused.push(Refused::new(&DepartureRung::Tcx, reason)),
+        }
+        if best > DepartureRung::Clsact {
+            refused.push(Refused::new(&DepartureRung::Clsact, NOT_WANTED));
+            return DepartureRung::UserSpace;
         }
         match loaded.attach_clsact(name, pins) {
             Ok(()) => {

@@ -14,7 +14,6 @@ use aya::{
     programs::{Program, ProgramError},
 };
 use ipmp_common::abi::{self, Carrier, CarrierKey, Counters, Evidence, Session, map, program, rodata};
-use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
 use super::{btf::Offsets, namespace::Namespace, pins::Pins, refusal};
 
@@ -53,10 +52,7 @@ pub(super) struct Loaded {
 impl Loaded {
     /// Parses the object and creates its maps, or adopts those pinned by an earlier run.
     pub(super) fn new(pins: &Pins, namespace: Namespace) -> Result<Self, String> {
-        // Before 5.11 maps count against RLIMIT_MEMLOCK; where this is not permitted nor needed, no harm.
-        if let Err(errno) = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY) {
-            tracing::debug!(%errno, "RLIMIT_MEMLOCK stays as it is");
-        }
+        crate::privilege::unlimit_locked_memory();
         let offsets = Offsets::of_running_kernel().unwrap_or_else(|error| {
             tracing::debug!(%error, "no kernel type information");
             Offsets::UNKNOWN
@@ -161,12 +157,13 @@ impl Loaded {
     }
 }
 
-/// Removes our clsact filter, if there is one.
-pub(super) fn detach_clsact(interface: &str) {
+/// Removes our clsact filter from an interface, if there is one; whether there was. No pin holds it: it outlives a daemon that
+/// ends, and its pins.
+pub fn detach_clsact(interface: &str) -> bool {
     use aya::programs::tc::{TcAttachType, qdisc_detach_program};
-    if let Err(error) = qdisc_detach_program(interface, TcAttachType::Egress, program::EGRESS) {
-        tracing::debug!(interface, %error, "no clsact filter removed");
-    }
+    qdisc_detach_program(interface, TcAttachType::Egress, program::EGRESS)
+        .inspect_err(|error| tracing::debug!(interface, %error, "no clsact filter removed"))
+        .is_ok()
 }
 
 fn loader<'a>(pins: &Pins, offsets: &'a Offsets) -> EbpfLoader<'a> {

@@ -1,8 +1,8 @@
 //! The kernel room: everything that touches eBPF, and what stands in for it where the kernel refuses.
 //!
-//! [`Kernel`] is synchronous and reads no clock. The daemon waits on [`Kernel::ring_fd`] and
-//! [`Kernel::socket_fds`], wakes at [`Kernel::next_poll_ns`], and before it judges any deadline calls
-//! [`Kernel::drain`]; then [`Kernel::stamp`] holds all evidence there is.
+//! [`Kernel`] is synchronous and reads no clock. The daemon waits on [`Kernel::ring_fd`], wakes at
+//! [`Kernel::next_poll_ns`], and before it judges any deadline calls [`Kernel::drain`], which also takes in what waits on
+//! packet sockets; then [`Kernel::stamp`] holds all evidence there is.
 
 mod attach;
 mod bpf;
@@ -43,6 +43,7 @@ use self::{
 pub use self::{
     carrier::CarrierChange,
     evidence::Totals,
+    load::detach_clsact,
     options::{KernelError, KernelOptions, prepare},
     pins::unpin,
     rungs::{CarrierRung, DepartureRung, Refused, ReplyRung, Rungs},
@@ -68,6 +69,8 @@ pub struct Kernel {
     tracing_refused: Vec<Refused>,
     /// Whether polling is wanted.
     poll: bool,
+    /// The best rung for departures that is wanted.
+    departure: DepartureRung,
     members: BTreeMap<u32, Member>,
     poller: Poller,
     own: Table,
@@ -117,6 +120,7 @@ impl Kernel {
             pins,
             namespace,
             poll: options.carrier <= CarrierRung::Poll,
+            departure: options.departure,
             tracing,
             tracing_refused,
             members: BTreeMap::new(),
@@ -152,7 +156,8 @@ impl Kernel {
             bpf.arm_counters(ifindex);
             let loaded = &mut bpf.loaded;
             reply = links.attach_reply(loaded, &self.pins, (ifindex, name), &mut reply_refused);
-            departure = links.attach_departure(loaded, &self.pins, (ifindex, name), &mut departure_refused);
+            let wanted = (ifindex, name, self.departure);
+            departure = links.attach_departure(loaded, &self.pins, wanted, &mut departure_refused);
         } else {
             let reason = self.complaints.join("; ");
             reply_refused.push(Refused::new(&ReplyRung::XdpNative, reason.as_str()));

@@ -8,7 +8,7 @@ use std::{
 use aya::maps::MapError;
 use ipmp_common::abi::MAX_SESSIONS;
 
-use super::{CarrierRung, bpffs};
+use super::{CarrierRung, DepartureRung, bpffs};
 
 /// How to open the kernel room.
 #[derive(Clone, Debug)]
@@ -20,12 +20,19 @@ pub struct KernelOptions {
     pub bpf: bool,
     /// The best rung to try for the carrier; tests ask for less than the kernel has.
     pub carrier: CarrierRung,
+    /// Likewise for departures.
+    pub departure: DepartureRung,
 }
 
 impl KernelOptions {
     /// All that the kernel permits, pinned below `pin_dir`.
     pub fn new(pin_dir: impl Into<PathBuf>) -> Self {
-        Self { pin_dir: pin_dir.into(), bpf: true, carrier: CarrierRung::Fentry }
+        Self {
+            pin_dir: pin_dir.into(),
+            bpf: true,
+            carrier: CarrierRung::Fentry,
+            departure: DepartureRung::Tcx,
+        }
     }
 }
 
@@ -34,7 +41,7 @@ impl KernelOptions {
 /// # Errors
 /// When no BPF file system can be mounted, or the directory not be made.
 pub fn prepare(pin_dir: &Path) -> io::Result<()> {
-    bpffs::prepare(pin_dir).map(drop)
+    bpffs::prepare(pin_dir)
 }
 
 /// Why a session could not be armed.

@@ -22,8 +22,6 @@ const PREFIX: &str = "ipmp_";
 /// The pins, or none if there is no place for them; everything then lives as long as the daemon.
 pub(super) struct Pins {
     dir: Option<PathBuf>,
-    /// What we mounted for it.
-    mounted: Option<PathBuf>,
     /// The directory, locked while we live: a second daemon would clear the maps that the first one's verdicts rest on.
     _claim: Option<File>,
 }
@@ -39,19 +37,19 @@ pub(super) enum NoPins {
 impl Pins {
     /// No pins at all.
     pub(super) const fn none() -> Self {
-        Self { dir: None, mounted: None, _claim: None }
+        Self { dir: None, _claim: None }
     }
 
     /// Prepares the directory below `root`. The second value says why there are no pins.
     pub(super) fn open(root: &Path) -> (Self, Option<NoPins>) {
         let dir = root.join(format!("v{ABI_VERSION}"));
         let refused = |error: io::Error| (Self::none(), Some(NoPins::Refused(at(&dir, &error))));
-        let prepared = bpffs::prepare(root).and_then(|mounted| {
+        let prepared = bpffs::prepare(root).and_then(|()| {
             fs::create_dir_all(&dir)?;
-            Ok((mounted, File::open(&dir)?))
+            File::open(&dir)
         });
-        let (mounted, claim) = match prepared {
-            Ok(prepared) => prepared,
+        let claim = match prepared {
+            Ok(claim) => claim,
             Err(error) => return refused(error),
         };
         match claim.try_lock() {
@@ -59,8 +57,7 @@ impl Pins {
             Err(TryLockError::WouldBlock) => return (Self::none(), Some(NoPins::Taken(dir))),
             Err(TryLockError::Error(error)) => return refused(error),
         }
-        let mounted = mounted.then(|| root.to_owned());
-        (Self { dir: Some(dir), mounted, _claim: Some(claim) }, None)
+        (Self { dir: Some(dir), _claim: Some(claim) }, None)
     }
 
     /// Removes the links of interfaces that an earlier run attached and this one has no use for.
@@ -139,15 +136,8 @@ impl Pins {
             return;
         };
         remove_all(&dir);
-        for dir in [Some(dir.as_path()), dir.parent()].into_iter().flatten() {
-            if let Err(error) = fs::remove_dir(dir) {
-                tracing::debug!(path = %dir.display(), %error, "directory stays");
-            }
-        }
-        if let Some(root) = self.mounted
-            && let Err(error) = bpffs::unmount(&root)
-        {
-            tracing::warn!(path = %root.display(), %error, "not unmounted");
+        if let Err(error) = fs::remove_dir(&dir).and_then(|()| dir.parent().map_or(Ok(()), bpffs::give_up)) {
+            tracing::warn!(path = %dir.display(), %error, "pin directory stays");
         }
     }
 }

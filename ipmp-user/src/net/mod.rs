@@ -2,6 +2,7 @@
 //!
 //! * [`inventory`]: what the kernel has, in ordered maps, filled by a dump and kept by a monitor.
 //! * [`monitor`]: the non-blocking multicast socket that keeps an inventory current.
+//! * [`author`]: who asked for a change that the monitor saw.
 //! * [`nexthop`]: nexthop objects, which the netlink crate does not know.
 //! * [`resolve`]: asks the kernel for a neighbour's hardware address without needing a route.
 //! * [`base`]: the home state of every member, learned from the kernel.
@@ -17,6 +18,7 @@
 
 pub mod address;
 pub mod apply;
+pub mod author;
 pub mod base;
 mod broadcast;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The multicast socket that keeps an [`Inventory`] current.
 
 use std::{
+    collections::BTreeSet,
     net::IpAddr,
     os::fd::{AsRawFd, RawFd},
 };
@@ -9,6 +10,7 @@ use rtnetlink::{MulticastGroup, packet_core::NLMSG_ERROR, packet_route::RouteNet
 
 use super::{
     NetError,
+    author::{Author, Authors},
     inventory::Inventory,
     socket::{Frames, Socket, listening, receive},
 };
@@ -66,6 +68,7 @@ pub struct Monitor {
     buffer: Vec<u8>,
     /// Notifications were lost and the tables could not be read anew yet: tried again at each call.
     behind: bool,
+    authors: Authors,
 }
 
 impl Monitor {
@@ -75,7 +78,8 @@ impl Monitor {
         multicast.set_non_blocking(true).map_err(|e| NetError::io("making netlink non-blocking", e))?;
         let mut requests = Socket::open()?;
         let inventory = Inventory::dump(&mut requests)?;
-        Ok((Self { multicast, requests, buffer: Vec::with_capacity(64 << 10), behind: false }, inventory))
+        let buffer = Vec::with_capacity(64 << 10);
+        Ok((Self { multicast, requests, buffer, behind: false, authors: Authors::default() }, inventory))
     }
 
     /// Takes in what has arrived, at most a bounded amount. After an overrun (`ENOBUFS`) everything is dumped anew and
@@ -104,7 +108,8 @@ impl Monitor {
                 if frame.is_about_bucket() {
                     continue;
                 }
-                let change = match frame.decode() {
+                let message = frame.decode().inspect(|message| self.authors.note(frame.port, message));
+                let change = match message {
                     Some(RouteNetlinkMessage::NewRoute(message)) if frame.replaces_route() => {
                         unclear |= !inventory.replace_route(message);
                         Some(Change::Route)
@@ -129,6 +134,11 @@ impl Monitor {
             }
         }
         Ok(changes)
+    }
+
+    /// Who asked for the changes that were taken in since this was asked last.
+    pub fn authors(&mut self) -> BTreeSet<Author> {
+        self.authors.take()
     }
 
     fn resync(&mut self, inventory: &mut Inventory) -> Result<(), NetError> {

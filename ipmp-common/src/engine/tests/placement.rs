@@ -7,6 +7,7 @@ use super::harness::{GROUP, Lab, Setup, a, b, c, ms, secs};
 use crate::engine::{
     action::{Action, PlacedAddress},
     event::{Applied, Event, Hardware},
+    foreign::{Class, Culprit},
     ids::{Family, MemberId},
     place,
     reason::{Kind, Reason},
@@ -235,6 +236,40 @@ fn what_the_kernel_refuses_is_told() {
     lab.turn();
     let told = lab.records(Kind::ActionFailed);
     assert!(matches!(&told[0].reason, Reason::Errno { errno: 105, what } if what.contains("198.51.0.10")));
+}
+
+#[test]
+fn what_others_changed_is_told_and_counted() {
+    let mut lab = Lab::settled(Setup::link_only(2));
+    let by = |class, program: Option<&str>| {
+        let program = program.map(Into::into);
+        alloc::vec![Culprit { class, pid: program.as_ref().map(|_| 812), program }]
+    };
+    let told = [
+        by(Class::NetworkManager, Some("NetworkManager")),
+        by(Class::Command, None),
+        by(Class::LinkDown, None),
+        Vec::new(),
+    ];
+    for by in told {
+        lab.tell(Event::PutBack { group: GROUP, changes: 2, by });
+        lab.turn();
+    }
+    let texts: Vec<_> = lab
+        .records(Kind::PutBack)
+        .iter()
+        .map(|record| alloc::string::ToString::to_string(&record.reason))
+        .collect();
+    assert_eq!(
+        texts,
+        [
+            "changed by NetworkManager (NetworkManager, process 812); requests: 2, times so far: 1",
+            "changed by a command that has ended; requests: 2, times so far: 2",
+            "changed by the kernel, because an interface was set down; requests: 2, times so far: 3",
+            "changed by unknown (the kernel does not say); requests: 2, times so far: 4",
+        ]
+    );
+    assert_eq!(lab.engine.snapshot(lab.now).groups[0].put_back, 4);
 }
 
 #[test]

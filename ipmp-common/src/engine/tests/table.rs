@@ -113,6 +113,7 @@ fn events(lab: &Lab) -> Vec<(&'static str, Event)> {
             }),
         ),
         ("apply-failed", Event::ApplyFailed { group: GROUP, epoch: 9, what: "it".into(), errno: 17 }),
+        ("put-back", Event::PutBack { group: GROUP, changes: 2, by: vec![] }),
         ("offline", Event::Command(Command::Offline { member, force: false })),
         ("online", Event::Command(Command::Online { member })),
         ("detach", Event::Command(Command::Detach { members: vec![member], force: false })),

@@ -102,6 +102,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         ),
         1 => (group(), any::<u64>(), any::<i32>())
             .prop_map(|(group, epoch, errno)| Event::ApplyFailed { group, epoch, what: "it".into(), errno }),
+        1 => (group(), any::<u32>())
+            .prop_map(|(group, changes)| Event::PutBack { group, changes, by: Vec::new() }),
         1 => (member(), any::<bool>())
             .prop_map(|(member, force)| Event::Command(Command::Offline { member, force })),
         1 => member().prop_map(|member| Event::Command(Command::Online { member })),

@@ -43,6 +43,7 @@ fn address(text: &str, home: &str, on: &str) -> AddressStatus {
 
 fn status(name: &str, interfaces: Vec<InterfaceStatus>, addresses: Vec<AddressStatus>) -> Status {
     let group = GroupStatus {
+        put_back: 0,
         name: name.to_owned(),
         state: GroupState::Ok,
         fdt_ns: 10_000_000_000,

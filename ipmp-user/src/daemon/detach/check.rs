@@ -13,9 +13,7 @@ use crate::control::protocol::{Detach, Refusal, RefusalCode};
 impl Daemon {
     /// The interfaces meant, if they may be detached.
     pub(super) fn leaving(&self, wanted: &Detach) -> Result<Vec<Leaving>, Refusal> {
-        if self.admin.detaching.is_some() {
-            return Err(Refusal::new(RefusalCode::Busy, "detach: another one is under way: try again later"));
-        }
+        self.admin.idle("detach")?;
         let named = match &wanted.device {
             Some(device) => {
                 pci::interfaces_of(Path::new(pci::CLASS_NET), self.inventory.links.values(), device)
@@ -55,6 +53,10 @@ impl Daemon {
         if member.is_some() && self.admin.detached.holds(link) {
             let text =
                 format!("{name}: is detached already: it may be removed, or `ipmp attach {name}` undoes it");
+            return Err(Refusal::new(RefusalCode::Refused, text));
+        }
+        if member.is_some_and(|member| member.ifindex.is_none()) {
+            let text = format!("{name}: cannot be detached: {}", self.why_absent(name));
             return Err(Refusal::new(RefusalCode::Refused, text));
         }
         if member.is_none() && !force {

@@ -29,14 +29,11 @@ impl Daemon {
     pub(super) fn links_up(&mut self) {
         let Some(detaching) = &mut self.admin.detaching else { return };
         for one in detaching.leaving.iter().rev().filter(|one| one.bare) {
-            let Some(member) = self.members.iter_mut().find(|member| Some(member.id) == one.member) else {
-                continue;
-            };
             if let Err(error) = self.sysctl.prepare(&one.name) {
                 let what = format!("settings of {}: {error}", one.name);
                 detaching.errors.push(Failure { what, errno: error.errno() });
             }
-            member.rungs = Some(self.kernel.attach(one.ifindex, &one.name));
+            self.kernel.attach(one.ifindex, &one.name);
         }
         let work = Work::Restore(detaching.removed.clone());
         self.detach_step(Stage::TestAddressesBack, vec![work]);

@@ -27,6 +27,8 @@ pub struct Handle {
     /// What came of the steps, in their order.
     pub taken: mpsc::Receiver<Taken>,
     thread: thread::JoinHandle<()>,
+    /// By which notifications name its changes.
+    pub port: u32,
 }
 
 impl Handle {
@@ -68,6 +70,7 @@ pub fn spawn(
     on_start: impl FnOnce() + Send + 'static,
 ) -> Result<Handle, NetError> {
     let mut applier = Applier::open(runtime_dir)?;
+    let port = applier.socket.port();
     let (orders, mut incoming) = mpsc::channel::<Order>(JOBS);
     let (results, outcomes) = mpsc::channel(JOBS);
     let (steps, taken) = mpsc::channel(JOBS);
@@ -101,5 +104,5 @@ pub fn spawn(
         .name("ipmp-apply".to_owned())
         .spawn(run)
         .map_err(|e| NetError::io("starting the thread that places addresses", e))?;
-    Ok(Handle { orders, outcomes, taken, thread })
+    Ok(Handle { orders, outcomes, taken, thread, port })
 }

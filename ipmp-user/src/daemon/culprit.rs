@@ -1,0 +1,170 @@
+//! Who else changes addresses and routes of members.
+//!
+//! A notification names the netlink port of the request. A program's first port is its process number
+//! (`netlink_autobind` in `net/netlink/af_netlink.c`), and libnl's have it in their lower 22 bits, so as long as the program
+//! lives its name can be seen. What has ended by then was a command; a route also says what kind of program made it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use ipmp_common::engine::{
+    foreign::{Class, Culprit},
+    time::{Nanos, Timestamp},
+};
+
+use crate::net::author::Author;
+
+/// What was changed longer ago has been put back, or was nothing to put back (`reassert`).
+const MEMORY: Nanos = Nanos::from_secs(5);
+/// Changes looked into within that time: a script that calls ip(8) thousands of times must not keep the loop busy.
+const MAX_LOOKUPS: usize = 16;
+/// Descriptors of a process looked at for a socket; who has more is believed.
+const MAX_DESCRIPTORS: usize = 1024;
+/// libnl puts its own counter above (`generate_local_port` in lib/socket.c).
+const LIBNL_PID_BITS: u32 = 22;
+/// Netlink sockets of this network namespace.
+const SOCKETS: &str = "net/netlink";
+
+/// By the name that the kernel has of a program: at most 15 bytes (`TASK_COMM_LEN`).
+const PROGRAMS: [(&str, Class); 18] = [
+    ("NetworkManager", Class::NetworkManager),
+    ("nm-dispatcher", Class::NetworkManager),
+    ("systemd-network", Class::SystemdNetworkd),
+    ("systemd-networkd", Class::SystemdNetworkd),
+    ("dhclient", Class::DhcpClient),
+    ("dhcpcd", Class::DhcpClient),
+    ("udhcpc", Class::DhcpClient),
+    ("nm-dhcp-helper", Class::DhcpClient),
+    ("bird", Class::RoutingDaemon),
+    ("bird6", Class::RoutingDaemon),
+    ("zebra", Class::RoutingDaemon),
+    ("babeld", Class::RoutingDaemon),
+    ("keepalived", Class::RoutingDaemon),
+    ("ip", Class::Command),
+    ("ifconfig", Class::Command),
+    ("ifup", Class::Command),
+    ("ifdown", Class::Command),
+    ("route", Class::Command),
+];
+
+/// Those seen lately and not reported yet.
+#[derive(Debug)]
+pub(super) struct Culprits {
+    proc: PathBuf,
+    seen: BTreeMap<Author, (Timestamp, Culprit)>,
+}
+
+impl Default for Culprits {
+    fn default() -> Self {
+        Self { proc: "/proc".into(), seen: BTreeMap::new() }
+    }
+}
+
+impl Culprits {
+    /// Looks at once who it is: soon it may have ended.
+    pub(super) fn note(&mut self, now: Timestamp, author: Author) {
+        self.forget(now);
+        let room = self.seen.len() < MAX_LOOKUPS;
+        match self.seen.get_mut(&author) {
+            Some((at, _)) => *at = now,
+            None if room => {
+                let culprit = culprit(&self.proc, author);
+                self.seen.extend(culprit.map(|culprit| (author, (now, culprit))));
+            }
+            None => {}
+        }
+    }
+
+    /// Those who changed something of these interfaces; they are reported once.
+    pub(super) fn take(&mut self, now: Timestamp, is_concerned: impl Fn(u32) -> bool) -> Vec<Culprit> {
+        self.forget(now);
+        let taken = self.seen.extract_if(.., |author, _| author.ifindex.is_none_or(&is_concerned));
+        let found: BTreeSet<Culprit> = taken.map(|(_, (_, culprit))| culprit).collect();
+        found.into_iter().collect()
+    }
+
+    fn forget(&mut self, now: Timestamp) {
+        self.seen.retain(|_, (at, _)| now.since(*at) < MEMORY);
+    }
+}
+
+/// `None`: nothing is known of it.
+fn culprit(proc: &Path, author: Author) -> Option<Culprit> {
+    let unseen = |class| Culprit { class, program: None, pid: None };
+    let by_route = author.protocol.and_then(maker);
+    if author.port == 0 {
+        let class = if author.down { Some(Class::LinkDown) } else { by_route };
+        return class.filter(|class| matches!(class, Class::LinkDown | Class::Kernel)).map(unseen);
+    }
+    let by_route = by_route.filter(|class| *class != Class::Kernel);
+    let Some(inode) = socket_of(proc, author.port) else {
+        // A program that can be seen no more.
+        return Some(unseen(by_route.unwrap_or(Class::Command)));
+    };
+    let Some((pid, program)) = holder(proc, author.port, &inode) else {
+        return Some(unseen(by_route.unwrap_or(Class::Program)));
+    };
+    let by_name = PROGRAMS.iter().find(|(name, _)| *name == program).map(|(_, class)| *class);
+    let class = match by_name {
+        // In whose hands it is only a tool.
+        Some(Class::Command) | None => by_route.or(by_name).unwrap_or(Class::Program),
+        Some(class) => class,
+    };
+    Some(Culprit { class, program: Some(program), pid: Some(pid) })
+}
+
+/// What a route's protocol tells of its maker (linux/rtnetlink.h); `RTPROT_BOOT` and `RTPROT_STATIC` are used by anybody.
+const fn maker(protocol: u8) -> Option<Class> {
+    const RTPROT_DHCP: u8 = 16;
+    match protocol {
+        // RTPROT_REDIRECT and RTPROT_RA. RTPROT_KERNEL only follows from an address.
+        1 | 9 => Some(Class::Kernel),
+        RTPROT_DHCP => Some(Class::DhcpClient),
+        // RTPROT_GATED to RTPROT_KEEPALIVED, and those registered since
+        8 | 10..=15 | 17 | 18 | 42 | 99 | 186..=192 => Some(Class::RoutingDaemon),
+        _ => None,
+    }
+}
+
+/// The inode of the socket that has a port now.
+fn socket_of(proc: &Path, port: u32) -> Option<String> {
+    let table = fs::read_to_string(proc.join("thread-self").join(SOCKETS)).ok()?;
+    table.lines().skip(1).find_map(|line| {
+        // sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode
+        let mut fields = line.split_whitespace().skip(1);
+        let route = fields.next() == Some("0");
+        let ours = fields.next().and_then(|pid| pid.parse().ok()) == Some(port);
+        (route && ours).then(|| fields.last().map(str::to_owned)).flatten()
+    })
+}
+
+/// The process whose number a port has, unless it is seen not to hold the socket.
+fn holder(proc: &Path, port: u32, inode: &str) -> Option<(u32, String)> {
+    let candidates = [port, port & ((1 << LIBNL_PID_BITS) - 1)];
+    candidates.into_iter().find_map(|pid| {
+        let dir = proc.join(pid.to_string());
+        let name = fs::read_to_string(dir.join("comm")).ok()?;
+        let holds = holds(&dir.join("fd"), &format!("socket:[{inode}]"));
+        (holds != Some(false)).then(|| (pid, name.trim_end().to_owned()))
+    })
+}
+
+/// `None`: that may not be looked at (`ptrace(2)`: it takes all privileges that the other has), or not all was.
+fn holds(descriptors: &Path, socket: &str) -> Option<bool> {
+    let mut entries = fs::read_dir(descriptors).ok()?.flatten();
+    for entry in entries.by_ref().take(MAX_DESCRIPTORS) {
+        match fs::read_link(entry.path()) {
+            Ok(link) if link.as_os_str() == socket => return Some(true),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return None,
+            // A descriptor that was closed meanwhile is none.
+            Ok(_) | Err(_) => {}
+        }
+    }
+    entries.next().is_none().then_some(false)
+}
+
+#[cfg(test)]
+mod tests;
