@@ -54,7 +54,7 @@ fn of_second(mut wanted: Wanted) -> Wanted {
         other(&mut placed.home);
         other(&mut placed.on);
     }
-    wanted.unusable.iter_mut().for_each(other);
+    wanted.unusable.iter_mut().chain(&mut wanted.outbound).for_each(other);
     wanted
 }
 
@@ -120,6 +120,28 @@ fn the_first_group_after_a_restart_leaves_what_is_known_of_the_others() {
         two.second(&[]);
         two.first(&[]);
         assert_same(&before, &everything(), "the second group having been first");
+    });
+}
+
+#[test]
+fn b29_the_first_group_after_a_restart_leaves_the_flows_of_the_others_spread() {
+    in_namespace(|| {
+        let (mut first, mut second) = two_pairs();
+        (first.spreads, second.spreads) = (true, true);
+        let mut two = Two { first, second };
+        two.first(&[]);
+        let one = everything();
+        two.second(&[]);
+        let both = everything();
+        assert!(both.len() > one.len(), "each is spread");
+        two.first.restart();
+        two.first(&[]);
+        assert_same(&both, &everything(), "after the first group's job");
+        two.second(&[]);
+        assert_same(&both, &everything(), "after the second group's");
+        two.second.spreads = false;
+        two.second(&[]);
+        assert_same(&one, &everything(), "the second group's alone are taken away");
     });
 }
 

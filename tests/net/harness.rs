@@ -122,6 +122,8 @@ pub(crate) struct Group {
     names: Vec<String>,
     data: Vec<(String, usize)>,
     test: Vec<(String, usize)>,
+    /// Whether outbound flows are spread.
+    pub(crate) spreads: bool,
     pub(crate) applier: Applier,
     directory: TempDir,
     epoch: u64,
@@ -135,7 +137,7 @@ impl Group {
         let index = |name: &str| names.iter().position(|n| *n == name).expect("a member");
         let data = data.iter().map(|(address, home)| ((*address).to_owned(), index(home))).collect();
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        Self { names, data, test: Vec::new(), applier, directory, epoch: 0 }
+        Self { names, data, test: Vec::new(), spreads: false, applier, directory, epoch: 0 }
     }
 
     /// Adds test addresses.
@@ -173,7 +175,7 @@ impl Group {
         };
         Wanted {
             withdrawn: Vec::new(),
-            outbound: Vec::new(),
+            outbound: if self.spreads { self.active(failed) } else { Vec::new() },
             failed: Vec::new(),
             members: links.collect(),
             data: self.data.iter().map(place).collect(),
@@ -184,6 +186,14 @@ impl Group {
                 .collect(),
             unusable: failed.iter().map(|name| member(name)).collect(),
         }
+    }
+
+    fn active(&self, failed: &[&str]) -> Vec<MemberId> {
+        let names = self.names.iter().enumerate();
+        names
+            .filter(|(_, n)| !failed.contains(&n.as_str()))
+            .map(|(index, _)| MemberId(index as u32))
+            .collect()
     }
 
     pub(crate) fn apply(&mut self, wanted: Wanted) -> Outcome {

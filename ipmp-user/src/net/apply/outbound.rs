@@ -18,12 +18,14 @@ pub(super) struct Spreading {
     objects: bool,
     /// Resilient groups of them, kernel 5.13.
     resilient: bool,
+    /// Interfaces of the groups that were ordered until now: what spreads over others is not for us to judge.
+    ordered: BTreeSet<u32>,
     told: BTreeSet<String>,
 }
 
 impl Default for Spreading {
     fn default() -> Self {
-        Self { objects: true, resilient: true, told: BTreeSet::new() }
+        Self { objects: true, resilient: true, ordered: BTreeSet::new(), told: BTreeSet::new() }
     }
 }
 
@@ -35,11 +37,12 @@ impl Applier {
         wanted: &Wanted,
         outcome: &mut Outcome,
     ) {
+        self.spreading.ordered.extend(wanted.members.iter().map(|member| member.ifindex));
         if wanted.outbound.is_empty() || inventory.ours.routes.is_empty() {
             return;
         }
         let ways = spread::ways(inventory, &self.base, wanted);
-        let changes = spread::narrowing(&self.known(inventory, wanted), &ways);
+        let changes = spread::narrowing(&self.known(inventory), &ways);
         self.change_outbound(&mut inventory.ours, &changes, &mut outcome.errors);
     }
 
@@ -56,9 +59,9 @@ impl Applier {
         }
         self.spreading.told.clone_from(&ways.unspread);
         if self.spreading.objects {
-            self.make_outbound(inventory, wanted, &ways, &mut outcome.errors);
+            self.make_outbound(inventory, &ways, &mut outcome.errors);
         }
-        let ours = self.known(inventory, wanted);
+        let ours = self.known(inventory);
         let used = spread::claims(&ours, &ways).into_iter().filter(|(way, _)| way.group == outcome.group);
         outcome.outbound = used.flat_map(|(_, group)| ours.interfaces(group)).collect();
     }
@@ -72,32 +75,24 @@ impl Applier {
         };
         let mut errors = Vec::new();
         let ways = spread::ways(&inventory, &self.base, &wanted);
-        self.make_outbound(&mut inventory, &wanted, &ways, &mut errors);
+        self.make_outbound(&mut inventory, &ways, &mut errors);
         errors
     }
 
-    fn make_outbound(
-        &mut self,
-        inventory: &mut Inventory,
-        wanted: &Wanted,
-        ways: &Ways,
-        errors: &mut Vec<Failure>,
-    ) {
+    fn make_outbound(&mut self, inventory: &mut Inventory, ways: &Ways, errors: &mut Vec<Failure>) {
         let had = self.spreading.resilient;
-        let changes = spread::all(&self.known(inventory, wanted), ways, had);
+        let changes = spread::all(&self.known(inventory), ways, had);
         self.change_outbound(&mut inventory.ours, &changes, errors);
         if had && !self.spreading.resilient {
-            let changes = spread::all(&self.known(inventory, wanted), ways, false);
+            let changes = spread::all(&self.known(inventory), ways, false);
             self.change_outbound(&mut inventory.ours, &changes, errors);
         }
     }
 
-    /// What is by interfaces that are or were members: another daemon of this namespace may spread, too.
-    fn known(&self, inventory: &Inventory, wanted: &Wanted) -> Ours {
-        let is_known = |ifindex: u32| {
-            self.base.names.contains_key(&ifindex) || wanted.members.iter().any(|m| m.ifindex == ifindex)
-        };
-        inventory.ours.by(is_known)
+    /// What is by interfaces of groups that were ordered: after a restart the others' orders are still to come, and another
+    /// daemon of this namespace may spread, too.
+    fn known(&self, inventory: &Inventory) -> Ours {
+        inventory.ours.by(|ifindex| self.spreading.ordered.contains(&ifindex))
     }
 
     /// Sends the changes and notes the results.
