@@ -187,11 +187,14 @@ fn a35_if_mpadm_takes_an_interface_offline_and_back() {
     let stage = Stage::answering(vec![status("ok", "ok", 1), done.clone()]);
     assert_eq!(stage.run("if_mpadm", &["-d", "eth0"]), (0, String::new(), String::new()));
     let not = stage.run("if_mpadm", &["-r", "eth0"]);
-    assert_eq!(not, (1, String::new(), "if_mpadm: interface eth0 is not offline\n".to_owned()));
+    assert_eq!(not, (1, String::new(), "if_mpadm: fatal: interface eth0 is not offline\n".to_owned()));
     let stage = Stage::answering(vec![status("offline", "ok", 1), done]);
     assert_eq!(stage.run("if_mpadm", &["-r", "eth0"]), (0, String::new(), String::new()));
     let already = stage.run("if_mpadm", &["-d", "eth0"]);
-    assert_eq!(already, (1, String::new(), "if_mpadm: interface eth0 is already offline\n".to_owned()));
+    assert_eq!(
+        already,
+        (1, String::new(), "if_mpadm: fatal: interface eth0 is already offline\n".to_owned())
+    );
 }
 
 #[test]
@@ -204,13 +207,17 @@ fn a35_if_mpadm_refuses_in_solariss_words() {
         ("eth0", "no other functioning interfaces are in its IPMP group"),
         ("eth7", "not a physical interface or not in an IPMP group"),
     ] {
-        let wanted = format!("if_mpadm: cannot offline {interface}: {why}\n");
+        let wanted = format!("if_mpadm: fatal: cannot offline {interface}: {why}\n");
         assert_eq!(stage.run("if_mpadm", &["-d", interface]), (1, String::new(), wanted));
     }
+    let ungrouped = stage.run("if_mpadm", &["-r", "eth7"]);
+    assert_eq!(ungrouped, (1, String::new(), "if_mpadm: fatal: interface eth7 is not offline\n".to_owned()));
     for arguments in [&[][..], &["-d"], &["-d", "eth0", "-r", "eth0"], &["eth0"]] {
         let (code, out, errors) = stage.run("if_mpadm", arguments);
         assert_eq!((code, out.as_str()), (1, ""), "{arguments:?}");
         assert!(errors.starts_with("if_mpadm: usage: "), "{arguments:?}: {errors}");
+        let told = errors.contains("\nUsage: if_mpadm [-d | -r] <interface>\n");
+        assert!(told || arguments == ["-d"], "{arguments:?}: {errors}");
     }
 }
 

@@ -2,6 +2,8 @@
 //! Needs root; says SKIPPED where it may not make namespaces.
 #![expect(clippy::expect_used, clippy::panic, reason = "a failed expectation fails the test")]
 
+#[path = "net/groups.rs"]
+mod groups;
 #[path = "net/harness.rs"]
 mod harness;
 #[path = "net/identity.rs"]
@@ -18,5 +20,7 @@ mod nexthops;
 mod obstacles;
 #[path = "net/property.rs"]
 mod property;
+#[path = "net/sources.rs"]
+mod sources;
 #[path = "net/witness.rs"]
 mod witness;

@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use ipmp_common::{
-    abi::{EVENT_REPLY, NOTIFY_EVERY, RingEvent, SESSION_NOTIFY, Session, Stamp},
+    abi::{EVENT_REPLY, NOTIFY_EVERY, RingEvent, SESSION_NOTIFY, SESSION_NOTIFY_EACH, Session, Stamp},
     stamp::{self, Step},
     wire::{self, Kind, Probe, Rejected},
 };
@@ -59,7 +59,8 @@ fn record_reply(probe: &Probe, session: &Session, record: Record, count: Count) 
     if stamp.seq == probe.seq && stamp.sent_ns != 0 && now - stamp.sent_ns > session.late_after_ns {
         count.add(|c| &mut c.late);
     }
-    if session.flags & SESSION_NOTIFY != 0 && probe.seq % NOTIFY_EVERY == 1 {
+    let sample = session.flags & SESSION_NOTIFY != 0 && probe.seq % NOTIFY_EVERY == 1;
+    if sample || session.flags & SESSION_NOTIFY_EACH != 0 {
         let event = RingEvent { kind: EVENT_REPLY, subject: probe.session, at_ns: now, detail: probe.seq };
         if !maps::report(&event) {
             count.add(|c| &mut c.ring_full);

@@ -2,7 +2,9 @@
 //! must agree on everything.
 
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
-use ipmp_common::abi::{Counters, EVENT_REPLY, RingEvent, SESSION_NOTIFY, STAMPS, Session, program};
+use ipmp_common::abi::{
+    Counters, EVENT_REPLY, RingEvent, SESSION_NOTIFY, SESSION_NOTIFY_EACH, STAMPS, Session, program,
+};
 use ipmp_user::kernel::Kernel;
 
 use crate::{
@@ -291,6 +293,21 @@ fn one_reply_in_sixteen_wakes_the_daemon_of_a_session_with_notify() {
             assert_eq!(bench.kernel.next_event(), Some(expected));
         }
         assert_eq!(bench.kernel.next_event(), None);
+    });
+}
+
+#[test]
+fn every_reply_wakes_the_daemon_of_a_session_that_somebody_watches() {
+    at_each_hook(|bench| {
+        while bench.kernel.next_event().is_some() {}
+        let flags = SESSION_NOTIFY | SESSION_NOTIFY_EACH;
+        bench.arm(Session { flags, ..session(V4, LO) });
+        for seq in 1..=20 {
+            bench.receive(&reply(V4, seq));
+        }
+        let told: Vec<u64> =
+            std::iter::from_fn(|| bench.kernel.next_event()).map(|event| event.detail).collect();
+        assert_eq!(told, (1..=20).collect::<Vec<_>>());
     });
 }
 

@@ -144,6 +144,24 @@ fn two_default_routes_with_metrics() {
     .run();
 }
 
+/// At home it stays where the administrator put it, whosever address it names.
+#[test]
+fn route_with_the_source_of_another_member() {
+    Case {
+        members: &["eth0", "eth1"],
+        setup: &[
+            "addr add 10.0.0.10/24 brd + dev eth0",
+            "addr add 10.0.0.20/24 brd + dev eth1",
+            "route add 192.0.2.0/24 via 10.0.0.1 dev eth0 src 10.0.0.20",
+            "route add 198.51.100.0/24 via 10.0.0.1 dev eth1 src 10.0.0.10",
+        ],
+        data: &[("10.0.0.10/24", "eth0"), ("10.0.0.20/24", "eth1")],
+        failed: "eth0",
+        on: "eth1",
+    }
+    .run();
+}
+
 #[test]
 fn two_default_routes_of_equal_metric() {
     Case {

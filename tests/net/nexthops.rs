@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use crate::{
     harness::{
-        Group, assert_same, dual_stack_pair, eventually, in_namespace, ip, ip_json, settled, snapshot,
+        Group, assert_same, dual_stack_pair, eventually, in_namespace, interfaces, ip, ip_json, settled,
+        snapshot,
     },
-    witness::Log,
+    witness::{Log, Neighbourhood},
 };
 
 /// More than one route, so that one message for all of them shows.
@@ -87,6 +88,46 @@ fn objects_that_the_kernel_deleted_with_the_carrier_come_back_with_their_routes(
             all
         };
         assert_same(&sorted(before), &sorted(everything()), "after failback, but for the order");
+    });
+}
+
+/// On an interface without IPv6 all that tells of it is the message about the link: the kernel says nothing of the nexthop
+/// objects that it deletes, nor of their routes.
+#[test]
+fn objects_that_went_with_the_carrier_without_a_word_come_back_with_their_routes() {
+    in_namespace(|| {
+        interfaces(&["eth0", "eth1"]);
+        for name in ["eth0", "eth1"] {
+            std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1").expect("sysctl");
+        }
+        // Of what happens to the far end nothing is to be heard.
+        let far = Neighbourhood::with("peer-eth0", &[]);
+        settled();
+        for line in [
+            "addr add 10.0.0.10/24 brd + dev eth0",
+            "nexthop add id 10 via 10.0.0.1 dev eth0",
+            "nexthop add id 11 via 10.0.0.2 dev eth0",
+            "nexthop add id 12 group 10/11",
+            "route add default nhid 12",
+            "route add 203.0.113.7 nhid 11",
+        ] {
+            ip(line);
+        }
+        let mut group = Group::new(&["eth0", "eth1"], &[("10.0.0.10/24", "eth0")]);
+        group.home();
+        let before = everything();
+        for _ in 0..2 {
+            far.ip("link set peer-eth0 down");
+            eventually("the kernel has deleted them", || ip_json("nexthop show").is_empty());
+            group.fail(&["eth0"], "eth1");
+            for to in ["203.0.113.7", "198.51.100.1"] {
+                assert_eq!(ip_json(&format!("route get {to}"))[0]["dev"], "eth1", "{to}");
+            }
+            far.ip("link set peer-eth0 up");
+            settled();
+            group.home();
+            assert_same(&before, &everything(), "after failback");
+        }
     });
 }
 

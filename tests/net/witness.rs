@@ -1,6 +1,10 @@
 //! What others see: the kernel's notifications, frames on the wire, a neighbour in another namespace.
 
-use std::{process::Command, thread};
+use std::{
+    process::Command,
+    sync::mpsc::{Receiver, Sender, channel},
+    thread,
+};
 
 use nix::sched::{CloneFlags, unshare};
 
@@ -73,42 +77,46 @@ impl Sniffer {
 
 /// A second namespace into which one end of a veth pair was moved; it goes when this is dropped.
 pub(crate) struct Neighbourhood {
-    end: Option<std::sync::mpsc::Sender<()>>,
+    lines: Option<Sender<String>>,
+    done: Receiver<()>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Neighbourhood {
     /// Moves `interface` there, sets it up and runs `ip` with each line.
     pub(crate) fn with(interface: &str, lines: &[&str]) -> Self {
-        use std::sync::mpsc::channel;
-        let (end, ended) = channel::<()>();
         let (ready, made) = channel();
-        let (moved, there) = channel::<()>();
-        let (done, finished) = channel();
-        let interface = interface.to_owned();
-        let mut script = vec![format!("link set {interface} up")];
-        script.extend(lines.iter().map(|line| (*line).to_owned()));
+        let (line, script) = channel::<String>();
+        let (ran, done) = channel();
         let thread = thread::spawn(move || {
             unshare(CloneFlags::CLONE_NEWNET).expect("a second namespace");
             ready.send(nix::unistd::gettid()).expect("the test waits");
-            there.recv().expect("the interface comes");
-            for line in &script {
-                ip(line);
+            for line in script {
+                ip(&line);
+                ran.send(()).expect("the test waits");
             }
-            done.send(()).expect("the test waits");
-            let _ = ended.recv();
         });
         let id = made.recv().expect("a namespace");
         ip(&format!("link set {interface} netns {id}"));
-        moved.send(()).expect("the thread waits");
-        finished.recv().expect("the script ran");
-        Self { end: Some(end), thread: Some(thread) }
+        let neighbourhood = Self { lines: Some(line), done, thread: Some(thread) };
+        neighbourhood.ip(&format!("link set {interface} up"));
+        for line in lines {
+            neighbourhood.ip(line);
+        }
+        neighbourhood
+    }
+
+    /// Runs `ip LINE` there.
+    pub(crate) fn ip(&self, line: &str) {
+        let lines = self.lines.as_ref().expect("only dropping takes it");
+        lines.send(line.to_owned()).expect("the thread waits");
+        self.done.recv().expect("it ran");
     }
 }
 
 impl Drop for Neighbourhood {
     fn drop(&mut self) {
-        drop(self.end.take());
+        drop(self.lines.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

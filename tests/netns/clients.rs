@@ -23,13 +23,16 @@ use ipmp_tests::{
     wait,
 };
 use nix::unistd::Group;
+use serde_json::Value;
 
 use crate::Bed;
 
 /// The shortest that the issue names.
 const FDT_MS: u64 = 20;
-/// Failovers with and without clients; the middle one counts, for this machine has other work too.
+/// Failovers with and without clients.
 const ROUNDS: usize = 5;
+/// So many of them must meet the failure detection time; not all, for this machine has other work too.
+const IN_TIME: usize = 3;
 const CLIENTS: usize = 200;
 /// `nobody`, and its group.
 const NOBODY: u32 = 65534;
@@ -101,8 +104,17 @@ fn press(number: usize, client: &mut Option<UnixStream>, socket: &PathBuf) -> io
     }
 }
 
-/// Cuts the first path and mends it; from the cut to the verdict by the daemon's own time, in nanoseconds.
-fn failover(bed: &Bed) -> Result<u64> {
+/// How long verdicts took, in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    /// From the cut.
+    from_cut: u64,
+    /// From the last good reply, as the verdict itself has it: what the failure detection time is a promise about.
+    from_evidence: u64,
+}
+
+/// Cuts the first path and mends it.
+fn failover(bed: &Bed) -> Result<Times> {
     let cut_ns = bed.lab.cut(0)?;
     let failed = bed.daemon.wait_event("the failure", cut_ns, |event| {
         event["kind"] == "failed" && event["interface"] == "eth0"
@@ -112,32 +124,47 @@ fn failover(bed: &Bed) -> Result<u64> {
     })?;
     assert_eq!(moved["interface"], "eth1", "{moved}");
     let decided_ns = failed["decided_ns"].as_u64().context("the time of the verdict")?;
+    let evidence_ns = failed["evidence_ns"].as_u64().context("the time of the last reply")?;
     bed.lab.mend(0)?;
     bed.daemon.wait_healthy()?;
-    Ok(decided_ns - cut_ns)
+    Ok(Times { from_cut: decided_ns - cut_ns, from_evidence: decided_ns - evidence_ns })
 }
 
-fn median(bed: &Bed) -> Result<u64> {
-    let mut times = (0..ROUNDS).map(|_| failover(bed)).collect::<Result<Vec<_>>>()?;
-    times.sort_unstable();
-    times.get(ROUNDS / 2).copied().context("a middle one")
+fn failovers(bed: &Bed) -> Result<Vec<Times>> {
+    (0..ROUNDS).map(|_| failover(bed)).collect()
 }
 
+/// The middle time from the cut, and how many verdicts came within the failure detection time.
+fn judged(times: &[Times], fdt_ns: u64) -> Result<(u64, usize)> {
+    let mut from_cut: Vec<u64> = times.iter().map(|times| times.from_cut).collect();
+    from_cut.sort_unstable();
+    let in_time = times.iter().filter(|times| times.from_evidence <= fdt_ns).count();
+    Ok((from_cut.get(times.len() / 2).copied().context("a middle one")?, in_time))
+}
+
+/// Among the clients, three failovers of five meet the detection time of 20 ms, from the last good reply to the verdict, as
+/// the verdicts themselves have it; where the machine is so loaded that fewer do without any client, as many as then. And
+/// the middle one takes, from the cut, no longer than the detection time, or twice what it takes without clients.
 #[test]
 fn two_hundred_clients_that_never_read_delay_no_failover() -> Result<()> {
-    let Some(bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
+    let config = Config::active_active(FDT_MS);
+    let fdt_ns = config.fdt_ms * 1_000_000;
+    let Some(bed) = Bed::healthy(&config)? else {
         return Ok(());
     };
-    let quiet_ns = median(&bed)?;
+    let quiet = failovers(&bed)?;
+    let (quiet_ns, quiet_in_time) = judged(&quiet, fdt_ns)?;
     let horde = Horde::start(bed.daemon.files().runtime().join("ipmpd.sock"));
     horde.wait_under_way()?;
     // Among them the administrator is served: each wait of this test is a client, too.
-    let pressed_ns = median(&bed)?;
+    let pressed = failovers(&bed)?;
     drop(horde);
-    let bound_ns = (2 * quiet_ns).max(FDT_MS * 1_000_000);
-    assert!(pressed_ns <= bound_ns, "{pressed_ns} ns among {CLIENTS} clients, {quiet_ns} ns without");
+    let (pressed_ns, in_time) = judged(&pressed, fdt_ns)?;
+    let figures = format!("{pressed:?} among {CLIENTS} clients, {quiet:?} without");
+    assert!(in_time >= quiet_in_time.min(IN_TIME), "{in_time} in time: {figures}");
+    assert!(pressed_ns <= (2 * quiet_ns).max(fdt_ns), "{figures}");
     let events = bed.daemon.events()?;
-    let of_sibling = |event: &&serde_json::Value| event["kind"] == "failed" && event["interface"] == "eth1";
+    let of_sibling = |event: &&Value| event["kind"] == "failed" && event["interface"] == "eth1";
     assert_eq!(events.iter().find(of_sibling), None, "nobody else was taken to have failed");
     Ok(())
 }
@@ -182,6 +209,14 @@ fn the_control_group_may_read_and_only_root_may_change() -> Result<()> {
     assert!(text.contains("not permitted") && text.contains("root"), "{text}");
     let outside = as_nobody(&daemon, &program, NOBODY - 1, &["status"])?;
     assert_eq!(outside.status.code(), Some(77), "{}", String::from_utf8_lossy(&outside.stderr));
+    let doctor = as_nobody(&daemon, &program, NOBODY - 1, &["--json", "doctor"])?;
+    let report: Value = serde_json::from_slice(&doctor.stdout).context("a report")?;
+    let told = |check: &str| {
+        report["findings"].as_array().and_then(|found| found.iter().find(|found| found["check"] == check))
+    };
+    let refused = told("daemon-unheard").with_context(|| format!("{report:#}"))?;
+    assert!(refused["fix"].as_str().is_some_and(|fix| fix.contains("as root")), "{refused:#}");
+    assert_eq!(told("no-daemon"), None, "it runs");
     let status = daemon.status()?;
     let address = data(0, false).to_string();
     assert_eq!(address_on(&status, &address), Some("eth0"), "nothing was changed");

@@ -1,6 +1,6 @@
 //! What `ipmp status -v` and `ipmp doctor` say of links and of the host.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use ipmp_tests::{
     config::Config,
     daemon::{Daemon, bin_dir, interface},
@@ -135,6 +135,19 @@ fn a42_a_link_that_fell_back_points_to_the_cable_and_tells_its_error_counters() 
     Ok(())
 }
 
+#[test]
+fn a42_the_reason_of_a_failure_comes_with_the_links_error_counters() -> Result<()> {
+    let Some(bed) = Bed::healthy(&Config::active_active(FDT_MS).link_based())? else {
+        return Ok(());
+    };
+    bed.lab.pull(0)?;
+    bed.wait_state("eth0", "failed")?;
+    let text = String::from_utf8_lossy(&bed.daemon.client(&["explain", "eth0"])?.stdout).into_owned();
+    let (reason, _) = text.split_once("evidence:").context("no evidence")?;
+    assert!(reason.contains("carrier lost") && reason.contains(" losses of carrier"), "{text}");
+    Ok(())
+}
+
 /// The exit code of `ipmp doctor`, and what it found: `SEVERITY SUBJECT CHECK`.
 fn doctor(daemon: &Daemon) -> Result<(Option<i32>, Vec<String>)> {
     let config = daemon.files().config();
@@ -201,6 +214,30 @@ fn doctor_tells_of_links_and_of_a_daemon_that_does_not_answer() -> Result<()> {
     let (code, found) = doctor(&desk.daemon)?;
     assert_eq!(code, Some(2), "{found:?}");
     for wanted in ["warning host no-daemon", "problem tap0 absent"] {
+        assert!(found.iter().any(|line| line == wanted), "{wanted} is not among {found:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn doctor_calls_a_group_without_interfaces_a_problem() -> Result<()> {
+    let Some(bed) = Bed::healthy(&Config::active_active(FDT_MS).only(false))? else {
+        return Ok(());
+    };
+    let detach = |name: &str| -> Result<()> {
+        let done = bed.daemon.client(&["detach", "--force", name])?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        Ok(())
+    };
+    detach("eth0")?;
+    // Without the file, a test address is known only of what is there.
+    let output = bed.daemon.client(&["doctor", "--config", "/dev/null/none"])?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(!text.contains("no test address on eth0"), "{text}");
+    detach("eth1")?;
+    let (code, found) = doctor(&bed.daemon)?;
+    assert_eq!(code, Some(2), "{found:?}");
+    for wanted in ["problem ipmp0 group-failed", "problem ipmp0 parked"] {
         assert!(found.iter().any(|line| line == wanted), "{wanted} is not among {found:?}");
     }
     Ok(())

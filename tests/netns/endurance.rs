@@ -19,7 +19,7 @@ use ipmp_tests::{
     wait,
 };
 
-use crate::{Bed, FDT_MS};
+use crate::{Bed, FDT_MS, Traffic};
 
 const FAILOVERS: usize = 200;
 /// After so many, what is allocated once is there.
@@ -28,6 +28,8 @@ const WARM_UP: usize = 20;
 /// many failovers do not reach).
 const GROWTH_KIB: u64 = 1024;
 const CONTESTED: usize = 12;
+/// Moves that are ordered lose nothing, as new stands before old goes; one of so many packets may fall to a loaded machine.
+const LOST_OF: usize = 100;
 
 fn home() -> [String; 2] {
     [format!("{}/{PREFIX4}", data(0, false)), format!("{}/{PREFIX6}", data(0, true))]
@@ -64,6 +66,7 @@ fn two_hundred_failovers_leak_nothing() -> Result<()> {
         return Ok(());
     };
     let before = Snapshot::take(&bed.lab.host)?;
+    let traffic = Traffic::start(&bed.lab, false)?;
     let mut first = None;
     for round in 0..FAILOVERS {
         order(&bed, "offline")?;
@@ -87,6 +90,16 @@ fn two_hundred_failovers_leak_nothing() -> Result<()> {
         "{resident} KiB after {WARM_UP}, {now} KiB after {FAILOVERS}, {events} events"
     );
 
+    traffic.wait_flow()?;
+    let Traffic { ping, udp, tcp } = traffic;
+    tcp.finish()?;
+    for (what, flow) in [("ping", ping), ("UDP", udp)] {
+        let seen = flow.finish()?;
+        assert!(
+            seen.lost * LOST_OF <= seen.sent,
+            "{what}: {seen:?} over {FAILOVERS} failovers and failbacks"
+        );
+    }
     Ok(())
 }
 
@@ -119,6 +132,7 @@ fn whoever_deletes_and_flushes_meanwhile_does_not_win() -> Result<()> {
         return Ok(());
     };
     let before = Snapshot::take(&bed.lab.host)?;
+    let traffic = Traffic::start(&bed.lab, false)?;
     let started = Instant::now();
     let stop = AtomicBool::new(false);
     let damage = thread::scope(|scope| {
@@ -141,6 +155,8 @@ fn whoever_deletes_and_flushes_meanwhile_does_not_win() -> Result<()> {
     assert!(damage > CONTESTED, "{damage} changes");
     bed.daemon.wait_healthy()?;
     bed.wait_unchanged_since(&before)?;
+    traffic.wait_flow()?;
+    traffic.tcp.finish()?;
 
     // At most one look a second beside those that belong to the failovers, and then peace.
     let log = || fs::read_to_string(bed.daemon.files().log()).context("the log");

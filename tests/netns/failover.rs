@@ -3,8 +3,9 @@
 use anyhow::{Context as _, Result, ensure};
 use ipmp_tests::{
     config::Config,
+    daemon::interface,
     snapshot::Snapshot,
-    topology::{Lab, data, test4},
+    topology::{Lab, data, peer6, test4},
     wait,
 };
 
@@ -139,6 +140,27 @@ fn path_cut_is_decided_within_the_detection_time_ipv4() -> Result<()> {
 #[test]
 fn path_cut_is_decided_within_the_detection_time_ipv6() -> Result<()> {
     one_family_decides_within_the_detection_time(true)
+}
+
+/// Also a target with a global address, and without any IPv4 on the link.
+#[test]
+fn ipv6_targets_are_probed_from_the_link_local_address_without_a_test_address() -> Result<()> {
+    let mut config = Config::active_active(FDT_MS).only(true);
+    config.targets = vec![peer6(0).to_string()];
+    let Some(bed) = Bed::healthy(&config)? else {
+        return Ok(());
+    };
+    let probed = |status: &serde_json::Value, name| {
+        let shown = interface(status, name);
+        shown["probe"] == "ok" && shown["targets"][0]["acked"].as_u64() > Some(0)
+    };
+    bed.daemon.wait_for("both are probed", |status| probed(status, "eth0") && probed(status, "eth1"))?;
+    let cut_ns = bed.lab.cut(0)?;
+    let failed = bed.daemon.wait_event("eth0 fails", cut_ns, |event| {
+        event["kind"] == "failed" && event["interface"] == "eth0"
+    })?;
+    assert_eq!(failed["why"]["target"], peer6(0).to_string(), "{failed}");
+    bed.wait_address_on(&data(0, true).to_string(), "eth1")
 }
 
 /// Losses over half a second suffice where the slots are long: in.mpathd would take at least 0.65 of the time.

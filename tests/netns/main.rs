@@ -14,6 +14,7 @@ mod foreign;
 mod former;
 mod group;
 mod kinds;
+mod late;
 mod missing;
 mod netem;
 mod nexthops;
@@ -141,9 +142,10 @@ impl Bed {
     }
 }
 
-/// A neighbour's ping and an established connection to a data address of the first NIC.
+/// A neighbour's ping, a UDP flow and an established connection to a data address of the first NIC.
 struct Traffic {
     ping: Pinger,
+    udp: Pinger,
     tcp: Session,
 }
 
@@ -152,17 +154,19 @@ impl Traffic {
         let address = data(0, ipv6);
         let traffic = Self {
             ping: Pinger::start(lab.peer(), address, Duration::from_millis(2))?,
+            udp: Pinger::over_udp(&lab.host, lab.peer(), address, Duration::from_millis(2))?,
             tcp: Session::start(&lab.host, lab.peer(), address, Duration::from_millis(10))?,
         };
         traffic.wait_flow()?;
         Ok(traffic)
     }
 
-    /// Waits until both go on from where they are now.
+    /// Waits until all go on from where they are now.
     fn wait_flow(&self) -> Result<()> {
-        let (pings, messages) = (self.ping.answered(), self.tcp.answered());
-        wait::until("ping and TCP go on", || {
-            Ok(self.ping.answered() >= pings + 50 && self.tcp.answered() >= messages + 10)
+        let (pings, udp, messages) = (self.ping.answered(), self.udp.answered(), self.tcp.answered());
+        wait::until("ping, UDP and TCP go on", || {
+            let go_on = self.ping.answered() >= pings + 50 && self.udp.answered() >= udp + 50;
+            Ok(go_on && self.tcp.answered() >= messages + 10)
         })
     }
 }

@@ -286,6 +286,23 @@ fn b29_restart_tells_nobody_of_routes_or_nexthops() -> Result<()> {
     Ok(())
 }
 
+/// Nobody knows then who was active.
+#[test]
+fn b29_restart_of_a_failed_group_leaves_flows_where_they_are() -> Result<()> {
+    let Some(mut bed) = spreading()? else { return Ok(()) };
+    bed.lab.cut_peer(0)?;
+    bed.daemon.wait_for("the group fails", |status| group(status)["state"] == "failed")?;
+    let traces = bed.traces()?;
+    ensure!(traces.contains("dev eth0") && traces.contains("dev eth1"), "{traces}");
+    bed.daemon.signal(Signal::SIGTERM)?;
+    bed.daemon.wait_exit()?;
+    bed.daemon.start_again(&bed.lab.host)?;
+    bed.daemon.wait_for("the group is failed", |status| group(status)["state"] == "failed")?;
+    bed.wait_outbound(&["eth0", "eth1"])?;
+    ensure!(bed.traces()? == traces, "{traces} is now {}", bed.traces()?);
+    Ok(())
+}
+
 /// A process that ends with the test.
 struct Listener(std::process::Child);
 

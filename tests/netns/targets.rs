@@ -14,7 +14,7 @@ use ipmp_tests::{
 };
 use serde_json::Value;
 
-use crate::{Bed, FDT_MS, Traffic};
+use crate::{Bed, FDT_MS, Traffic, reload};
 
 /// A lab whose host and neighbours are prepared before the daemon starts; `None` where network tests cannot run.
 fn bed(config: &Config, peers: usize, prepare: impl FnOnce(&Lab) -> Result<()>) -> Result<Option<Bed>> {
@@ -271,4 +271,30 @@ fn on_group_failure_fail_withdraws_the_addresses_until_the_group_works_again() -
     assert_eq!((bed.count("withdrawn", dead_ns)?, bed.count("action-failed", dead_ns)?), (2, 0));
     // The neighbour has heard where they are.
     Traffic::start(&bed.lab, false)?.tcp.finish().map(drop)
+}
+
+#[test]
+fn a_target_that_is_dropped_is_kept_resolved_no_longer() -> Result<()> {
+    let mut config = Config::active_active(FDT_MS);
+    let dropped = [peer4(1).to_string(), peer_link_local(1).to_string()];
+    let kept = config.targets.clone();
+    config.targets.extend(dropped.clone());
+    let Some(bed) = bed(&config, 2, |_| Ok(()))? else {
+        return Ok(());
+    };
+    bed.daemon.wait_healthy()?;
+    let managed = |target: &str| {
+        let entries = bed.lab.host.ip(&format!("neigh show {target} nud all"))?;
+        Ok(entries.lines().filter(|line| line.contains(" managed ")).count())
+    };
+    let all = |targets: &[String], count: usize| {
+        let counts: Result<Vec<usize>> = targets.iter().map(|target| managed(target)).collect();
+        counts.map(|counts| counts.iter().all(|found| *found == count))
+    };
+    wait::until("both members keep all targets resolved", || Ok(all(&kept, 2)? && all(&dropped, 2)?))?;
+    config.targets = kept.clone();
+    reload::reload(&bed, &config.to_string())?;
+    wait::until("the dropped ones are not kept any more", || all(&dropped, 0))?;
+    ensure!(all(&kept, 2)?, "those that are left still are");
+    bed.daemon.wait_healthy().map(drop)
 }

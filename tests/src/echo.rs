@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use ipmp_common::wire::internet_checksum;
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::socket::{
@@ -110,17 +111,7 @@ fn reply_to(packet: &[u8]) -> Option<Vec<u8>> {
     }
     reply[0] = ECHO_REPLY;
     reply[2..4].fill(0);
-    let sum = checksum(&reply);
+    let sum = internet_checksum(&[&reply]);
     reply[2..4].copy_from_slice(&sum.to_be_bytes());
     Some(reply)
-}
-
-/// RFC 1071.
-fn checksum(bytes: &[u8]) -> u16 {
-    let word = |pair: &[u8]| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0));
-    let mut sum: u32 = bytes.chunks(2).map(word).sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !(sum as u16)
 }

@@ -2,11 +2,11 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     os::fd::{AsFd as _, OwnedFd},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -32,6 +32,9 @@ const ECHO_REQUEST_V6: u8 = 128;
 /// How long answers to the last requests are waited for.
 const GRACE: Duration = Duration::from_millis(200);
 
+/// Answers that take longer are not looked for: no test or bench makes an outage as long.
+const LATEST_ANSWER: Duration = Duration::from_mins(1);
+
 /// One request: when it left, and when its answer came.
 #[derive(Clone, Copy, Debug)]
 struct Echo {
@@ -51,12 +54,21 @@ pub struct PingReport {
     pub longest_gap: Duration,
 }
 
+/// What the thread and its owner share.
+#[derive(Debug, Default)]
+struct Record {
+    echoes: Mutex<Vec<Echo>>,
+    answered: AtomicUsize,
+}
+
 /// Pings from a namespace until it is stopped or dropped.
 #[derive(Debug)]
 pub struct Pinger {
-    echoes: Arc<Mutex<Vec<Echo>>>,
+    record: Arc<Record>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<io::Result<()>>>,
+    /// What answers, where that is not the kernel.
+    echo: Option<JoinHandle<()>>,
 }
 
 impl Pinger {
@@ -71,23 +83,50 @@ impl Pinger {
         let socket = netns
             .run(|| ping_socket(target))?
             .with_context(|| format!("a ping socket to {target} in {}", netns.name()))?;
-        let echoes = Arc::new(Mutex::new(Vec::new()));
+        Ok(Self::with(socket, target.is_ipv6(), interval))
+    }
+
+    /// The same with UDP, by two ordinary sockets: one in `server`, bound to `target`, returns what comes from the other.
+    ///
+    /// # Errors
+    /// When a socket cannot be made.
+    pub fn over_udp(server: &Netns, client: &Netns, target: IpAddr, interval: Duration) -> Result<Self> {
+        let bound = server.run(|| UdpSocket::bind(SocketAddr::new(target, 0)))?;
+        let bound = bound.with_context(|| format!("a UDP socket at {target}"))?;
+        bound.set_read_timeout(Some(GRACE)).context("SO_RCVTIMEO")?;
+        let at = bound.local_addr().context("its port")?;
+        let any: IpAddr =
+            if target.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+        let connected = || {
+            let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
+            socket.set_nonblocking(true)?;
+            socket.connect(at).map(|()| socket)
+        };
+        let socket = client.run(connected)?.with_context(|| format!("a UDP socket to {at}"))?;
+        let mut pinger = Self::with(socket, target.is_ipv6(), interval);
+        let stop = Arc::clone(&pinger.stop);
+        pinger.echo = Some(thread::spawn(move || echo(&bound, &stop)));
+        Ok(pinger)
+    }
+
+    fn with(socket: UdpSocket, ipv6: bool, interval: Duration) -> Self {
+        let record = Arc::new(Record::default());
         let stop = Arc::new(AtomicBool::new(false));
         let thread = {
-            let (echoes, stop) = (Arc::clone(&echoes), Arc::clone(&stop));
-            thread::spawn(move || run(&socket, target.is_ipv6(), interval, &echoes, &stop))
+            let (record, stop) = (Arc::clone(&record), Arc::clone(&stop));
+            thread::spawn(move || run(&socket, ipv6, interval, &record, &stop))
         };
-        Ok(Self { echoes, stop, thread: Some(thread) })
+        Self { record, stop, thread: Some(thread), echo: None }
     }
 
     /// How many requests were answered so far.
     pub fn answered(&self) -> usize {
-        self.with(|echoes| echoes.iter().filter(|echo| echo.answered_ns.is_some()).count())
+        self.record.answered.load(Ordering::Relaxed)
     }
 
     /// What happened between two moments of `CLOCK_MONOTONIC` in nanoseconds.
     pub fn report(&self, from_ns: u64, to_ns: u64) -> PingReport {
-        self.with(|echoes| report(echoes, from_ns, to_ns))
+        self.read(|echoes| report(echoes, from_ns, to_ns))
     }
 
     /// Stops after a short wait for the last answers, and reports on the whole time.
@@ -99,20 +138,29 @@ impl Pinger {
         if let Some(thread) = self.thread.take() {
             thread.join().map_err(|_| anyhow!("the pinger panicked"))?.context("pinging")?;
         }
-        let last = self.with(|echoes| echoes.last().map_or(0, |echo| echo.sent_ns));
+        let last = self.read(|echoes| echoes.last().map_or(0, |echo| echo.sent_ns));
         Ok(self.report(0, last))
     }
 
-    fn with<R>(&self, read: impl FnOnce(&[Echo]) -> R) -> R {
-        read(&self.echoes.lock().unwrap_or_else(PoisonError::into_inner))
+    fn read<R>(&self, read: impl FnOnce(&[Echo]) -> R) -> R {
+        read(&self.record.echoes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Drop for Pinger {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _panicked = thread.join();
+        let _panicked = self.thread.take().map(JoinHandle::join);
+        let _panicked = self.echo.take().map(JoinHandle::join);
+    }
+}
+
+/// Returns each datagram to where it came from. What cannot be received or returned is lost: that is what is measured.
+fn echo(socket: &UdpSocket, stop: &AtomicBool) {
+    let mut packet = [0; 128];
+    while !stop.load(Ordering::Relaxed) {
+        if let Ok((length, from)) = socket.recv_from(&mut packet) {
+            let _lost = socket.send_to(&packet[..length], from);
         }
     }
 }
@@ -135,7 +183,7 @@ fn run(
     socket: &UdpSocket,
     ipv6: bool,
     interval: Duration,
-    echoes: &Mutex<Vec<Echo>>,
+    record: &Record,
     stop: &AtomicBool,
 ) -> io::Result<()> {
     // An answer is stamped when this thread runs: it must not queue behind compilers.
@@ -146,12 +194,12 @@ fn run(
     let interval_ns = interval.as_nanos() as u64;
     let mut due = now_ns();
     while !stop.load(Ordering::Relaxed) {
-        send(socket, ipv6, echoes)?;
+        send(socket, ipv6, &record.echoes)?;
         // A late thread skips slots instead of sending a burst.
         due = (due + interval_ns).max(now_ns());
-        receive_until(socket, due, echoes)?;
+        receive_until(socket, due, record)?;
     }
-    receive_until(socket, now_ns() + GRACE.as_nanos() as u64, echoes)
+    receive_until(socket, now_ns() + GRACE.as_nanos() as u64, record)
 }
 
 fn send(socket: &UdpSocket, ipv6: bool, echoes: &Mutex<Vec<Echo>>) -> io::Result<()> {
@@ -164,7 +212,7 @@ fn send(socket: &UdpSocket, ipv6: bool, echoes: &Mutex<Vec<Echo>>) -> io::Result
     socket.send(&packet).map(drop).or_else(lost)
 }
 
-fn receive_until(socket: &UdpSocket, due_ns: u64, echoes: &Mutex<Vec<Echo>>) -> io::Result<()> {
+fn receive_until(socket: &UdpSocket, due_ns: u64, record: &Record) -> io::Result<()> {
     loop {
         let left = due_ns.saturating_sub(now_ns());
         if left == 0 {
@@ -173,14 +221,14 @@ fn receive_until(socket: &UdpSocket, due_ns: u64, echoes: &Mutex<Vec<Echo>>) -> 
         let mut polled = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
         match ppoll(&mut polled, Some(TimeSpec::from_duration(Duration::from_nanos(left))), None) {
             Ok(0) => return Ok(()),
-            Ok(_) => receive(socket, echoes)?,
+            Ok(_) => receive(socket, record)?,
             Err(nix::Error::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-fn receive(socket: &UdpSocket, echoes: &Mutex<Vec<Echo>>) -> io::Result<()> {
+fn receive(socket: &UdpSocket, record: &Record) -> io::Result<()> {
     let mut packet = [0; 128];
     let length = match socket.recv(&mut packet) {
         Ok(length) => length,
@@ -190,9 +238,11 @@ fn receive(socket: &UdpSocket, echoes: &Mutex<Vec<Echo>>) -> io::Result<()> {
         .get(ICMP_HEADER..ICMP_HEADER + 8)
         .and_then(|bytes| bytes.try_into().ok())
         .map(u64::from_be_bytes);
-    let mut echoes = echoes.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(echo) = number.and_then(|number| echoes.get_mut(number as usize)) {
-        echo.answered_ns.get_or_insert(now_ns());
+    let mut echoes = record.echoes.lock().unwrap_or_else(PoisonError::into_inner);
+    let echo = number.and_then(|number| echoes.get_mut(number as usize));
+    if let Some(echo) = echo.filter(|echo| echo.answered_ns.is_none()) {
+        echo.answered_ns = Some(now_ns());
+        record.answered.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())
 }
@@ -210,8 +260,11 @@ fn lost(error: io::Error) -> io::Result<()> {
 }
 
 fn report(echoes: &[Echo], from_ns: u64, to_ns: u64) -> PingReport {
-    let inside = || echoes.iter().filter(move |echo| (from_ns..=to_ns).contains(&echo.sent_ns));
-    let mut answers: Vec<u64> = echoes.iter().filter_map(|echo| echo.answered_ns).collect();
+    // Requests leave in the order of time.
+    let first_at = |ns: u64| echoes.partition_point(|echo| echo.sent_ns < ns);
+    let inside = || echoes[first_at(from_ns)..first_at(to_ns.saturating_add(1))].iter();
+    let earliest = first_at(from_ns.saturating_sub(LATEST_ANSWER.as_nanos() as u64));
+    let mut answers: Vec<u64> = echoes[earliest..].iter().filter_map(|echo| echo.answered_ns).collect();
     answers.sort_unstable();
     let next_answer = |sent_ns| answers.get(answers.partition_point(|at| *at < sent_ns)).copied();
     let longest = inside()

@@ -31,6 +31,14 @@ impl Snapshot {
         Ok(Self { lines })
     }
 
+    /// The same with the routes of each device by themselves: among equal routes through several devices, the kernel's own
+    /// included, the order tells which one came first.
+    #[must_use]
+    pub fn each_device_apart(mut self) -> Self {
+        self.lines.sort_by_key(|line| device(line).map(str::to_owned));
+        self
+    }
+
     /// What differs, line by line; empty if nothing does.
     pub fn difference(&self, after: &Self) -> String {
         if self == after {
@@ -59,6 +67,12 @@ impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.lines.join("\n"))
     }
+}
+
+/// The device of a route.
+fn device(line: &str) -> Option<&str> {
+    let (_, device) = line.split_once(r#""dev":""#)?;
+    device.split('"').next()
 }
 
 /// One line for an interface and one for each of its addresses, so that a difference is readable; one for a route.

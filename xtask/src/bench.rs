@@ -20,6 +20,9 @@ pub(crate) struct Options {
     /// Cable cuts, and as many path cuts
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     cuts: u32,
+    /// Pings a second that the neighbour sends to each of two data addresses, IPv4 and IPv6
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rate: u32,
     /// Use the binaries that are built already (in `IPMP_BIN_DIR`, else the release build)
     #[arg(long)]
     built: bool,
@@ -34,19 +37,33 @@ struct Figures {
     announced: Vec<Duration>,
     /// Act to the announcement.
     act_announced: Vec<Duration>,
-    /// Longest silence for the neighbour, worse family.
+    /// What the neighbour saw.
+    away: Seen,
+    /// What it saw at the way back.
+    back: Seen,
+}
+
+/// What the neighbour saw of each outage, worse family.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Longest silence.
     gap: Vec<Duration>,
-    /// Longest silence for the neighbour at the way back, worse family.
-    gap_back: Vec<Duration>,
+    /// Packets lost.
+    lost: Vec<usize>,
+    /// Packets sent, of both families.
+    sent: usize,
+    /// In so much time for both.
+    watched: Duration,
 }
 
 /// Measures, and prints one Markdown table on standard output.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     let Bench::Outage(options) = bench;
-    let cuts = options.cuts.to_string();
-    let arguments = ["bench", "outage", "--cuts", &cuts, "--built"];
+    let (cuts, rate) = (options.cuts.to_string(), options.rate.to_string());
+    let arguments = ["bench", "outage", "--cuts", &cuts, "--rate", &rate, "--built"];
     let bin_dir = stage::prepare("the bench", options.built, &arguments)?;
-    stage::end(Stage::open(bin_dir).and_then(|stage| measure(stage, options.cuts)))
+    let interval = Duration::from_secs(1) / options.rate;
+    stage::end(Stage::open(bin_dir, interval).and_then(|stage| measure(stage, options.cuts)))
 }
 
 fn measure(mut stage: Stage, cuts: u32) -> Result<()> {
@@ -56,7 +73,7 @@ fn measure(mut stage: Stage, cuts: u32) -> Result<()> {
         cable.add(&stage.play(Act::Pull)?, &stage.play(Act::Plug)?)?;
         path.add(&stage.play(Act::Cut)?, &stage.play(Act::Mend)?)?;
         // Several link-ups within a minute put a repair off, as they must; each round is to be the first.
-        stage = stage.renew_daemon()?;
+        stage = stage.renew()?;
     }
     stage.close()?;
     print!("{}", table(&cable, &path)?);
@@ -72,42 +89,62 @@ impl Figures {
         self.decided.push(between(away.at_ns, decided));
         self.announced.push(between(evidence, announced));
         self.act_announced.push(between(away.at_ns, announced));
-        self.gap.push(worst_gap(away));
-        self.gap_back.push(worst_gap(back));
+        self.away.add(away);
+        self.back.add(back);
         Ok(())
     }
 }
 
-fn worst_gap(scene: &Scene) -> Duration {
-    let [ipv4, ipv6] = scene.pings;
-    ipv4.longest_gap.max(ipv6.longest_gap)
+impl Seen {
+    fn add(&mut self, scene: &Scene) {
+        let [ipv4, ipv6] = scene.pings;
+        self.gap.push(ipv4.longest_gap.max(ipv6.longest_gap));
+        self.lost.push(ipv4.lost.max(ipv6.lost));
+        self.sent += ipv4.sent + ipv6.sent;
+        self.watched += 2 * Duration::from_nanos(scene.until_ns.saturating_sub(scene.at_ns));
+    }
 }
 
 fn table(cable: &Figures, path: &Figures) -> Result<String> {
+    let seen = [&cable.away, &cable.back, &path.away, &path.back];
+    let sent: usize = seen.iter().map(|seen| seen.sent).sum();
+    let watched: Duration = seen.iter().map(|seen| seen.watched).sum();
+    // What was sent, not what was asked for: a loaded machine leaves out slots.
     let mut text = format!(
-        "| {} cuts each, failure detection time {} ms | median | worst |\n|---|---|---|\n",
-        cable.gap.len(),
-        FDT.as_millis()
+        "| {} cuts each, failure detection time {} ms, {:.0} packets a second to each address | median | worst |\n\
+         |---|---|---|\n",
+        cable.away.gap.len(),
+        FDT.as_millis(),
+        sent as f64 / watched.as_secs_f64()
     );
-    let in_ms = |value: Duration| format!("{:.2} ms", value.as_secs_f64() * 1e3);
     let of_fdt = |value: Duration| format!("{:.2} × FDT", value.as_secs_f64() / FDT.as_secs_f64());
-    let mut row = |what: &str, values: &[Duration], show: &dyn Fn(Duration) -> String| {
-        let (median, worst) = median_and_worst(values)?;
-        writeln!(text, "| {what} | {} | {} |", show(median), show(worst)).context("writing to a string")
-    };
-    row("carrier loss: its evidence → announced", &cable.announced, &in_ms)?;
-    row("carrier loss: port down → announced", &cable.act_announced, &in_ms)?;
-    row("carrier loss: longest gap seen by the neighbour", &cable.gap, &in_ms)?;
-    row("cable back: longest gap seen by the neighbour", &cable.gap_back, &in_ms)?;
-    row("path cut → decided", &path.decided, &of_fdt)?;
-    row("path cut → announced", &path.act_announced, &of_fdt)?;
-    row("path cut: longest gap seen by the neighbour", &path.gap, &in_ms)?;
-    row("path mended: longest gap seen by the neighbour", &path.gap_back, &in_ms)?;
+    row(&mut text, "carrier loss: its evidence → announced", &cable.announced, in_ms)?;
+    row(&mut text, "carrier loss: port down → announced", &cable.act_announced, in_ms)?;
+    outage(&mut text, "carrier loss", &cable.away)?;
+    outage(&mut text, "cable back", &cable.back)?;
+    row(&mut text, "path cut → decided", &path.decided, of_fdt)?;
+    row(&mut text, "path cut → announced", &path.act_announced, of_fdt)?;
+    outage(&mut text, "path cut", &path.away)?;
+    outage(&mut text, "path mended", &path.back)?;
     Ok(text)
 }
 
+fn in_ms(value: Duration) -> String {
+    format!("{:.2} ms", value.as_secs_f64() * 1e3)
+}
+
+fn outage(text: &mut String, what: &str, seen: &Seen) -> Result<()> {
+    row(text, &format!("{what}: longest gap seen by the neighbour"), &seen.gap, in_ms)?;
+    row(text, &format!("{what}: packets of the neighbour lost"), &seen.lost, |lost: usize| lost.to_string())
+}
+
+fn row<T: Copy + Ord>(text: &mut String, what: &str, values: &[T], show: impl Fn(T) -> String) -> Result<()> {
+    let (median, worst) = median_and_worst(values)?;
+    writeln!(text, "| {what} | {} | {} |", show(median), show(worst)).context("writing to a string")
+}
+
 /// The middle value (the upper of two) and the largest.
-fn median_and_worst(values: &[Duration]) -> Result<(Duration, Duration)> {
+fn median_and_worst<T: Copy + Ord>(values: &[T]) -> Result<(T, T)> {
     ensure!(!values.is_empty(), "nothing was measured");
     let mut sorted = values.to_vec();
     sorted.sort_unstable();

@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: the main job, as a timeline.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -10,6 +10,9 @@ use crate::{
     stage::{self, Act, FDT, HOME, OTHER, Stage},
     timeline::{self, milliseconds},
 };
+
+/// How often the neighbour pings each address.
+const PING_INTERVAL: Duration = Duration::from_millis(1);
 
 /// How to show it.
 #[derive(Args)]
@@ -23,7 +26,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let bin_dir = stage::prepare("the demo", options.built, &["demo", "--built"])?;
     let started = Instant::now();
-    stage::end(Stage::open(bin_dir).and_then(|stage| play(stage, started)))
+    stage::end(Stage::open(bin_dir, PING_INTERVAL).and_then(|stage| play(stage, started)))
 }
 
 fn play(stage: Stage, started: Instant) -> Result<()> {

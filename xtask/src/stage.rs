@@ -21,8 +21,6 @@ pub(crate) const FDT: Duration = Duration::from_millis(100);
 pub(crate) const HOME: &str = "eth0";
 /// The NIC that takes over.
 pub(crate) const OTHER: &str = "eth1";
-/// How often the neighbour pings each address.
-const PING_INTERVAL: Duration = Duration::from_millis(1);
 /// How often a message goes over the connection.
 const MESSAGE_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -55,6 +53,8 @@ pub(crate) struct Scene {
     pub(crate) act: Act,
     /// The moment of the act (`CLOCK_MONOTONIC`, nanoseconds).
     pub(crate) at_ns: u64,
+    /// Until when the neighbour was watched.
+    pub(crate) until_ns: u64,
     /// The event that judged the NIC.
     pub(crate) verdict: Value,
     /// One event for each address that moved.
@@ -95,6 +95,7 @@ pub(crate) struct Stage {
     daemon: Daemon,
     lab: Lab,
     bin_dir: PathBuf,
+    ping_interval: Duration,
 }
 
 /// What demo and bench begin with: set up, build, become root, and make interrupts end in a clean-up.
@@ -113,18 +114,15 @@ pub(crate) fn prepare(why: &str, built: bool, arguments: &[&str]) -> Result<Path
 }
 
 impl Stage {
-    /// Builds the lab, starts the daemon and the traffic.
-    pub(crate) fn open(bin_dir: PathBuf) -> Result<Self> {
+    /// Builds the lab, starts the daemon and the traffic; the neighbour pings each address once an interval.
+    pub(crate) fn open(bin_dir: PathBuf, ping_interval: Duration) -> Result<Self> {
         let lab = Lab::new(&Shape { data_members: 2, ..Shape::default() })?;
         let daemon = start_daemon(&lab, &bin_dir)?;
         let neighbour = Neighbour {
-            pings: [
-                Pinger::start(lab.peer(), data(0, false), PING_INTERVAL)?,
-                Pinger::start(lab.peer(), data(0, true), PING_INTERVAL)?,
-            ],
+            pings: pings(&lab, ping_interval)?,
             tcp: Session::start(&lab.host, lab.peer(), data(0, false), MESSAGE_INTERVAL)?,
         };
-        let stage = Self { neighbour, daemon, lab, bin_dir };
+        let stage = Self { neighbour, daemon, lab, bin_dir, ping_interval };
         stage.wait_flow()?;
         Ok(stage)
     }
@@ -134,12 +132,16 @@ impl Stage {
         &self.daemon
     }
 
-    /// A fresh daemon instead of the old one, while the traffic goes on. The new one has not seen any link flap.
-    pub(crate) fn renew_daemon(self) -> Result<Self> {
-        let Self { neighbour, daemon, lab, bin_dir } = self;
+    /// A fresh daemon instead of the old one, which has not seen any link flap, and pings that begin anew, so that what is
+    /// kept of them does not grow; the connection goes on.
+    pub(crate) fn renew(self) -> Result<Self> {
+        let Self { mut neighbour, daemon, lab, bin_dir, ping_interval } = self;
         drop(daemon);
         let daemon = start_daemon(&lab, &bin_dir)?;
-        Ok(Self { neighbour, daemon, lab, bin_dir })
+        neighbour.pings = pings(&lab, ping_interval)?;
+        let stage = Self { neighbour, daemon, lab, bin_dir, ping_interval };
+        stage.wait_flow()?;
+        Ok(stage)
     }
 
     /// Does something to the first NIC and watches until the addresses are where they belong and traffic flows.
@@ -171,9 +173,12 @@ impl Stage {
         }
         self.wait_flow()?;
         let until_ns = now_ns();
+        // What is on its way now is not lost.
+        self.wait_flow()?;
         Ok(Scene {
             act,
             at_ns,
+            until_ns,
             verdict,
             moves,
             pings: self.neighbour.pings.each_ref().map(|ping| ping.report(at_ns, until_ns)),
@@ -202,6 +207,11 @@ impl Stage {
             Ok(now.iter().zip(before).all(|(now, before)| *now >= before + 40))
         })
     }
+}
+
+fn pings(lab: &Lab, interval: Duration) -> Result<[Pinger; 2]> {
+    let ping = |ipv6| Pinger::start(lab.peer(), data(0, ipv6), interval);
+    Ok([ping(false)?, ping(true)?])
 }
 
 fn start_daemon(lab: &Lab, bin_dir: &std::path::Path) -> Result<Daemon> {

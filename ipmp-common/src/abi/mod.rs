@@ -99,6 +99,8 @@ pub struct Session {
 
 /// [`Session::flags`]: one accepted reply in [`NOTIFY_EVERY`] is also reported through the ring buffer.
 pub const SESSION_NOTIFY: u8 = 1;
+/// [`Session::flags`]: every accepted reply is reported so, for somebody who watches each probe.
+pub const SESSION_NOTIFY_EACH: u8 = 2;
 
 /// Replies to probes whose sequence number leaves the remainder 1 wake the daemon, so that its own round-trip
 /// time is sampled. The others wait in the evidence map: a wake-up costs more than a probe.
@@ -210,7 +212,7 @@ pub struct RingEvent {
 pub const EVENT_CARRIER_DOWN: u32 = 1;
 /// [`RingEvent::kind`]: carrier gained.
 pub const EVENT_CARRIER_UP: u32 = 2;
-/// [`RingEvent::kind`]: a valid reply to a session with [`SESSION_NOTIFY`].
+/// [`RingEvent::kind`]: a valid reply to a session with [`SESSION_NOTIFY`] or [`SESSION_NOTIFY_EACH`].
 pub const EVENT_REPLY: u32 = 3;
 
 const _: () = {

@@ -58,6 +58,8 @@ impl Engine {
                 let rank = |member: &&Member| (waits(member), !member.config.standby, !hosts(member.id));
                 Some((self.members_of(group).filter(idle).min_by_key(rank)?.id, false))
             }
+            // Not even where several may still come: whoever rested would be called at once, and so on.
+            Ordering::Greater if active == 1 => None,
             Ordering::Equal => None,
             Ordering::Greater => {
                 let spare = |member: &&Member| member.active() && member.config.standby;

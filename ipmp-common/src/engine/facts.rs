@@ -61,7 +61,7 @@ impl Engine {
         }
         let Some(member) = self.member(id) else { return };
         let group_id = member.group;
-        if appeared && !member.config.test.is_empty() {
+        if appeared && self.is_tested(member) {
             let by = member.probing_expected_by;
             self.timers.set(TimerKey::ProbingGrace(id), by);
         }
@@ -96,6 +96,7 @@ impl Engine {
     /// known to work. Whether it can be probed is known only when its test addresses stand on it. That it does not work
     /// yet is no failure to be told: its absence was, and its repair will be.
     fn put_to_the_proof(&mut self, now: Timestamp, id: MemberId) {
+        let tested = self.member(id).is_some_and(|member| self.is_tested(member));
         let Some(member) = self.member_mut(id) else { return };
         member.reason = if member.link_is_up() {
             Reason::Unproved
@@ -104,7 +105,6 @@ impl Engine {
         };
         member.failed = true;
         member.inactive = false;
-        let tested = !member.config.test.is_empty();
         member.failed_by_probes = tested;
         member.test_address_until = tested.then_some(now + TEST_ADDRESS_GRACE);
     }
@@ -137,6 +137,7 @@ impl Engine {
     }
 
     pub(super) fn carrier(&mut self, now: Timestamp, id: MemberId, fact: CarrierFact) {
+        let tested = self.member(id).is_some_and(|member| self.is_tested(member));
         let Some(member) = self.member_mut(id) else { return };
         let CarrierFact { up, at, source, downs } = fact;
         let changed = member.link != Some(up);
@@ -158,7 +159,7 @@ impl Engine {
         for _ in 0..ups.min(3) {
             member.remember_link_up(at);
         }
-        if up && member.failed && !member.config.test.is_empty() && member.sources == [None; 2] {
+        if up && member.failed && tested && member.sources == [None; 2] {
             // It appeared without carrier: the link alone must not repair what its probes are to judge.
             member.test_address_until = Some(now + TEST_ADDRESS_GRACE);
         }

@@ -70,20 +70,21 @@ impl Engine {
         self.actions.push_back(Action::SetPlacement(placement));
     }
 
-    /// The members that outbound flows shall use. Without an active one they stay where they are, as addresses do.
+    /// The members that outbound flows shall use. Without an active one they stay where they are, as addresses do; where
+    /// that is nobody knows after a restart, and whoever is there may be it.
     fn outbound(&self, id: GroupId, withdrawn: bool) -> Vec<MemberId> {
         let Some(group) = self.group(id).filter(|group| group.config.outbound_spreading && !withdrawn) else {
             return Vec::new();
         };
-        let present = |member: &&Member| member.ifindex.is_some();
-        let active = |member: &&Member| member.active();
-        let mut outbound: Vec<MemberId> =
-            self.members_of(id).filter(present).filter(active).map(|member| member.id).collect();
-        if let (true, Some(sent)) = (outbound.is_empty(), &group.sent) {
-            let before = |member: &&Member| sent.placement.outbound.contains(&member.id);
-            outbound.extend(self.members_of(id).filter(present).filter(before).map(|member| member.id));
+        let present = || self.members_of(id).filter(|member| member.ifindex.is_some());
+        let active: Vec<MemberId> =
+            present().filter(|member| member.active()).map(|member| member.id).collect();
+        if !active.is_empty() {
+            return active;
         }
-        outbound
+        let before = group.sent.as_ref().map_or(&[][..], |sent| &sent.placement.outbound);
+        let used = |member: &&Member| before.is_empty() || before.contains(&member.id);
+        present().filter(used).map(|member| member.id).collect()
     }
 
     /// No member can carry traffic, and not only because the administrator or the hardware took them away.

@@ -9,7 +9,7 @@ use super::{
     core_loop::Engine,
     detector::{Detector, MAX_ACTIVE_TARGETS, SLOTS_PER_FDT},
     ids::{Family, MemberId, SessionId},
-    member::slot,
+    member::{Member, slot},
     reason::{Kind, Reason},
     snapshot::TargetState,
     target::Target,
@@ -223,7 +223,16 @@ impl Engine {
         }
     }
 
+    /// Whether it is to be judged by probes, once its source addresses are there: it has test addresses, or the group
+    /// has IPv6 targets, which are probed from the link-local address.
+    pub(super) fn is_tested(&self, member: &Member) -> bool {
+        let targets = || self.group(member.group).into_iter().flat_map(|group| &group.config.targets);
+        !member.config.test.is_empty()
+            || member.identity.carries(Family::V6) && targets().any(IpAddr::is_ipv6)
+    }
+
     pub(super) fn tell_probing(&mut self, now: Timestamp, id: MemberId) {
+        let tested = self.member(id).is_some_and(|member| self.is_tested(member));
         let Some(member) = self.member_mut(id) else { return };
         let probed = member.probed();
         if member.ifindex.is_none() || member.probing_told == Some(probed) {
@@ -235,7 +244,7 @@ impl Engine {
         }
         let first_time = member.probing_told.is_none();
         let has_source = member.sources.iter().any(Option::is_some) && !member.config.test.is_empty();
-        if !probed && first_time && !member.config.test.is_empty() && now < member.probing_expected_by {
+        if !probed && first_time && tested && now < member.probing_expected_by {
             return;
         }
         member.probing_told = Some(probed);

@@ -10,6 +10,7 @@ mod damping;
 mod detection;
 mod groups;
 mod interfaces;
+mod late;
 mod links;
 mod live_keys;
 mod outbound;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
 
 use ipmp_common::engine::{
     config::{MAX_FAILURE_DETECTION_TIME, MIN_FAILURE_DETECTION_TIME},
@@ -190,13 +190,19 @@ pub struct IpmpstatArgs {
 
 /// The command line under the name `if_mpadm`.
 #[derive(Debug, Parser)]
-#[command(name = "if_mpadm", version, about = "Takes an interface of an IPMP group offline, or back")]
+#[command(
+    name = "if_mpadm",
+    version,
+    about = "Takes an interface of an IPMP group offline, or back",
+    override_usage = "if_mpadm [-d | -r] <interface>",
+    group = ArgGroup::new("what").args(["offline", "online"]).required(true)
+)]
 pub struct IfMpadmArgs {
     /// Directory of the daemon's control socket
     #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNTIME_DIR)]
     pub runtime_dir: PathBuf,
     /// Take this interface offline
-    #[arg(short = 'd', value_name = "IFACE", conflicts_with = "online", required_unless_present = "online")]
+    #[arg(short = 'd', value_name = "IFACE")]
     pub offline: Option<String>,
     /// Undo that
     #[arg(short = 'r', value_name = "IFACE")]
@@ -303,7 +309,7 @@ pub struct AttachArgs {
     /// As a spare
     #[arg(long, requires = "group")]
     pub standby: bool,
-    /// Data addresses with prefix length, separated by commas; left out: those found on it
+    /// Data addresses with prefix length, separated by commas, or `none`; left out: those found on it
     #[arg(long, value_name = "ADDRESSES", value_delimiter = ',', requires = "group")]
     pub data: Option<Vec<String>>,
     /// Test addresses, separated by commas

@@ -1,6 +1,6 @@
 //! `ipmp doctor`: what on this host would get in the way, and the fix. It looks, and changes nothing.
 
-use std::{fmt::Write as _, path::Path};
+use std::{fmt::Write as _, io, path::Path};
 
 use serde::Serialize;
 
@@ -38,12 +38,16 @@ pub(super) fn run(runtime_dir: &Path, wanted: &DoctorArgs, json: bool) -> Result
                 (None, None)
             }
         };
+    let unheard = !findings.is_empty();
     let config = match config::load(&wanted.config) {
         Ok(config) => Some(config.engine),
         Err(error) => {
-            // The daemon that answers has read another file: its groups are known from it.
-            let severity = if status.is_some() { Severity::Note } else { Severity::Problem };
-            findings.push(unusable(severity, &error));
+            findings.push(if is_withheld(&error) {
+                withheld(&error)
+            } else {
+                // The daemon that answers has read another file: its groups are known from it.
+                unusable(if status.is_some() { Severity::Note } else { Severity::Problem }, &error)
+            });
             None
         }
     };
@@ -58,6 +62,7 @@ pub(super) fn run(runtime_dir: &Path, wanted: &DoctorArgs, json: bool) -> Result
         host::look(&Scene {
             config: config.as_ref(),
             status: status.as_ref(),
+            unheard,
             elsewhere,
             root: Path::new("/"),
         })
@@ -82,8 +87,27 @@ fn finding(severity: Severity, check: &str, what: String, why: &str, fix: &str) 
 }
 
 fn unheard(error: &ClientError) -> Finding {
-    let why = "what the daemon knows is not among the findings";
-    finding(Severity::Warning, "daemon-unheard", error.to_string(), why, "run ipmp doctor as root")
+    let what = format!("the daemon cannot be asked: {error}");
+    let why = "what it knows is not among the findings";
+    let fix = if matches!(error, ClientError::NotPermitted { .. }) {
+        "run ipmp doctor as root; or, to be answered always, join the group of [daemon] control-group"
+    } else {
+        "see whether ipmpd is stopped, or of another version, and run ipmp doctor again"
+    };
+    finding(Severity::Warning, "daemon-unheard", what, why, fix)
+}
+
+/// Whether it is only this user who may not read the file.
+fn is_withheld(error: &config::ConfigError) -> bool {
+    match error {
+        config::ConfigError::Unreadable { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
+        config::ConfigError::Unwritable { .. } | config::ConfigError::Invalid(_) => false,
+    }
+}
+
+fn withheld(error: &config::ConfigError) -> Finding {
+    let why = "what it says is not among the findings";
+    finding(Severity::Warning, "config", error.to_string(), why, "run ipmp doctor as root")
 }
 
 fn unusable(severity: Severity, error: &config::ConfigError) -> Finding {

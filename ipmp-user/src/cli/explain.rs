@@ -16,6 +16,7 @@ use crate::{
         client::{Client, Told},
         status::{InterfaceStatus, Status},
     },
+    diagnosis::error_text,
     journal::Event,
 };
 
@@ -94,6 +95,10 @@ pub(super) fn text(
         word(&interface.probe),
     );
     // Writing to a String cannot fail.
+    let counters = interface.diagnosis.as_ref().map(|diagnosis| &diagnosis.link.counters);
+    if let Some(errors) = counters.and_then(error_text) {
+        let _ = writeln!(text, "  errors counted since the interface exists: {errors}");
+    }
     if let Some(deferred) = &interface.deferred {
         let _ = writeln!(text, "  deferred: {deferred}");
     }

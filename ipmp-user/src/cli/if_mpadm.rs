@@ -26,7 +26,7 @@ pub(super) fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
             // A closed standard error leaves nobody to tell.
-            let _ = std::io::stderr().write_all(format!("{PROGRAM}: {text}\n").as_bytes());
+            let _ = std::io::stderr().write_all(format!("{PROGRAM}: fatal: {text}\n").as_bytes());
             ExitCode::from(NOT_DONE)
         }
     }
@@ -46,9 +46,10 @@ fn run(args: &IfMpadmArgs) -> Result<(), String> {
     let mut client = Client::connect(&args.runtime_dir).map_err(|error| cannot(&error))?;
     let status = client.status().map_err(|error| cannot(&error))?;
     let already = match state(&status, name) {
-        None => return Err(cannot(&NOT_OURS)),
+        None if offline => return Err(cannot(&NOT_OURS)),
         Some(ShownState::Offline) => true,
-        Some(ShownState::Ok | ShownState::Failed | ShownState::Unknown | ShownState::Absent) => false,
+        // if_mpadm looks at the interface's flags, whoever's it is.
+        None | Some(ShownState::Ok | ShownState::Failed | ShownState::Unknown | ShownState::Absent) => false,
     };
     if already == offline {
         let state = if offline { "already" } else { "not" };

@@ -1,5 +1,7 @@
 //! `ipmp offline`, `online`, `detach`, `attach` and `reload`.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::{
@@ -11,6 +13,9 @@ use crate::control::{
     client::Client,
     protocol::{Attach, Command, Detach},
 };
+
+/// No addresses at all.
+const NONE: &str = "none";
 
 #[derive(Serialize)]
 struct Done<'t> {
@@ -31,7 +36,7 @@ pub(super) fn online(client: &mut Client, interface: &str, json: bool) -> Result
 
 pub(super) fn detach(client: &mut Client, wanted: &DetachArgs, json: bool) -> Result<u8, Failure> {
     let detach = Detach {
-        interfaces: wanted.interfaces.clone(),
+        interfaces: each_once(&wanted.interfaces),
         device: wanted.device.clone(),
         check: wanted.check,
         force: wanted.force,
@@ -44,11 +49,25 @@ pub(super) fn attach(client: &mut Client, wanted: &AttachArgs, json: bool) -> Re
         interface: wanted.interface.clone(),
         group: wanted.group.clone(),
         standby: wanted.standby,
-        data: wanted.data.clone(),
+        data: wanted.data.as_deref().map(addresses),
         test: wanted.test.clone(),
         persist: wanted.persist,
     };
     run(client, Command::Attach(attach), json)
+}
+
+/// The names in their order, none twice.
+pub(super) fn each_once(names: &[String]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    names.iter().filter(|name| seen.insert(*name)).cloned().collect()
+}
+
+/// What stands behind `--data`: `none` is the empty list of the configuration.
+pub(super) fn addresses(listed: &[String]) -> Vec<String> {
+    match listed {
+        [only] if only == NONE => Vec::new(),
+        listed => listed.to_vec(),
+    }
 }
 
 pub(super) fn reload(client: &mut Client, json: bool) -> Result<u8, Failure> {

@@ -5,7 +5,7 @@ use ipmp_common::engine::snapshot::GroupState;
 
 use super::{
     args::{ClientArgs, Command, DaemonArgs, Since},
-    doctor, events, exit, explain,
+    doctor, events, exit, explain, order,
     output::{Clock, Table},
     plan, status, top,
 };
@@ -13,9 +13,9 @@ use crate::{
     config,
     control::{
         fixture::{evidence, link_down, snapshot},
-        status::{Status, build},
+        status::{InterfaceStatus, Status, build},
     },
-    diagnosis::{Finding, Severity},
+    diagnosis::{Diagnosis, Finding, LinkReport, Severity},
     journal::{Event, Names},
 };
 
@@ -49,6 +49,25 @@ fn json_and_the_directory_stand_before_or_behind_the_command() {
                 && matches!(&args.command, Command::Status(wanted) if wanted.group.as_deref() == Some("g"))
         );
     }
+}
+
+#[test]
+fn what_an_order_names_is_named_once() {
+    let names = ["eth1", "eth0", "eth1"].map(str::to_owned);
+    assert_eq!(order::each_once(&names), ["eth1", "eth0"]);
+}
+
+/// As `data = []` in the file; left out, it is another thing.
+#[test]
+fn an_interface_can_be_attached_as_home_to_no_address() {
+    let data = |line: &[&str]| {
+        let line = ["ipmp", "attach", "eth2", "--group", "g"].iter().chain(line);
+        let Command::Attach(wanted) = ClientArgs::try_parse_from(line).unwrap().command else { panic!() };
+        wanted.data.as_deref().map(order::addresses)
+    };
+    assert_eq!(data(&["--data", "none"]), Some(Vec::new()));
+    assert_eq!(data(&["--data", "192.0.2.1/24"]), Some(vec!["192.0.2.1/24".to_owned()]));
+    assert_eq!(data(&[]), None);
 }
 
 fn planned(line: &[&str]) -> Result<plan::Plan, clap::Error> {
@@ -201,6 +220,21 @@ targets:
     assert!(text.starts_with(start), "{text}");
     let end = "last events:\n  1970-01-02T00:00:01.000Z link-down     ipmp0 eth0: carrier lost (netlink)\n";
     assert!(text.ends_with(end), "{text}");
+}
+
+/// Whether it was the cable is the first question, so the driver's counters stand beside the reason.
+#[test]
+fn a42_an_explanation_has_the_links_error_counters_beside_the_reason() {
+    let mut document = document();
+    let interface = &mut document.groups[0].interfaces[0];
+    let mut link = LinkReport::default();
+    let explained = |interface: &InterfaceStatus| explain::text("ipmp0", interface, &VecDeque::new(), &CLOCK);
+    interface.diagnosis = Some(Box::new(Diagnosis { link: link.clone(), findings: Vec::new() }));
+    assert!(!explained(interface).contains("errors counted"), "{}", explained(interface));
+    (link.counters.rx_errors, link.counters.rx_crc_errors) = (12, 12);
+    interface.diagnosis = Some(Box::new(Diagnosis { link, findings: Vec::new() }));
+    let beside = "  because: carrier lost (poll)\n  link down, probing ok\n  errors counted since the interface exists: 12 bad frames received, 12 CRC errors\n";
+    assert!(explained(interface).contains(beside), "{}", explained(interface));
 }
 
 #[test]

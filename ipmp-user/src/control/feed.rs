@@ -32,8 +32,8 @@ pub struct FinishedProbe {
     pub answered: bool,
     /// Round trip by the kernel's stamps.
     pub rtt_kernel_ns: Option<u64>,
-    /// From the decision to the daemon's taking note of the answer. Only of some: the kernel wakes the daemon for one
-    /// answer in sixteen, the others wait until it looks.
+    /// From the decision to the daemon's taking note of the answer. None where answers come by a packet socket, or there
+    /// are hundreds of targets: then they wait until the daemon looks.
     pub rtt_daemon_ns: Option<u64>,
 }
 

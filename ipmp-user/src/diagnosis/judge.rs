@@ -185,7 +185,7 @@ fn errors(link: &LinkReport) -> Option<Finding> {
 }
 
 /// `12 bad frames received (10 CRC), carrier lost 3 times`; none if there is nothing to tell.
-pub(super) fn error_text(counters: &ErrorCounters) -> Option<String> {
+pub(crate) fn error_text(counters: &ErrorCounters) -> Option<String> {
     let told = [
         (counters.rx_errors, "bad frames received"),
         (counters.rx_crc_errors, "CRC errors"),

@@ -15,7 +15,7 @@ pub mod place;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::judge::speed_of;
+pub(crate) use self::judge::{error_text, speed_of};
 pub use self::{
     ethtool::{Duplex, Modes},
     judge::judge,

@@ -58,6 +58,19 @@ pub(super) struct Address {
 impl Draft {
     /// Gives interfaces their names on this system.
     pub(super) fn rename(&mut self, names: &BTreeMap<String, String>) {
+        let known: Vec<String> = self
+            .groups
+            .iter()
+            .flat_map(|group| &group.interfaces)
+            .map(|interface| interface.name.clone())
+            .collect();
+        for (old, new) in names.iter().filter(|(old, _)| !known.contains(old)) {
+            let text = format!(
+                "--rename {old}={new}: the proposal has no interface {old}; take one of {}",
+                known.join(", ")
+            );
+            self.notes.push(Note { place: None, text });
+        }
         for interface in self.groups.iter_mut().flat_map(|group| &mut group.interfaces) {
             if let Some(new) = names.get(&interface.name) {
                 let text = format!("{} of the old system", interface.name);

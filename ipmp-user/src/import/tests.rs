@@ -202,6 +202,15 @@ fn the_directory_may_be_the_etc_itself_and_names_may_change() {
 }
 
 #[test]
+fn a_new_name_for_an_interface_that_is_not_there_is_told() {
+    let rename = [("ce0", "eth0"), ("cs1", "eth1")].map(|(old, new)| (old.to_owned(), new.to_owned()));
+    let proposal = import(&fixtures().join("2_2_1_1/etc"), From::Solaris, &BTreeMap::from(rename)).unwrap();
+    let text = "--rename cs1=eth1: the proposal has no interface cs1; take one of ce0, ce1";
+    assert!(proposal.notes.iter().any(|note| note.to_string() == text), "{:?}", proposal.notes);
+    assert!(!proposal.notes.iter().any(|note| note.text.contains("ce0=eth0")), "{:?}", proposal.notes);
+}
+
+#[test]
 fn a_directory_without_a_group_is_an_error_and_so_is_none() {
     let dir = tempfile::tempdir().unwrap();
     for from in [From::Solaris, From::Bonding, From::Team] {

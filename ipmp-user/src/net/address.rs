@@ -10,6 +10,7 @@ use rtnetlink::packet_route::{
         AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
         CacheInfo,
     },
+    neighbour::{NeighbourAddress, NeighbourAttribute},
 };
 
 /// `IFA_PROTO` of the test addresses we create (kernel 5.18 and later show it; older ones ignore it).
@@ -67,12 +68,20 @@ impl Address {
         Self { message, ip: net.addr() }
     }
 
-    /// A test address: one host, link scope and no connected route, so that no application chooses it and no
-    /// traffic but probes uses it.
+    /// A test address: one host, no connected route, and no source address that the kernel would choose for an application.
+    /// IPv6 makes it the last choice because it is deprecated (RFC 6724 section 5, rule 3), which it is for ever; IPv4 passes
+    /// over it because of its link scope, except for a route on link that names no source and no data address is in
+    /// (`inet_select_addr` in net/ipv4/devinet.c). The scope of hosts would spare that, but also make ARP requests from a member
+    /// without other addresses name an address of another one.
     pub fn test(ifindex: u32, ip: IpAddr) -> Self {
         let mut address = Self::new(ifindex, IpNet::from(ip));
         address.message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(IFA_PROTO_IPMP)));
         address.message.header.scope = AddressScope::Link;
+        if ip.is_ipv6() {
+            let mut deprecated = CacheInfo::default();
+            deprecated.ifa_valid = u32::MAX;
+            address.message.attributes.push(AddressAttribute::CacheInfo(deprecated));
+        }
         address.set_flags(AddressFlags::Noprefixroute | address.nodad());
         address
     }
@@ -233,6 +242,14 @@ impl Address {
         self.message.attributes.retain(|a| !matches!(a, AddressAttribute::Flags(_)));
         self.message.attributes.push(AddressAttribute::Flags(flags));
     }
+}
+
+/// What names a neighbour in a message.
+pub(crate) const fn destination(ip: IpAddr) -> NeighbourAttribute {
+    NeighbourAttribute::Destination(match ip {
+        IpAddr::V4(ip) => NeighbourAddress::Inet(ip),
+        IpAddr::V6(ip) => NeighbourAddress::Inet6(ip),
+    })
 }
 
 /// The kernel's number of an address's family.

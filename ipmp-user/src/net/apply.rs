@@ -20,7 +20,10 @@ pub use self::{
     watch::News,
     worker::{Handle, spawn},
 };
-use self::{outbound::Spreading, watch::Watch};
+use self::{
+    outbound::Spreading,
+    watch::{PATIENCE, Watch},
+};
 use super::{
     NetError,
     base::{Base, presence},
@@ -61,6 +64,9 @@ pub struct Applier {
     picture: Option<Inventory>,
     /// Addresses that the last job deleted.
     deleted: BTreeSet<(u32, IpAddr)>,
+    /// What was heard after the kernel was read, or meanwhile: it explains what is missing in what was read, or what will be
+    /// missing the next time.
+    late: News,
     spreading: Spreading,
 }
 
@@ -94,6 +100,7 @@ impl Applier {
             pending,
             picture: None,
             deleted: BTreeSet::new(),
+            late: News::default(),
             spreading: Spreading::default(),
         })
     }
@@ -148,9 +155,14 @@ impl Applier {
             return Ok(picture);
         }
         let inventory = Inventory::dump_without_neighbours(&mut self.socket)?;
-        // What was deleted while it was read explains what is missing in it.
-        self.watch.collect(None, &self.deleted, &mut self.base.news);
+        self.hear();
         Ok(inventory)
+    }
+
+    /// Takes in what was changed while the kernel was read.
+    fn hear(&mut self) {
+        self.watch.collect(None, &self.deleted, &mut self.late);
+        self.base.news.extend(&self.late);
     }
 
     fn merged(&self) -> Wanted {
@@ -186,27 +198,32 @@ impl Applier {
         self.watch.begin();
         let failed = self.add_and_route(&mut inventory, &wanted, &addresses, &job.neighbours, outcome);
         outcome.applied_at = monotonic();
-        self.base.news = News::default();
+        self.base.news = std::mem::take(&mut self.late);
         let moved = addresses.moved.iter().map(|(_, on, net)| (*on, net.addr()));
         outcome.moved = moved.filter(|place| !failed.contains(place)).collect();
         self.announce(&inventory, outcome);
         if !addresses.remove.is_empty() {
             let mut added = addresses.added_v6();
             added.retain(|place| !failed.contains(place));
-            self.watch.wait_serving(added, &mut self.base.news);
+            self.watch.wait_serving(added, PATIENCE, &mut self.base.news);
         }
         self.remove(&wanted, &addresses, &failed, outcome);
         let moving = Moving { wanted: &wanted, known: &job.neighbours, moved: &addresses.moved, routes: &[] };
         self.execute(&moving.deletions(), outcome);
-        if addresses.orphans {
+        self.watch.collect(None, &self.deleted, &mut self.base.news);
+        let flushed = self.watch.saw_carrier_loss() && !inventory.nexthops.is_empty();
+        if addresses.orphans || flushed {
             self.restore_orphans(&wanted, outcome);
         }
         self.spread_outbound(&mut inventory, &wanted, outcome);
         self.base.note_placement(&inventory, &wanted, &failed);
-        self.base.inherited &= !outcome.errors.is_empty();
+        if outcome.errors.is_empty() {
+            self.base.claim(&inventory, &wanted);
+        }
     }
 
-    /// Puts back secondary addresses that the kernel deleted together with a primary one, and their routes.
+    /// Puts back what the kernel took during the move: secondary addresses, together with a primary one, and their routes;
+    /// the routes by nexthop objects of a link that lost its carrier before they were moved.
     fn restore_orphans(&mut self, wanted: &Wanted, outcome: &mut Outcome) {
         // What the kernel took was not removed by an administrator.
         self.present.clear();
@@ -238,7 +255,7 @@ impl Applier {
             ops.clear();
             match inventory.reload_routes(&mut self.socket) {
                 Ok(()) => {
-                    self.watch.collect(None, &self.deleted, &mut self.base.news);
+                    self.hear();
                     self.base.learn(inventory, wanted, &self.present);
                 }
                 Err(error) => outcome.errors.push(Failure::of("reading the kernel's routes", &error)),
@@ -249,7 +266,8 @@ impl Applier {
         let moving = Moving { wanted, known: neighbours, moved: &addresses.moved, routes: &routes.add };
         ops.append(&mut moving.copies());
         ops.append(&mut routes.add);
-        let placement = Placement::new(&self.base, wanted);
+        let complete = self.base.complete(inventory, wanted);
+        let placement = Placement::new(&self.base, &complete.wanted);
         let ours = inventory.routes.values().flatten().filter(|route| placement.moves(route));
         let objects = inventory.nexthops.keys().map(|id| presence(*id));
         self.present = ours.map(|route| route.identity().to_vec()).chain(objects).collect();
@@ -259,51 +277,50 @@ impl Applier {
         failed
     }
 
-    /// Sends operations and notes the results; returns what was refused.
+    /// Sends operations as part of a job; returns what was refused.
     fn execute(&mut self, ops: &[Op], outcome: &mut Outcome) -> Refused {
+        let (refused, failures) = self.send(ops);
+        outcome.changes += ops.len() as u32;
+        outcome.errors.extend(failures);
+        refused
+    }
+
+    /// Sends operations and notes the results; returns what was refused, and with which words.
+    fn send(&mut self, ops: &[Op]) -> (Refused, Vec<Failure>) {
         let requests: Vec<Request> = ops.iter().map(Op::request).collect();
         let results = self.socket.batch(&requests);
-        let mut refused = Refused::default();
+        let (mut refused, mut failures) = (Refused::default(), Vec::new());
         for (op, result) in ops.iter().zip(results) {
-            outcome.changes += 1;
             tracing::trace!(%op, refused = ?result.as_ref().err(), "netlink request");
-            let refusal = result.err().filter(|error| !op.is_satisfied_by(error.errno()));
-            if refusal.is_some() {
-                refused.routes.extend(op.route_key());
-            }
-            match (op, &refusal) {
-                (Op::AddRoute(route), None) => {
-                    self.present.insert(route.identity().to_vec());
+            match result.err().filter(|error| !op.is_satisfied_by(error.errno())) {
+                None => self.note(op),
+                Some(error) => {
+                    refused.routes.extend(op.route_key());
+                    if let Op::AddAddress(address) = op {
+                        refused.addresses.insert((address.ifindex(), address.ip()));
+                    }
+                    failures.push(Failure::of(op, &error));
                 }
-                (Op::SetNexthop(nexthop), None) => {
-                    self.present.extend(nexthop.id().map(presence));
-                }
-                (Op::DelRoute(route), None) => {
-                    self.present.remove(route.identity());
-                }
-                (Op::DelAddress(address), None) => {
-                    self.deleted.insert((address.ifindex(), address.ip()));
-                }
-                (Op::AddAddress(address), Some(_)) => {
-                    refused.addresses.insert((address.ifindex(), address.ip()));
-                }
-                (
-                    Op::AddAddress(_)
-                    | Op::SetAddressFlags(_)
-                    | Op::DelAddress(_)
-                    | Op::AddRoute(_)
-                    | Op::DelRoute(_)
-                    | Op::SetNexthop(_)
-                    | Op::AddNeighbour(_)
-                    | Op::DelNeighbour(_),
-                    _,
-                ) => {}
-            }
-            if let Some(error) = refusal {
-                outcome.errors.push(Failure::of(op, &error));
             }
         }
-        refused
+        (refused, failures)
+    }
+
+    /// What was carried out.
+    fn note(&mut self, op: &Op) {
+        match op {
+            Op::AddRoute(route) => {
+                self.present.insert(route.identity().to_vec());
+            }
+            Op::SetNexthop(nexthop) => self.present.extend(nexthop.id().map(presence)),
+            Op::DelRoute(route) => {
+                self.present.remove(route.identity());
+            }
+            Op::DelAddress(address) => {
+                self.deleted.insert((address.ifindex(), address.ip()));
+            }
+            Op::AddAddress(_) | Op::SetAddressFlags(_) | Op::AddNeighbour(_) | Op::DelNeighbour(_) => {}
+        }
     }
 
     fn announce(&mut self, inventory: &Inventory, outcome: &mut Outcome) {
@@ -363,3 +380,6 @@ fn monotonic() -> Timestamp {
         Timestamp(t.tv_sec().cast_unsigned() * 1_000_000_000 + t.tv_nsec().cast_unsigned())
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,8 @@
 //! appeared on; what disappeared while its link stood was removed by somebody and is forgotten; what disappeared
 //! together with the link (administratively down deletes routes) is kept and restored.
 
-mod strays;
+mod compare;
+mod former;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,6 +16,7 @@ use ipnet::IpNet;
 
 use ipmp_common::engine::{action::PlacedAddress, ids::MemberId};
 
+use self::compare::Comparison;
 use super::{
     address::Address,
     apply::News,
@@ -56,9 +58,10 @@ pub struct Base {
     pub(crate) failed: BTreeSet<String>,
     /// `carrier_down_count` of each member when the kernel was compared last.
     pub(crate) carrier_downs: BTreeMap<String, u32>,
-    /// Read from a file that a daemon left, perhaps in the middle of a move: until a placement has been carried out, what
-    /// a move can leave behind is not taken for an administrator's.
-    pub(crate) inherited: bool,
+    /// The members that were read from a file which a daemon left, perhaps in the middle of a move: until a placement that
+    /// names them has been carried out without errors, what a move can leave behind on them is not taken for an
+    /// administrator's, and what is known of them is kept.
+    pub(crate) inherited: BTreeSet<String>,
     /// What others did since the last comparison.
     pub(crate) news: News,
 }
@@ -126,6 +129,7 @@ impl Base {
     /// there; it is empty after a start, when nothing can be said to have been removed.
     pub fn learn(&mut self, inventory: &Inventory, wanted: &Wanted, present: &BTreeSet<Vec<u8>>) {
         self.rebind(inventory, wanted);
+        let wanted = &self.complete(inventory, wanted).wanted.into_owned();
         let before = self.previous(inventory, wanted);
         self.learn_addresses(inventory, &before);
         let mut broadcasts = std::mem::take(&mut self.broadcasts);
@@ -134,24 +138,14 @@ impl Base {
         let stable = self.stable(inventory, &before);
         self.learn_nexthops(inventory, &before, present, &stable);
         let placement = Placement::new(self, &before);
-        let comparison = Comparison {
-            placement: &placement,
-            present,
-            stable: &stable,
-            news: &self.news,
-            inherited: self.inherited,
+        let comparison = Comparison { base: self, placement: &placement, present, stable: &stable };
+        let ours = inventory.routes.iter().filter(|(_, list)| list.iter().any(|r| placement.moves(r)));
+        let keys: BTreeSet<RouteKey> = ours.map(|(key, _)| *key).chain(self.keys()).collect();
+        let learn = |key: RouteKey| {
+            let kernel = inventory.routes.get(&key).map_or(&[][..], Vec::as_slice);
+            (key, comparison.merge(self.routes(&key), kernel))
         };
-        let mut learned = std::mem::take(&mut self.routes);
-        for (key, list) in &inventory.routes {
-            if learned.contains_key(key) || list.iter().any(|route| placement.moves(route)) {
-                let known = learned.remove(key).unwrap_or_default();
-                learned.insert(*key, comparison.merge(&known, list));
-            }
-        }
-        let gone = |key: &RouteKey| !inventory.routes.contains_key(key);
-        for (_, list) in learned.iter_mut().filter(|(key, _)| gone(key)) {
-            *list = comparison.merge(list, &[]);
-        }
+        let mut learned: BTreeMap<RouteKey, Vec<Route>> = keys.into_iter().map(learn).collect();
         learned.retain(|_, list| list.iter().any(|route| placement.moves(route)));
         self.routes = learned;
         self.note_carriers(inventory, wanted);
@@ -179,8 +173,7 @@ impl Base {
             let placed = placement.place_nexthop(nexthop);
             let there = inventory.nexthops.get(id);
             let left_over = |there: &Nexthop| {
-                self.inherited
-                    && there.oif().is_some_and(is_ours)
+                there.oif().is_some_and(|oif| is_ours(oif) && self.is_inherited(oif))
                     && there.oif().map(|oif| nexthop.by(oif)).as_ref() == Some(there)
             };
             let kept = match there {
@@ -232,24 +225,40 @@ impl Base {
         }
     }
 
-    /// The placement in which the kernel is now: each data address where it is found, else where it was put last.
+    /// The placement in which the kernel is now.
     fn previous(&self, inventory: &Inventory, wanted: &Wanted) -> Wanted {
-        let member_of = |ifindex: u32| wanted.members.iter().find(|m| m.ifindex == ifindex).map(|m| m.member);
-        let by_name = |name: &String| inventory.link_by_name(name).and_then(|l| member_of(l.ifindex));
+        let mut before = wanted.clone();
+        for (placed, on) in before.data.iter_mut().zip(self.found(inventory, wanted)) {
+            placed.on = on;
+        }
+        let by_name = |name: &String| member_by_name(inventory, wanted, name);
+        before.unusable = self.unusable.iter().filter_map(by_name).collect();
+        before
+    }
+
+    /// Each data address where it is found, else where it was put last.
+    fn found(&self, inventory: &Inventory, wanted: &Wanted) -> Vec<MemberId> {
         let hosts = inventory.hosts();
         let found = |placed: &PlacedAddress| {
             let ip = placed.address.addr();
-            let noted = self.placement.get(&ip).and_then(by_name);
+            let noted = self.placement.get(&ip).and_then(|name| member_by_name(inventory, wanted, name));
             let hosts = |m: &MemberId| wanted.ifindex(*m).is_some_and(|i| hosts.contains(&(ip, i)));
             let anywhere = || wanted.members.iter().map(|m| m.member).find(hosts);
             noted.filter(hosts).or_else(anywhere).or(noted).unwrap_or(placed.home)
         };
-        let mut before = wanted.clone();
-        for placed in &mut before.data {
-            placed.on = found(placed);
+        wanted.data.iter().map(found).collect()
+    }
+
+    /// Whether what an unfinished move leaves is to be expected on an interface.
+    pub(crate) fn is_inherited(&self, ifindex: u32) -> bool {
+        self.names.get(&ifindex).is_some_and(|name| self.inherited.contains(name))
+    }
+
+    /// A placement was carried out.
+    pub(crate) fn claim(&mut self, inventory: &Inventory, wanted: &Wanted) {
+        for link in wanted.members.iter().filter_map(|member| inventory.link(member.ifindex)) {
+            self.inherited.remove(&link.name);
         }
-        before.unusable = self.unusable.iter().filter_map(by_name).collect();
-        before
     }
 
     fn learn_addresses(&mut self, inventory: &Inventory, before: &Wanted) {
@@ -306,7 +315,10 @@ impl Base {
 
     /// An interface that came back under another number: its originals take the new one.
     fn rebind(&mut self, inventory: &Inventory, wanted: &Wanted) {
-        for MemberLink { ifindex, .. } in &wanted.members {
+        let unclaimed = self.unclaimed(inventory, wanted).into_iter();
+        let unclaimed = unclaimed.filter_map(|name| inventory.link_by_name(name)).map(|link| link.ifindex);
+        let members = wanted.members.iter().map(|member| member.ifindex);
+        for ifindex in &members.chain(unclaimed).collect::<Vec<u32>>() {
             let Some(link) = inventory.link(*ifindex) else {
                 continue;
             };
@@ -334,63 +346,9 @@ pub(super) fn presence(nexthop: u32) -> Vec<u8> {
     [&[0_u8][..], &nexthop.to_ne_bytes()].concat()
 }
 
-/// What the lists of the kernel are compared under.
-struct Comparison<'a> {
-    placement: &'a Placement<'a>,
-    present: &'a BTreeSet<Vec<u8>>,
-    stable: &'a BTreeSet<u32>,
-    news: &'a News,
-    inherited: bool,
-}
-
-impl Comparison<'_> {
-    /// The base list of one key after comparing it with the kernel's.
-    fn merge(&self, known: &[Route], kernel: &[Route]) -> Vec<Route> {
-        let Self { placement, present, stable, .. } = *self;
-        let placed: Vec<Route> = known.iter().map(|route| placement.place(route)).collect();
-        let removed = |placed: &Route| {
-            present.contains(placed.identity())
-                && !kernel.contains(placed)
-                && (self.news.removed.contains(&placed.key())
-                    || placement.interfaces(placed).iter().all(|ifindex| stable.contains(ifindex)))
-        };
-        let kept =
-            || known.iter().zip(&placed).filter(|(_, placed)| !removed(placed)).map(|(route, _)| route);
-        let ours = |route: &&Route| {
-            !placed.contains(route)
-                && !known.contains(route)
-                && !present.contains(route.identity())
-                && !self.is_left_over(known, route)
-        };
-        let at_home =
-            known.iter().zip(&placed).all(|(route, placed)| route == placed && !placement.demotes(placed));
-        if !at_home || self.is_disturbed(known) {
-            return kept().chain(kernel.iter().filter(ours)).cloned().collect();
-        }
-        // Everything is where it belongs: the kernel's order is the order. Routes that went with a link take their old
-        // place among the others.
-        let mut list: Vec<Route> =
-            kernel.iter().filter(|route| known.contains(route) || ours(route)).cloned().collect();
-        for (index, route) in known.iter().enumerate() {
-            let missing = !list.contains(route) && placement.moves(route);
-            if missing && !removed(route) {
-                list.insert(index.min(list.len()), route.clone());
-            }
-        }
-        list
-    }
-
-    /// Whether the order of a list is an accident: a route that went with its address comes back as the last.
-    fn is_disturbed(&self, known: &[Route]) -> bool {
-        self.news.lost
-            || known.iter().any(|route| self.news.robbed.iter().any(|ifindex| route.uses(*ifindex)))
-    }
-
-    /// Whether a route is a known one, placed on other members: what a move that was not finished leaves.
-    fn is_left_over(&self, known: &[Route], route: &Route) -> bool {
-        self.inherited
-            && known.iter().any(|known| self.placement.variants(known).any(|moved| moved == *route))
-    }
+fn member_by_name(inventory: &Inventory, wanted: &Wanted, name: &str) -> Option<MemberId> {
+    let ifindex = inventory.link_by_name(name)?.ifindex;
+    wanted.members.iter().find(|link| link.ifindex == ifindex).map(|link| link.member)
 }
 
 fn note(names: &mut BTreeSet<String>, name: &str, holds: bool) {

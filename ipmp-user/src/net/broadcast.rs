@@ -49,7 +49,7 @@ pub(super) fn learn(known: &mut Lists, inventory: &Inventory, before: &Wanted, b
         !link_stands
             || is_robbed()
             || route.prefsrc().is_some_and(|source| away.contains(&source))
-            || (base.inherited && has_source(inventory, route))
+            || (is_inherited(base, route) && has_source(inventory, route))
     };
     let of_a_member =
         |list: &[Route]| list.iter().any(|route| members.iter().any(|member| route.uses(*member)));
@@ -81,14 +81,18 @@ fn has_source(inventory: &Inventory, route: &Route) -> bool {
     route.hops().iter().all(|hop| stands(hop.oif))
 }
 
+fn is_inherited(base: &Base, route: &Route) -> bool {
+    route.hops().iter().any(|hop| base.is_inherited(hop.oif))
+}
+
 /// What brings the entries into the order learned. One that is missing although its address is there is put back.
 pub(super) fn restore_order(inventory: &Inventory, base: &Base) -> Vec<Op> {
     let mut ops = Vec::new();
     for (key, known) in &base.broadcasts {
         let kernel = inventory.broadcasts.get(key).map_or(&[][..], Vec::as_slice);
-        let there = known
-            .iter()
-            .filter(|route| kernel.contains(route) || (base.inherited && has_source(inventory, route)));
+        let there = known.iter().filter(|route| {
+            kernel.contains(route) || (is_inherited(base, route) && has_source(inventory, route))
+        });
         let others = kernel.iter().filter(|route| !known.contains(route));
         let desired: Vec<Route> = there.chain(others).cloned().collect();
         let anew = displaced(kernel, &desired).iter();

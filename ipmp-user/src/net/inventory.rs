@@ -20,6 +20,7 @@ use super::{
     address::Address,
     monitor::Change,
     nexthop::{self, Nexthop},
+    resolve::NDA_PROTO_IPMP,
     route::{Route, RouteKey, TABLE_LOCAL},
     socket::{Socket, Table},
     spread::{Ours, PROTO_IPMP},
@@ -122,6 +123,8 @@ pub struct Neighbour {
     pub router: bool,
     /// Whether somebody keeps the entry up: a managed or externally learned one (`NTF_EXT_MANAGED`, `NTF_EXT_LEARNED`).
     pub kept: bool,
+    /// Whether that is the kernel, at our request.
+    pub ours: bool,
 }
 
 impl Neighbour {
@@ -155,24 +158,34 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Reads everything from the kernel.
+    /// Reads everything that a monitor keeps: all but nexthop objects.
     pub fn dump(socket: &mut Socket) -> Result<Self, NetError> {
-        let mut fresh = Self::dump_without_neighbours(socket)?;
-        for message in socket.dump(Table::Neighbours)? {
-            fresh.update(message);
-        }
+        let mut fresh = Self::dump_tables(socket, &[Table::Links, Table::Addresses, Table::Neighbours])?;
+        fresh.reload_routes(socket)?;
         Ok(fresh)
     }
 
-    /// Reads links, addresses and routes: what placing addresses needs.
+    /// Reads what placing addresses needs: links, addresses, routes and nexthop objects.
     pub fn dump_without_neighbours(socket: &mut Socket) -> Result<Self, NetError> {
+        let mut fresh = Self::dump_tables(socket, &[Table::Links, Table::Addresses])?;
+        fresh.reload_routes(socket)?;
+        let nexthops =
+            socket.dump_nexthops(|payload| Some((nexthop::id_of(payload)?, Nexthop::from_bytes(payload))))?;
+        fresh.ours.taken = nexthops.iter().map(|(id, _)| *id).collect();
+        fresh.nexthops = nexthops.into_iter().filter_map(|(id, nexthop)| Some((id, nexthop?))).collect();
+        fresh.ours.nexthops =
+            fresh.nexthops.extract_if(.., |_, nexthop| nexthop.protocol() == PROTO_IPMP).collect();
+        Ok(fresh)
+    }
+
+    /// Reads these tables; for routes see [`Self::reload_routes`].
+    pub fn dump_tables(socket: &mut Socket, tables: &[Table]) -> Result<Self, NetError> {
         let mut fresh = Self::default();
-        for table in [Table::Links, Table::Addresses] {
-            for message in socket.dump(table)? {
+        for table in tables {
+            for message in socket.dump(*table)? {
                 fresh.take_dumped(message);
             }
         }
-        fresh.reload_routes(socket)?;
         Ok(fresh)
     }
 
@@ -180,18 +193,33 @@ impl Inventory {
     pub fn reload_routes(&mut self, socket: &mut Socket) -> Result<(), NetError> {
         let mut messages = socket.dump(Table::Routes(Family::V4))?;
         messages.extend(socket.dump(Table::Routes(Family::V6))?);
-        let nexthops =
-            socket.dump_nexthops(|payload| Some((nexthop::id_of(payload)?, Nexthop::from_bytes(payload))))?;
-        self.ours = Ours { taken: nexthops.iter().map(|(id, _)| *id).collect(), ..Ours::default() };
-        self.nexthops = nexthops.into_iter().filter_map(|(id, nexthop)| Some((id, nexthop?))).collect();
-        self.ours.nexthops =
-            self.nexthops.extract_if(.., |_, nexthop| nexthop.protocol() == PROTO_IPMP).collect();
         self.routes.clear();
         self.broadcasts.clear();
+        self.ours.routes.clear();
         for message in messages {
             self.update(message);
         }
         Ok(())
+    }
+
+    /// Takes in a notification of a route that took another's place; it does not say whose. True if that is known
+    /// nevertheless, because there was only one; else the routes must be read anew.
+    pub fn replace_route(&mut self, message: RouteMessage) -> bool {
+        let routes = Route::from_message(message.clone());
+        if routes.iter().any(is_ours) {
+            self.new_route(message);
+            return true;
+        }
+        let Some(key) = routes.first().map(Route::key).filter(|key| key.table != TABLE_LOCAL) else {
+            return false;
+        };
+        match self.routes.get_mut(&key) {
+            Some(list) if list.len() == 1 => {
+                *list = routes;
+                true
+            }
+            Some(_) | None => false,
+        }
     }
 
     /// Takes in one message of a dump into an empty inventory: no address comes twice, so none is looked for.
@@ -277,7 +305,7 @@ impl Inventory {
         let mut changed = false;
         for route in Route::from_message(message) {
             let broadcast = route.is_broadcast();
-            if route.protocol() == RouteProtocol::from(PROTO_IPMP) {
+            if is_ours(&route) {
                 changed |= self.ours.routes.insert(route.key(), route.clone()).as_ref() != Some(&route);
                 continue;
             }
@@ -296,7 +324,7 @@ impl Inventory {
     fn del_route(&mut self, message: RouteMessage) -> Option<Change> {
         let mut changed = false;
         for route in Route::from_message(message) {
-            if route.protocol() == RouteProtocol::from(PROTO_IPMP) {
+            if is_ours(&route) {
                 changed |= self.ours.routes.remove(&route.key()).is_some();
                 continue;
             }
@@ -337,10 +365,17 @@ impl Inventory {
             |a| matches!(a, NeighbourAttribute::ExtFlags(flags) if flags.contains(NeighbourExtFlags::Managed)),
         );
         let kept = managed || message.header.flags.contains(NeighbourFlags::ExtLearned);
-        let neighbour = Neighbour { mac, state, router, kept };
+        let mark = NeighbourAttribute::Protocol(RouteProtocol::from(NDA_PROTO_IPMP));
+        let ours = managed && message.attributes.contains(&mark);
+        let neighbour = Neighbour { mac, state, router, kept, ours };
         self.neighbours.insert((ifindex, ip), neighbour);
         (known != Some(neighbour)).then_some(Change::Neighbour { ifindex, ip })
     }
+}
+
+/// Whether we made a route, to spread outbound flows.
+fn is_ours(route: &Route) -> bool {
+    route.protocol() == RouteProtocol::from(PROTO_IPMP)
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the netlink crate's enums grow with the kernel")]

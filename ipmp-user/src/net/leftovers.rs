@@ -26,7 +26,7 @@ pub fn remove_test_addresses(
     from: Option<&BTreeSet<String>>,
 ) -> Result<Vec<String>, NetError> {
     let mut socket = Socket::open()?;
-    let inventory = Inventory::dump_without_neighbours(&mut socket)?;
+    let inventory = Inventory::dump_tables(&mut socket, &[Table::Links, Table::Addresses])?;
     let name = |ifindex: u32| name_of(&inventory, ifindex);
     let unwanted: Vec<&Address> = inventory
         .addresses
@@ -51,7 +51,7 @@ pub fn remove_test_addresses(
 /// What is permanent is an administrator's. Returns what was removed, as text for people.
 pub fn remove_neighbours(from: Option<&BTreeSet<String>>) -> Result<Vec<String>, NetError> {
     let mut socket = Socket::open()?;
-    let inventory = Inventory::dump_without_neighbours(&mut socket)?;
+    let inventory = Inventory::dump_tables(&mut socket, &[Table::Links])?;
     let messages = socket.dump(Table::Neighbours)?;
     let kept = messages.iter().filter_map(kept_up);
     let (entries, names): (Vec<NeighbourEntry>, Vec<String>) = kept
@@ -108,7 +108,7 @@ impl fmt::Display for Away {
 /// The data addresses that the kernel does not have at home.
 pub fn away(base: &Base) -> Result<Vec<Away>, NetError> {
     let mut socket = Socket::open()?;
-    let inventory = Inventory::dump_without_neighbours(&mut socket)?;
+    let inventory = Inventory::dump_tables(&mut socket, &[Table::Links, Table::Addresses])?;
     let hosts = inventory.hosts();
     let places = base.homes().map(|(ip, home)| {
         let on = hosts.range((ip, 0)..=(ip, u32::MAX)).map(|(_, on)| name_of(&inventory, *on)).collect();

@@ -10,7 +10,7 @@
 //! * [`plan`]: pure; inventory, base and what is wanted give an ordered list of operations.
 //! * [`apply`]: carries the plan out, make before break, in its own thread.
 //! * [`state`]: the base on disk, so that a restart while failed over knows homes and originals.
-//! * [`leftovers`]: test addresses that nobody wants any more.
+//! * [`leftovers`]: what a daemon that has ended left: test addresses, neighbour entries, data addresses away from home.
 //! * [`spread`]: outbound flows over all active members.
 //! * [`sysctl`]: the settings members need, remembered and restored.
 //!

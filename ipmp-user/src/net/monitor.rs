@@ -6,13 +6,13 @@ use std::{
     os::fd::{AsRawFd, RawFd},
 };
 
-use rtnetlink::{MulticastGroup, packet_core::NLMSG_ERROR, sys};
+use rtnetlink::{MulticastGroup, packet_core::NLMSG_ERROR, packet_route::RouteNetlinkMessage, sys};
 
 use super::{
     NetError,
     author::{Author, Authors},
     inventory::Inventory,
-    socket::{Frames, Socket, receive, tune},
+    socket::{Frames, Socket, listening, receive},
 };
 
 /// Datagrams taken in one call: bounds the work of one wake-up; the descriptor stays readable if more wait.
@@ -74,16 +74,8 @@ pub struct Monitor {
 impl Monitor {
     /// Subscribes first and dumps second, so that nothing falls between.
     pub fn open() -> Result<(Self, Inventory), NetError> {
-        let mut multicast = sys::Socket::new(sys::protocols::NETLINK_ROUTE)
-            .map_err(|e| NetError::io("opening a netlink socket", e))?;
-        multicast.bind_auto().map_err(|e| NetError::io("binding a netlink socket", e))?;
-        tune(&multicast);
+        let multicast = listening(&GROUPS)?;
         multicast.set_non_blocking(true).map_err(|e| NetError::io("making netlink non-blocking", e))?;
-        for group in GROUPS {
-            multicast
-                .add_membership(group as u32)
-                .map_err(|e| NetError::io("subscribing to netlink notifications", e))?;
-        }
         let mut requests = Socket::open()?;
         let inventory = Inventory::dump(&mut requests)?;
         let buffer = Vec::with_capacity(64 << 10);
@@ -95,7 +87,7 @@ impl Monitor {
     /// that fails: the next call tries it again, and fails if there is nothing else to tell.
     pub fn drain(&mut self, inventory: &mut Inventory) -> Result<Vec<Change>, NetError> {
         let mut changes = Vec::new();
-        let mut replaced = false;
+        let mut unclear = false;
         for _ in 0..DRAIN_DATAGRAMS {
             match receive(&self.multicast, &mut self.buffer, 0) {
                 Ok(()) => {}
@@ -116,18 +108,21 @@ impl Monitor {
                 if frame.is_about_bucket() {
                     continue;
                 }
-                replaced |= frame.replaces_route();
-                let Some(message) = frame.decode() else { continue };
-                self.authors.note(frame.port, &message);
-                changes.extend(inventory.update(message));
+                let message = frame.decode();
+                self.authors.note(frame.port, message.as_ref());
+                let change = match message {
+                    Some(RouteNetlinkMessage::NewRoute(message)) if frame.replaces_route() => {
+                        unclear |= !inventory.replace_route(message);
+                        Some(Change::Route)
+                    }
+                    message => message.and_then(|message| inventory.update(message)),
+                };
+                changes.extend(change);
             }
         }
-        if replaced && !self.behind {
-            // The notification does not say which route went. Once for all of them: a routing daemon replaces thousands.
-            match inventory.reload_routes(&mut self.requests) {
-                Ok(()) => changes.push(Change::Route),
-                Err(_) => self.behind = true,
-            }
+        if unclear && !self.behind {
+            // Once for all of them: a routing daemon replaces thousands.
+            self.behind = inventory.reload_routes(&mut self.requests).is_err();
         }
         if self.behind {
             match self.resync(inventory) {

@@ -10,8 +10,7 @@ use rtnetlink::{
     packet_route::{
         RouteNetlinkMessage,
         neighbour::{
-            NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
-            NeighbourState,
+            NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState,
         },
         route::RouteProtocol,
     },
@@ -20,11 +19,11 @@ use rtnetlink::{
 
 use super::{
     NetError,
-    address::family,
-    socket::{Frames, receive, serialize, tune},
+    address::{destination, family},
+    socket::{Frames, receive, requesting, serialize},
 };
 
-/// `NDA_PROTOCOL` of managed entries of our making (kernel 4.20): they outlive the daemon, and are told from others' so.
+/// `NDA_PROTOCOL` of managed entries of our making (kernel 5.0): they outlive the daemon, and are told from others' so.
 pub const NDA_PROTO_IPMP: u8 = 0x49;
 
 /// Answers taken in one call.
@@ -42,13 +41,7 @@ pub struct Resolver {
 impl Resolver {
     /// Opens it in the network namespace of the calling thread.
     pub fn open() -> Result<Self, NetError> {
-        let mut socket = sys::Socket::new(sys::protocols::NETLINK_ROUTE)
-            .map_err(|e| NetError::io("opening a netlink socket", e))?;
-        socket.bind_auto().map_err(|e| NetError::io("binding a netlink socket", e))?;
-        socket
-            .connect(&sys::SocketAddr::new(0, 0))
-            .map_err(|e| NetError::io("connecting a netlink socket", e))?;
-        tune(&socket);
+        let (socket, _) = requesting()?;
         socket.set_non_blocking(true).map_err(|e| NetError::io("making netlink non-blocking", e))?;
         Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(4096), managed: true })
     }
@@ -56,23 +49,31 @@ impl Resolver {
     /// Asks now and returns at once; the result arrives as a neighbour change. `NTF_USE` sends the request,
     /// `NTF_EXT_MANAGED` (kernel 5.16) lets the kernel keep the entry fresh by itself.
     pub fn resolve(&mut self, ifindex: u32, ip: IpAddr) -> Result<(), NetError> {
+        self.ask(ifindex, ip, self.managed, NLM_F_CREATE)
+    }
+
+    /// The kernel need not keep this entry fresh any longer. It stays for whoever uses it, and ages as others do.
+    pub fn release(&mut self, ifindex: u32, ip: IpAddr) -> Result<(), NetError> {
+        // Without the flag in the request the kernel takes it from the entry (`neigh_update_flags` in
+        // net/core/neighbour.c); one that has gone is not made anew.
+        self.ask(ifindex, ip, false, 0)
+    }
+
+    fn ask(&mut self, ifindex: u32, ip: IpAddr, managed: bool, flags: u16) -> Result<(), NetError> {
         let mut message = NeighbourMessage::default();
         message.header.family = family(ip);
         message.header.ifindex = ifindex;
         message.header.flags = NeighbourFlags::Use;
         message.header.state = NeighbourState::None;
-        message.attributes.push(NeighbourAttribute::Destination(match ip {
-            IpAddr::V4(ip) => NeighbourAddress::Inet(ip),
-            IpAddr::V6(ip) => NeighbourAddress::Inet6(ip),
-        }));
-        if self.managed {
+        message.attributes.push(destination(ip));
+        if managed {
             message.attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
             message.attributes.push(NeighbourAttribute::Protocol(RouteProtocol::from(NDA_PROTO_IPMP)));
         }
         self.sequence = self.sequence.wrapping_add(1);
         let mut bytes = Vec::with_capacity(64);
         let message = RouteNetlinkMessage::NewNeighbour(message);
-        serialize(message, NLM_F_CREATE | NLM_F_ACK, self.sequence, &mut bytes);
+        serialize(message, flags | NLM_F_ACK, self.sequence, &mut bytes);
         self.socket.send(&bytes, 0).map_err(|e| NetError::io("asking for a neighbour", e))?;
         Ok(())
     }

@@ -8,9 +8,10 @@ use nix::sys::{
     time::TimeVal,
 };
 use rtnetlink::{
+    MulticastGroup,
     packet_core::{
-        NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REPLACE, NLM_F_REQUEST, NLMSG_DONE,
-        NLMSG_ERROR, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+        NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkHeader,
+        NetlinkMessage, NetlinkPayload,
     },
     packet_route::{
         AddressFamily, RouteNetlinkMessage,
@@ -22,10 +23,13 @@ use rtnetlink::{
     sys,
 };
 
+mod frames;
+
+use self::frames::is_kernels_own;
+pub(super) use self::frames::{Frame, Frames};
 use super::{
     NetError,
-    nexthop::{self, DEL_NEXTHOP, GET_NEXTHOP, NEW_BUCKET, NEW_NEXTHOP, Nexthop},
-    route::TABLE_LOCAL,
+    nexthop::{self, GET_NEXTHOP, NEW_NEXTHOP, Nexthop},
 };
 
 /// Receive buffer in bytes: an answer takes about 1 KiB of it, so a chunk of requests and a large dump both fit.
@@ -39,8 +43,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const DUMP_ATTEMPTS: usize = 8;
 /// Length of `struct nlmsghdr`.
 const HEADER: usize = 16;
-/// `NLMSGERR_ATTR_MSG`: the kernel's explanation in an extended ACK.
-const NLMSGERR_ATTR_MSG: u16 = 1;
 
 /// What to dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,17 +89,11 @@ pub struct Socket {
 impl Socket {
     /// Opens one in the network namespace of the calling thread.
     pub fn open() -> Result<Self, NetError> {
-        let mut inner = sys::Socket::new(sys::protocols::NETLINK_ROUTE)
-            .map_err(|e| NetError::io("opening a netlink socket", e))?;
-        let own = inner.bind_auto().map_err(|e| NetError::io("binding a netlink socket", e))?;
-        inner
-            .connect(&sys::SocketAddr::new(0, 0))
-            .map_err(|e| NetError::io("connecting a netlink socket", e))?;
-        tune(&inner);
+        let (inner, port) = requesting()?;
         let timeout = TimeVal::new(ANSWER_TIMEOUT.as_secs().cast_signed(), 0);
         setsockopt(&inner, sockopt::ReceiveTimeout, &timeout)
             .map_err(|e| NetError::io("setting a netlink timeout", e.into()))?;
-        Ok(Self { inner, port: own.port_number(), sequence: 0, buffer: Vec::with_capacity(64 << 10) })
+        Ok(Self { inner, port, sequence: 0, buffer: Vec::with_capacity(64 << 10) })
     }
 
     /// Its port, by which notifications name who made a change.
@@ -229,9 +225,35 @@ impl Socket {
     }
 }
 
+/// A socket for requests to the kernel, and its port.
+pub(super) fn requesting() -> Result<(sys::Socket, u32), NetError> {
+    let (socket, port) = bound()?;
+    let kernel = sys::SocketAddr::new(0, 0);
+    socket.connect(&kernel).map_err(|e| NetError::io("connecting a netlink socket", e))?;
+    Ok((socket, port))
+}
+
+/// A socket that hears what these groups are told.
+pub(super) fn listening(groups: &[MulticastGroup]) -> Result<sys::Socket, NetError> {
+    let (socket, _) = bound()?;
+    for group in groups {
+        let joined = socket.add_membership(*group as u32);
+        joined.map_err(|e| NetError::io("subscribing to netlink notifications", e))?;
+    }
+    Ok(socket)
+}
+
+fn bound() -> Result<(sys::Socket, u32), NetError> {
+    let mut socket = sys::Socket::new(sys::protocols::NETLINK_ROUTE)
+        .map_err(|e| NetError::io("opening a netlink socket", e))?;
+    let own = socket.bind_auto().map_err(|e| NetError::io("binding a netlink socket", e))?;
+    tune(&socket);
+    Ok((socket, own.port_number()))
+}
+
 /// Larger buffers, explanations in errors, checked dumps: each is an improvement that an old kernel or a missing
 /// privilege may refuse, so failures are of no consequence.
-pub(super) fn tune(socket: &sys::Socket) {
+fn tune(socket: &sys::Socket) {
     if setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
         let _ = setsockopt(socket, sockopt::RcvBuf, &RECEIVE_BUFFER);
     }
@@ -298,108 +320,6 @@ fn dump_request(table: Table) -> RouteNetlinkMessage {
             RouteNetlinkMessage::GetRoute(message)
         }
         Table::Neighbours => RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()),
-    }
-}
-
-/// Routes of the local table that are no broadcast entries, recognised before they are decoded: there is one or more for
-/// each address.
-fn is_kernels_own(frame: &Frame<'_>) -> bool {
-    /// Offsets in `struct rtmsg`.
-    const TABLE: usize = 4;
-    const TYPE: usize = 7;
-    let is = |at: usize, value: u8| frame.payload.get(at).is_some_and(|byte| *byte == value);
-    frame.kind == NEW_ROUTE && is(TABLE, TABLE_LOCAL as u8) && !is(TYPE, libc::RTN_BROADCAST)
-}
-
-/// `RTM_NEWROUTE` (linux/rtnetlink.h).
-const NEW_ROUTE: u16 = 24;
-
-/// One netlink message in a datagram.
-pub(super) struct Frame<'a> {
-    pub(super) kind: u16,
-    pub(super) flags: u16,
-    /// Who asked for it; 0 = the kernel itself.
-    pub(super) port: u32,
-    sequence: u32,
-    payload: &'a [u8],
-    bytes: &'a [u8],
-}
-
-impl Frame<'_> {
-    /// The message, if we know how to read it.
-    pub(super) fn decode(&self) -> Option<RouteNetlinkMessage> {
-        match NetlinkMessage::<RouteNetlinkMessage>::deserialize(self.bytes).map(|m| m.payload) {
-            Ok(NetlinkPayload::InnerMessage(message)) => Some(message),
-            Ok(_) => None,
-            Err(error) => {
-                tracing::debug!(kind = self.kind, %error, "netlink message not understood");
-                None
-            }
-        }
-    }
-
-    /// Whether a route took another's place; the notification does not say whose.
-    pub(super) const fn replaces_route(&self) -> bool {
-        self.kind == NEW_ROUTE && self.flags & NLM_F_REPLACE != 0
-    }
-
-    /// Whether a bucket of a resilient group changed its object, of which nothing here depends.
-    pub(super) const fn is_about_bucket(&self) -> bool {
-        self.kind == NEW_BUCKET
-    }
-
-    /// Whether a nexthop object changed or went.
-    pub(super) const fn is_about_nexthop(&self) -> bool {
-        matches!(self.kind, NEW_NEXTHOP | DEL_NEXTHOP)
-    }
-
-    /// For `NLMSG_ERROR`: none if it is an acknowledgement.
-    pub(super) fn refusal(&self) -> Option<NetError> {
-        let code = i32::from_ne_bytes(self.payload.get(..4)?.try_into().ok()?);
-        if code == 0 {
-            return None;
-        }
-        let explained = self.flags & NLM_F_ACK_TLVS != 0;
-        let text = self.payload.get(4 + HEADER..).filter(|_| explained).and_then(explanation);
-        Some(NetError::Refused { errno: -code, text })
-    }
-}
-
-fn explanation(mut attributes: &[u8]) -> Option<String> {
-    while attributes.len() >= 4 {
-        let length = usize::from(u16::from_ne_bytes([attributes[0], attributes[1]]));
-        let kind = u16::from_ne_bytes([attributes[2], attributes[3]]);
-        let value = attributes.get(4..length)?;
-        if kind == NLMSGERR_ATTR_MSG {
-            return Some(String::from_utf8_lossy(value).trim_end_matches('\0').to_owned());
-        }
-        attributes = attributes.get(length.next_multiple_of(4)..)?;
-    }
-    None
-}
-
-/// The messages of a datagram; ends at the first that is cut short.
-pub(super) struct Frames<'a>(pub(super) &'a [u8]);
-
-impl<'a> Iterator for Frames<'a> {
-    type Item = Frame<'a>;
-
-    fn next(&mut self) -> Option<Frame<'a>> {
-        let header = self.0.get(..HEADER)?;
-        let word =
-            |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-        let half = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
-        let length = word(0) as usize;
-        let bytes = self.0.get(..length).filter(|b| b.len() >= HEADER)?;
-        self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some(Frame {
-            kind: half(4),
-            flags: half(6),
-            sequence: word(8),
-            port: word(12),
-            payload: &bytes[HEADER..],
-            bytes,
-        })
     }
 }
 

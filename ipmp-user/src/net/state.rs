@@ -22,7 +22,8 @@ use super::{
     route::Route,
 };
 
-/// Changes with every change of the format; another version's file is not read.
+/// Changes when what is there already changes its meaning or form; another version's file is not read. What is only added
+/// has a default, with which an older daemon's file is read.
 const VERSION: u32 = 1;
 /// The kernel's name for this boot: ifindexes and addresses mean nothing after it.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -177,12 +178,12 @@ fn decode(bytes: &[u8]) -> Result<Option<Base>, String> {
         return Ok(None);
     }
     let mut base = Base {
+        inherited: document.interfaces.values().cloned().collect(),
         names: document.interfaces,
         order: document.order,
         placement: document.placement,
         unusable: document.unusable.into_iter().collect(),
         failed: document.failed.into_iter().collect(),
-        inherited: true,
         ..Base::default()
     };
     for saved in document.addresses {

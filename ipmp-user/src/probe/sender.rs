@@ -39,6 +39,8 @@ pub struct Sender {
     socket: FrameSocket,
     sessions: BTreeMap<SessionId, Prepared>,
     queue: Vec<(SessionId, u64)>,
+    /// Interfaces and targets of sessions that ended, and whether they were asked for.
+    ended: Vec<(u32, IpAddr, bool)>,
 }
 
 #[derive(Debug)]
@@ -85,7 +87,8 @@ impl Outgoing for Ready {
 impl Sender {
     /// Opens the socket in the network namespace of the calling thread. Needs `CAP_NET_RAW`.
     pub fn open() -> io::Result<Self> {
-        Ok(Self { socket: FrameSocket::open()?, sessions: BTreeMap::new(), queue: Vec::new() })
+        let socket = FrameSocket::open()?;
+        Ok(Self { socket, sessions: BTreeMap::new(), queue: Vec::new(), ended: Vec::new() })
     }
 
     /// Prepares a session.
@@ -104,7 +107,8 @@ impl Sender {
 
     /// Forgets a session and what is queued for it.
     pub fn disarm(&mut self, session: SessionId) {
-        self.sessions.remove(&session);
+        let ended = self.sessions.remove(&session);
+        self.ended.extend(ended.map(|p| (p.session.ifindex, p.session.target, p.asked_at.is_some())));
         self.queue.retain(|(queued, _)| *queued != session);
     }
 
@@ -151,6 +155,7 @@ impl Sender {
         inventory: &Inventory,
         resolver: &mut Resolver,
     ) -> Vec<SendResult> {
+        self.release_ended(inventory, resolver);
         let mut results = Vec::with_capacity(self.queue.len());
         let mut ready = Vec::with_capacity(self.queue.len());
         for (session, seq) in std::mem::take(&mut self.queue) {
@@ -166,6 +171,22 @@ impl Sender {
             results.push(SendResult { session: probe.session, seq: probe.seq, result });
         });
         results
+    }
+
+    /// Targets that are probed no longer need no hardware address any more.
+    fn release_ended(&mut self, inventory: &Inventory, resolver: &mut Resolver) {
+        for (ifindex, target, asked) in std::mem::take(&mut self.ended) {
+            let is = |session: &Session| session.ifindex == ifindex && session.target == target;
+            let is_probed = self.sessions.values().any(|prepared| is(&prepared.session));
+            let known = inventory.neighbour(ifindex, target);
+            let is_kept = known.is_some_and(|neighbour| neighbour.ours || (asked && !neighbour.kept));
+            if !is_probed
+                && is_kept
+                && let Err(error) = resolver.release(ifindex, target)
+            {
+                tracing::debug!(%target, %error, "cannot give up a hardware address");
+            }
+        }
     }
 }
 

@@ -28,6 +28,16 @@ fn the_order_counts() {
 }
 
 #[test]
+fn between_devices_the_order_counts_only_if_they_are_not_taken_apart() {
+    let [a, b, c] =
+        [("a", "eth0"), ("b", "eth1"), ("c", "eth1")].map(|(dst, dev)| json!({"dst": dst, "dev": dev}));
+    let before = snapshot(&[a.clone(), b.clone(), c.clone()]).each_device_apart();
+    let after = |entries: &[Value]| before.difference(&snapshot(entries).each_device_apart());
+    assert_eq!(after(&[b.clone(), a.clone(), c.clone()]), "");
+    assert!(after(&[a, c, b]).starts_with("only the order differs"));
+}
+
+#[test]
 fn an_address_is_named_with_its_interface() {
     let entry = json!({"ifname": "eth0", "addr_info": [{"local": "192.0.2.1"}]});
     assert_eq!(

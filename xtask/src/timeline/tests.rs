@@ -8,6 +8,7 @@ fn scene(act: Act) -> Scene {
     Scene {
         act,
         at_ns: 1_000_000_000,
+        until_ns: 1_500_000_000,
         verdict: json!({
             "kind": "failed", "interface": "eth0", "reason": "5 consecutive probes lost",
             "why": {"why": "probes-lost"}, "evidence_ns": 990_000_000, "decided_ns": 1_071_000_000,

@@ -1,13 +1,14 @@
 //! Interfaces that are missing, vanish, appear and change: sections B and 10 of the requirements.
 
 use alloc::{vec, vec::Vec};
+use core::net::{IpAddr, Ipv6Addr};
 
 use super::harness::{GROUP, Lab, Setup, a, b, ms, secs};
 use crate::engine::{
     Engine,
     action::Action,
     event::{Event, Presence},
-    ids::Family,
+    ids::{Family, MemberId},
     reason::{Kind, Reason},
     snapshot::{ProbeState, ShownState},
     time::Timestamp,
@@ -94,6 +95,40 @@ fn a_member_that_returns_waits_for_its_test_address_but_not_for_ever() {
     assert_eq!(lab.places(), [b(), b()]);
     lab.run(secs(2));
     assert_eq!(lab.places(), [a(), b()], "judged by its link");
+}
+
+/// Its link-local address is there only when duplicate address detection is over, a second or two after the link.
+#[test]
+fn without_a_test_address_ipv6_targets_are_probed_from_the_link_local_address() {
+    let mut setup = Setup::probed(2);
+    setup.targets = [IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))].into();
+    setup.members.iter_mut().for_each(|member| member.v4 = false);
+    let mut lab = Lab::start(setup);
+    let settle = |lab: &mut Lab, member: MemberId| {
+        let address = Some(IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 1, member.0 as u16)));
+        lab.tell(Event::TestAddress { member, family: Family::V6, address });
+    };
+    lab.run(secs(2));
+    assert_eq!(lab.records(Kind::Probing), [], "it is only being configured");
+    settle(&mut lab, a());
+    settle(&mut lab, b());
+    lab.run(secs(2));
+    let told: Vec<Reason> = lab.records(Kind::Probing).into_iter().map(|record| record.reason).collect();
+    assert_eq!(told, [Reason::TargetsKnown { targets: 1 }, Reason::TargetsKnown { targets: 1 }]);
+    assert_eq!(lab.member(a()).probe, ProbeState::Ok);
+    lab.cut(a());
+    lab.run(secs(1));
+    assert!(matches!(lab.records(Kind::Failed)[0].reason, Reason::ProbesLost { family: Family::V6, .. }));
+    // It returns, and its link is up long before it can be probed.
+    lab.vanish(a());
+    lab.run(secs(1));
+    lab.appear(a());
+    lab.run(secs(2));
+    assert_eq!(lab.places(), [b(), b()], "its path is dead still");
+    lab.mend(a());
+    settle(&mut lab, a());
+    lab.run(secs(3));
+    assert_eq!(lab.places(), [a(), b()]);
 }
 
 /// in.mpathd waits as long before it says so, once an interface.

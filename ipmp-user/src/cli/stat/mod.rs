@@ -93,7 +93,7 @@ pub(super) fn run(runtime_dir: &Path, wanted: &StatArgs) -> Result<u8, Failure> 
         StatError::Client { error, .. } => error.into(),
         StatError::Output(failure) => failure,
         StatError::NoProbes => {
-            let text = "probe-based failure detection is disabled: no interface has a test address: see `ipmp status`";
+            let text = "probe-based failure detection is disabled: no interface in use has a test address: see `ipmp status`";
             Failure::new(exit::REFUSED, text)
         }
         StatError::NoMode => {
@@ -130,7 +130,7 @@ fn show(runtime_dir: &Path, wanted: &StatArgs, program: &str) -> Result<(), Stat
         Mode::Groups => rows::groups(&status),
         Mode::Interfaces => rows::interfaces(&status),
         Mode::Targets => rows::targets(&status, &addresses),
-        Mode::Probes => return probes::stream(&mut client, &status, &columns, &addresses),
+        Mode::Probes => return probes::stream(&mut client, &status, &columns, &addresses, program),
     };
     // As ipmpstat: no heading above nothing.
     let heading = columns.heading().filter(|_| !rows.is_empty()).unwrap_or_default();

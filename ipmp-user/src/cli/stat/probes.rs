@@ -1,17 +1,18 @@
 //! `-p`: probes as they are answered or lost, as the daemon tells of them.
 //!
 //! NETRTT is the kernel's: from the probe's passing the egress program to its answer's passing the ingress program. RTT is
-//! the daemon's, from its decision to send to its taking note of the answer; for that it is woken by one answer in
-//! sixteen only, and the RTT of the others is `?`. RTTAVG and RTTDEV estimate NETRTT, which the daemon judges by.
+//! the daemon's, from its decision to send to its taking note of the answer; for that it is woken by every answer as long
+//! as somebody looks. Where it cannot be (answers by a packet socket, hundreds of targets), RTT is `?`. RTTAVG and RTTDEV
+//! estimate NETRTT, which the daemon judges by.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, io::Write as _, net::IpAddr};
 
 use ipmp_common::engine::snapshot::ProbeState;
 
 use super::{
     Mode, StatError,
     fields::{Cell, Columns},
-    rows::Addresses,
+    rows::{Addresses, is_being_probed},
 };
 use crate::{
     cli::output::{end_with_reader, print},
@@ -115,10 +116,17 @@ pub(super) fn stream(
     first: &Status,
     columns: &Columns,
     show: &Addresses,
+    program: &str,
 ) -> Result<(), StatError> {
-    let mut interfaces = first.groups.iter().flat_map(|group| &group.interfaces);
-    if interfaces.all(|interface| interface.probe == ProbeState::Disabled) {
+    let interfaces = || first.groups.iter().flat_map(|group| &group.interfaces);
+    if interfaces().all(|interface| interface.probe == ProbeState::Disabled) {
         return Err(StatError::NoProbes);
+    }
+    if !interfaces().any(is_being_probed) {
+        // ipmpstat would wait in silence. A closed standard error leaves nobody to tell.
+        let text =
+            "no interface is being probed now (absent, offline, without a link or without targets); waiting";
+        let _ = std::io::stderr().write_all(format!("{program}: warning: {text}\n").as_bytes());
     }
     end_with_reader();
     let (mut watch, mut printed, mut failed) = (Watch::new(first), 0, None);

@@ -7,7 +7,7 @@ use ipmp_common::engine::snapshot::{ProbeState, ShownState, TargetState};
 use super::fields::Cell;
 use crate::{
     cli::output::word,
-    control::status::{GroupStatus, InterfaceStatus, Status, TargetOrigin, TargetStatus},
+    control::status::{GroupStatus, InterfaceStatus, Link, Status, TargetOrigin, TargetStatus, TestInfo},
     import::Hosts,
 };
 
@@ -152,14 +152,20 @@ fn flags(group: &GroupStatus, interface: &InterfaceStatus) -> String {
     flags.iter().collect()
 }
 
-/// `-t`: a row for each family that is probed; one row if none is.
+/// `-t`: a row for each family that is probed; one row if none is. A family in which there is nobody to probe, nor is
+/// anybody looked for, is not.
 pub(super) fn targets(status: &Status, show: &Addresses) -> Vec<Vec<Cell>> {
     let mut rows = Vec::new();
     for interface in status.groups.iter().flat_map(|group| &group.interfaces) {
         let name = || Cell::value(&interface.name);
         let sources = interface.device.iter().flat_map(|device| &device.test);
         let before = rows.len();
-        for test in sources.filter(|_| interface.probe != ProbeState::Disabled) {
+        let asked = |test: &TestInfo| {
+            test.targets == TargetOrigin::Neighbours
+                || interface.targets.is_empty()
+                || interface.targets.iter().any(|target| target.source == test.address)
+        };
+        for test in sources.filter(|test| interface.probe != ProbeState::Disabled && asked(test)) {
             let probed =
                 interface.targets.iter().filter(|target| target.source == test.address && is_probed(target));
             let targets: Vec<String> = probed.map(|target| show.show(target.address)).collect();
@@ -178,6 +184,15 @@ pub(super) fn targets(status: &Status, show: &Addresses) -> Vec<Vec<Cell>> {
         }
     }
     rows
+}
+
+/// Whether probes leave through it.
+pub(super) fn is_being_probed(interface: &InterfaceStatus) -> bool {
+    let usable = match interface.state {
+        ShownState::Absent | ShownState::Offline => false,
+        ShownState::Ok | ShownState::Failed | ShownState::Unknown => interface.link != Link::Down,
+    };
+    usable && interface.targets.iter().any(is_probed)
 }
 
 /// Spares, and targets set aside, are not listed.

@@ -132,6 +132,11 @@ eth1        multicast 192.168.10.111      192.168.10.1
 eth1        multicast fe80::1             --
 ";
     assert_eq!(page(Mode::Targets, &rows::targets(&status, &Addresses::default())), wanted);
+    // No router of the other family, and no hosts are looked for: it is not probed.
+    let test = &mut status.groups[0].interfaces[1].device.as_mut().unwrap().test;
+    test[1].targets = TargetOrigin::Routes;
+    let without = wanted.replace("eth1        multicast fe80::1             --\n", "");
+    assert_eq!(page(Mode::Targets, &rows::targets(&status, &Addresses::default())), without);
     status.groups[0].interfaces[0].state = ShownState::Absent;
     status.groups[0].interfaces[0].device = None;
     status.groups[0].interfaces[1].probe = ProbeState::Disabled;

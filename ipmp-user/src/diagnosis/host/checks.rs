@@ -12,8 +12,9 @@ const HOST: &str = "host";
 
 /// All checks, worst findings first.
 pub(super) fn all(facts: &Facts) -> Vec<Finding> {
-    let mut found = kernel::check(&facts.kernel, facts.daemon_answers);
-    if facts.groups.is_empty() {
+    let mut found = kernel::check(&facts.kernel, facts.no_daemon);
+    // A daemon that did not say may have some.
+    if facts.groups.is_empty() && !facts.unheard {
         found.push(Finding::new(
             Severity::Problem,
             "no-groups",

@@ -5,7 +5,7 @@ use std::{fs, io, net::IpAddr, path::Path};
 use ipmp_common::engine::{
     config::{DataAddresses, GroupConfig},
     event::CarrierSource,
-    snapshot::ShownState,
+    snapshot::{GroupState, ShownState},
 };
 use ipnet::IpNet;
 use nix::sys::statfs::{FsType, statfs};
@@ -25,7 +25,10 @@ const BPF_FS_MAGIC: FsType = FsType(0xcafe_4a11);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
     pub(super) kernel: Kernel,
-    pub(super) daemon_answers: bool,
+    /// Nobody listens.
+    pub(super) no_daemon: bool,
+    /// Somebody listens and does not say what he knows.
+    pub(super) unheard: bool,
     pub(super) groups: Vec<GroupFacts>,
     /// All links of the namespace, for those that are not members.
     pub(super) links: Vec<LinkReport>,
@@ -52,6 +55,10 @@ pub(super) struct GroupFacts {
     pub(super) name: String,
     pub(super) targets: Vec<IpAddr>,
     pub(super) members: Vec<MemberFacts>,
+    /// None of its interfaces can be used, the daemon says.
+    pub(super) failed: bool,
+    /// Data addresses that are on no interface.
+    pub(super) parked: Vec<IpNet>,
 }
 
 /// A member and its interface.
@@ -117,7 +124,16 @@ pub(super) fn gather(scene: &Scene<'_>) -> io::Result<Facts> {
             scene.status.into_iter().flat_map(|status| &status.groups).flat_map(|group| &group.interfaces);
         member.told = told.filter(|told| told.name == member.name).map(told_of).next();
     }
-    Ok(Facts { kernel: kernel(scene.root), daemon_answers: scene.status.is_some(), groups, links })
+    let of_status =
+        |name: &str| scene.status.and_then(|status| status.groups.iter().find(|told| told.name == name));
+    for group in &mut groups {
+        let Some(told) = of_status(&group.name) else { continue };
+        group.failed = told.state == GroupState::Failed;
+        group.parked = told.addresses.iter().filter(|data| data.parked).map(|data| data.address).collect();
+    }
+    let unheard = scene.unheard;
+    let no_daemon = scene.status.is_none() && !unheard;
+    Ok(Facts { kernel: kernel(scene.root), no_daemon, unheard, groups, links })
 }
 
 fn group_of_config(group: &GroupConfig) -> GroupFacts {
@@ -130,7 +146,12 @@ fn group_of_config(group: &GroupConfig) -> GroupFacts {
         test: member.test.clone(),
         ..MemberFacts::default()
     });
-    GroupFacts { name: group.name.clone(), targets: group.targets.clone(), members: members.collect() }
+    GroupFacts {
+        name: group.name.clone(),
+        targets: group.targets.clone(),
+        members: members.collect(),
+        ..GroupFacts::default()
+    }
 }
 
 /// Without a configuration file: what the daemon works with.
@@ -150,8 +171,8 @@ fn groups_of_status(status: &Status) -> Vec<GroupFacts> {
         };
         GroupFacts {
             name: group.name.clone(),
-            targets: Vec::new(),
             members: group.interfaces.iter().map(member).collect(),
+            ..GroupFacts::default()
         }
     });
     facts.collect()

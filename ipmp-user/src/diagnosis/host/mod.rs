@@ -18,6 +18,8 @@ pub struct Scene<'s> {
     pub config: Option<&'s Config>,
     /// What the daemon says, if it answers.
     pub status: Option<&'s Status>,
+    /// There is a daemon, but it did not say.
+    pub unheard: bool,
     /// The daemon's network namespace is not that in which this program was started: other managers' notes, which are kept
     /// by interface number, do not concern it then.
     pub elsewhere: bool,

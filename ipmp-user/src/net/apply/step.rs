@@ -64,13 +64,12 @@ impl Applier {
                 for ip in forget {
                     self.base.forget(*ip);
                 }
-                let errors = self.run(addresses.iter().cloned().map(Op::DelAddress));
-                self.deleted.extend(addresses.iter().map(|address| (address.ifindex(), address.ip())));
+                let errors = self.run(addresses, Op::DelAddress);
                 // The routes that the kernel takes along were not removed by an administrator.
                 self.present.clear();
                 errors
             }
-            Work::Restore(addresses) => self.run(addresses.iter().cloned().map(Op::AddAddress)),
+            Work::Restore(addresses) => self.run(addresses, Op::AddAddress),
             Work::Forget(groups) => {
                 for group in groups {
                     self.wanted.remove(group);
@@ -82,15 +81,9 @@ impl Applier {
         Taken { ticket: step.ticket, errors }
     }
 
-    fn run(&mut self, ops: impl Iterator<Item = Op>) -> Vec<Failure> {
-        let ops: Vec<Op> = ops.collect();
-        let requests: Vec<Request> = ops.iter().map(Op::request).collect();
-        let results = self.socket.batch(&requests);
-        let refused = ops.iter().zip(results).filter_map(|(op, result)| Some((op, result.err()?)));
-        refused
-            .filter(|(op, error)| !op.is_satisfied_by(error.errno()))
-            .map(|(op, error)| Failure::of(op, &error))
-            .collect()
+    fn run(&mut self, addresses: &[Address], op: fn(Address) -> Op) -> Vec<Failure> {
+        let ops: Vec<Op> = addresses.iter().cloned().map(op).collect();
+        self.send(&ops).1
     }
 
     fn set_link(&mut self, ifindex: u32, up: bool) -> Vec<Failure> {

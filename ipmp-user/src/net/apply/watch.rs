@@ -7,12 +7,16 @@
 use std::{
     collections::BTreeSet,
     net::IpAddr,
+    os::fd::AsFd as _,
     time::{Duration, Instant},
 };
 
-use nix::sys::{
-    socket::{setsockopt, sockopt},
-    time::{TimeVal, TimeValLike as _},
+use nix::{
+    poll::{PollFd, PollFlags, ppoll},
+    sys::{
+        socket::{setsockopt, sockopt},
+        time::TimeSpec,
+    },
 };
 use rtnetlink::{
     MulticastGroup,
@@ -23,9 +27,9 @@ use rtnetlink::{
 use crate::net::{
     NetError,
     address::Address,
-    inventory::{Inventory, Link},
+    inventory::Inventory,
     route::{Route, RouteKey},
-    socket::{Frame, Frames, receive, tune},
+    socket::{Frame, Frames, listening, receive},
 };
 
 const GROUPS: [MulticastGroup; 6] = [
@@ -41,7 +45,7 @@ const GROUPS: [MulticastGroup; 6] = [
 const RECEIVE_BUFFER: usize = 16 << 20;
 /// The work queue needs microseconds; if it is stuck, moving on is better than keeping the address on a failed
 /// interface.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What others did that explains why something is missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +58,15 @@ pub struct News {
     pub lost: bool,
 }
 
+impl News {
+    /// Takes in more.
+    pub(super) fn extend(&mut self, more: &Self) {
+        self.robbed.extend(&more.robbed);
+        self.removed.extend(&more.removed);
+        self.lost |= more.lost;
+    }
+}
+
 /// The socket.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -61,30 +74,33 @@ pub(super) struct Watch {
     /// The port of the socket whose changes are our own.
     own: u32,
     buffer: Vec<u8>,
-    /// Addresses that came, or changed, since [`Watch::begin`].
+    seen: Seen,
+}
+
+/// What was seen since [`Watch::begin`].
+#[derive(Debug, Default)]
+struct Seen {
+    /// Addresses that came, or changed.
     came: BTreeSet<(u32, IpAddr)>,
+    /// A link without carrier.
+    carrier_loss: bool,
 }
 
 impl Watch {
     pub(super) fn open(own: u32) -> Result<Self, NetError> {
-        let mut socket = sys::Socket::new(sys::protocols::NETLINK_ROUTE)
-            .map_err(|e| NetError::io("opening a netlink socket", e))?;
-        socket.bind_auto().map_err(|e| NetError::io("binding a netlink socket", e))?;
-        tune(&socket);
+        let socket = listening(&GROUPS)?;
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER);
-        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(PATIENCE.as_millis() as i64))
-            .map_err(|e| NetError::io("setting a netlink timeout", e.into()))?;
-        for group in GROUPS {
-            socket
-                .add_membership(group as u32)
-                .map_err(|e| NetError::io("subscribing to netlink notifications", e))?;
-        }
-        Ok(Self { socket, own, buffer: Vec::with_capacity(64 << 10), came: BTreeSet::new() })
+        Ok(Self { socket, own, buffer: Vec::with_capacity(64 << 10), seen: Seen::default() })
     }
 
     /// From here on it is noted which addresses serve.
     pub(super) fn begin(&mut self) {
-        self.came.clear();
+        self.seen = Seen::default();
+    }
+
+    /// Whether a link without carrier was told of since.
+    pub(super) const fn saw_carrier_loss(&self) -> bool {
+        self.seen.carrier_loss
     }
 
     /// Takes in what has arrived. `picture` is kept current where that is exact; the answer is whether it is out of date.
@@ -107,10 +123,9 @@ impl Watch {
                 // Nothing more has arrived.
                 Err(_) => return stale,
             }
-            for frame in
-                Frames(&self.buffer).filter(|frame| frame.port != self.own && !frame.is_about_bucket())
-            {
-                stale |= take(&frame, picture.as_deref_mut(), ours, news, &mut self.came);
+            let others = |frame: &Frame<'_>| frame.port != self.own && !frame.is_about_bucket();
+            for frame in Frames(&self.buffer).filter(others) {
+                stale |= take(&frame, picture.as_deref_mut(), ours, news, &mut self.seen);
             }
         }
     }
@@ -121,20 +136,23 @@ impl Watch {
     /// a work queue, also without duplicate address detection, and notifies just before (`__ipv6_ifa_notify` in
     /// net/ipv6/addrconf.c). Deleting the old address earlier would leave a moment in which no interface accepts packets
     /// for it.
-    pub(super) fn wait_serving(&mut self, mut expected: BTreeSet<(u32, IpAddr)>, news: &mut News) {
-        let end = Instant::now() + PATIENCE;
+    pub(super) fn wait_serving(
+        &mut self,
+        mut expected: BTreeSet<(u32, IpAddr)>,
+        patience: Duration,
+        news: &mut News,
+    ) {
+        let end = Instant::now() + patience;
         loop {
-            expected.retain(|place| !self.came.contains(place));
-            if expected.is_empty() || Instant::now() >= end {
+            self.collect(None, &BTreeSet::new(), news);
+            expected.retain(|place| !self.seen.came.contains(place));
+            let left = end.saturating_duration_since(Instant::now());
+            if expected.is_empty() || left.is_zero() {
                 return;
             }
-            if receive(&self.socket, &mut self.buffer, 0).is_err() {
-                news.lost = true;
-                return;
-            }
-            for frame in Frames(&self.buffer).filter(|frame| frame.port != self.own) {
-                take(&frame, None, &BTreeSet::new(), news, &mut self.came);
-            }
+            let mut polled = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            // Whatever ends it, a signal too: what has arrived is looked at, and the time that is left.
+            let _ = ppoll(&mut polled, Some(TimeSpec::from_duration(left)), None);
         }
     }
 }
@@ -145,23 +163,21 @@ fn take(
     picture: Option<&mut Inventory>,
     ours: &BTreeSet<(u32, IpAddr)>,
     news: &mut News,
-    came: &mut BTreeSet<(u32, IpAddr)>,
+    seen: &mut Seen,
 ) -> bool {
     let somebodys = frame.port != 0;
     let replaces = frame.replaces_route();
     match frame.decode() {
         Some(RouteNetlinkMessage::NewLink(message)) => {
+            seen.carrier_loss |= !carries(message.header.flags);
             let Some(picture) = picture else { return true };
-            // With the carrier the kernel deletes nexthop objects, and says nothing (`nexthop_flush_dev`).
-            let objects = !picture.nexthops.is_empty() || !picture.ours.nexthops.is_empty();
-            let identity = |link: &Link| (identity(link), objects && link.flags.contains(LinkFlags::LowerUp));
-            let before = picture.link(message.header.index).map(identity);
             let ifindex = message.header.index;
+            let before = identity(picture, ifindex);
             picture.update(RouteNetlinkMessage::NewLink(message));
-            before.is_none() || before != picture.link(ifindex).map(identity)
+            before.is_none() || before != identity(picture, ifindex)
         }
         Some(RouteNetlinkMessage::NewAddress(message)) => {
-            came.extend(Address::from_message(message).map(|address| (address.ifindex(), address.ip())));
+            seen.came.extend(Address::from_message(message).map(|address| (address.ifindex(), address.ip())));
             true
         }
         Some(RouteNetlinkMessage::DelAddress(message)) => {
@@ -182,7 +198,19 @@ fn take(
     }
 }
 
-/// With these unchanged the kernel has not touched addresses and routes because of a link.
-fn identity(link: &Link) -> (String, bool, u32) {
-    (link.name.clone(), link.admin_up(), link.mtu)
+/// With these unchanged the kernel has not touched addresses and routes because of a link: of a link without carrier it
+/// deletes the nexthop objects, and their routes, without a word (`nexthop_flush_dev` in net/ipv4/nexthop.c).
+fn identity(picture: &Inventory, ifindex: u32) -> Option<(String, bool, u32, bool)> {
+    let link = picture.link(ifindex)?;
+    let objects = !picture.nexthops.is_empty() || !picture.ours.nexthops.is_empty();
+    let carries = !objects || carries(link.flags);
+    Some((link.name.clone(), link.admin_up(), link.mtu, carries))
 }
+
+/// As `nh_netdev_event` in net/ipv4/nexthop.c has it.
+const fn carries(flags: LinkFlags) -> bool {
+    flags.intersects(LinkFlags::Running.union(LinkFlags::LowerUp))
+}
+
+#[cfg(test)]
+mod tests;

@@ -22,11 +22,11 @@ fn route_that_an_unfinished_move_left_is_nobodys_original() {
     let left_over = message("0.0.0.0/0", 3, Some("10.0.0.1"));
     let original = base.routes.clone();
     inventory.update(RouteNetlinkMessage::NewRoute(left_over.clone()));
-    base.inherited = true;
+    base.inherited = base.names.values().cloned().collect();
     base.learn(&inventory, &home, &BTreeSet::new());
     assert_eq!(base.routes, original);
 
-    base.inherited = false;
+    base.inherited.clear();
     base.learn(&inventory, &home, &BTreeSet::new());
     let key = route("0.0.0.0/0", 3, Some("10.0.0.1")).key();
     assert_eq!(

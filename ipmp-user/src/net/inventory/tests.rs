@@ -9,9 +9,10 @@ fn hosts_are_resolved_neighbours_of_the_members_and_nobody_of_our_own() {
     let mut inventory = inventory();
     give(&mut inventory, 3, "10.0.0.111/24", Some("eth1"), AddressFlags::Permanent);
     let mut neighbour = |ifindex, address: &str, mac, state| {
-        inventory
-            .neighbours
-            .insert((ifindex, ip(address)), Neighbour { mac, state, router: false, kept: false });
+        inventory.neighbours.insert(
+            (ifindex, ip(address)),
+            Neighbour { mac, state, router: false, kept: false, ours: false },
+        );
     };
     let mac = Some([2, 0, 0, 0, 0, 1]);
     neighbour(2, "10.0.0.1", mac, NeighbourState::Stale);
@@ -62,4 +63,20 @@ fn what_a_bridge_tells_of_its_ports_is_no_news_of_the_interface() {
     }
     assert_eq!(inventory.link(2).cloned(), before);
     assert_eq!(inventory.addresses(2).len(), 1);
+}
+
+#[test]
+fn a_route_in_place_of_the_only_one_is_known_to_have_taken_it() {
+    use crate::net::fixtures::{inventory, message, route};
+    let mut inventory = inventory();
+    let first = route("172.16.0.0/12", 2, Some("10.0.0.1"));
+    let key = first.key();
+    let by = |gateway| message("172.16.0.0/12", 2, Some(gateway));
+    assert!(!inventory.replace_route(by("10.0.0.2")), "what it replaced is not known");
+    inventory.update(RouteNetlinkMessage::NewRoute(by("10.0.0.1")));
+    assert!(inventory.replace_route(by("10.0.0.2")));
+    assert_eq!(inventory.routes[&key], [route("172.16.0.0/12", 2, Some("10.0.0.2"))]);
+    inventory.update(RouteNetlinkMessage::NewRoute(by("10.0.0.3")));
+    assert!(!inventory.replace_route(by("10.0.0.4")), "one of two");
+    assert_eq!(inventory.routes[&key].len(), 2, "left as it is until it is read anew");
 }

@@ -12,11 +12,15 @@ use std::{
 
 use ipnet::IpNet;
 use rtnetlink::packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+    NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 
 use super::{Op, Wanted};
-use crate::net::{address::family, inventory::Neighbour, route::Hop};
+use crate::net::{
+    address::{destination, family},
+    inventory::Neighbour,
+    route::Hop,
+};
 
 /// Entries that one move copies, and as many that it deletes, at most. The kernel starts to evict entries at 512 in a
 /// table (`gc_thresh2` in arp(7)), for all interfaces together.
@@ -48,10 +52,7 @@ impl NeighbourEntry {
         if self.router {
             message.header.flags = NeighbourFlags::Router;
         }
-        message.attributes.push(NeighbourAttribute::Destination(match self.ip {
-            IpAddr::V4(ip) => NeighbourAddress::Inet(ip),
-            IpAddr::V6(ip) => NeighbourAddress::Inet6(ip),
-        }));
+        message.attributes.push(destination(self.ip));
         message.attributes.extend(self.mac.map(|mac| NeighbourAttribute::LinkLayerAddress(mac.to_vec())));
         message
     }

@@ -119,9 +119,12 @@ impl<'a> Placement<'a> {
             return hop.oif;
         };
         if let Some(source) = route.prefsrc() {
-            // The source decides; a source that is no data address (a test address) never moves.
+            // The source decides; a source that is no data address (a test address) never moves. One that is at home leaves
+            // the route where it is at home, which need not be the same member, as long as that member serves.
+            let serves = !self.wanted.unusable.contains(&member);
             let placed = self.wanted.data.iter().find(|p| p.address.addr() == source);
-            return placed.and_then(|p| self.wanted.ifindex(p.on)).unwrap_or(hop.oif);
+            let away = placed.filter(|p| p.on != p.home || !serves);
+            return away.and_then(|p| self.wanted.ifindex(p.on)).unwrap_or(hop.oif);
         }
         let homed = || self.wanted.data.iter().filter(move |p| p.home == member);
         let near = |p: &&PlacedAddress| {

@@ -49,7 +49,8 @@ pub struct Convergence {
 /// Plans the routes: everything missing first, connected routes before those that need them to reach their
 /// gateway; then deletions the other way round; then order.
 pub fn routes(inventory: &Inventory, base: &Base, wanted: &Wanted) -> RoutePlan {
-    let placement = Placement::new(base, wanted);
+    let complete = base.complete(inventory, wanted);
+    let placement = Placement::new(base, &complete.wanted);
     let mut plan = RoutePlan::default();
     let (mut append, mut delete, mut rotate) = (Vec::new(), Vec::new(), Vec::new());
     for (key, kernel) in lists(inventory, base, &placement) {
@@ -66,6 +67,9 @@ pub fn routes(inventory: &Inventory, base: &Base, wanted: &Wanted) -> RoutePlan 
     plan.add = append;
     plan.remove = delete;
     plan.remove.append(&mut rotate);
+    for ops in [&mut plan.add, &mut plan.remove] {
+        ops.retain(|op| !complete.postpones(base, &placement, op));
+    }
     plan.remove.append(&mut broadcast::restore_order(inventory, base));
     plan.left_alone = inventory.routes.values().flatten().filter_map(|r| left_alone(r, &placement)).collect();
     plan

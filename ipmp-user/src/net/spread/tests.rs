@@ -118,6 +118,15 @@ fn b29_a_better_route_of_somebody_else_is_not_taken_traffic_from() {
 }
 
 #[test]
+fn b29_a_group_of_one_has_nothing_to_spread() {
+    let (inventory, base) = at_home();
+    let mut alone = spreading(&DATA, HOME);
+    alone.members.truncate(1);
+    alone.outbound.truncate(1);
+    assert_eq!(ways(&inventory, &base, &alone), Ways::default());
+}
+
+#[test]
 fn b29_a_member_that_cannot_ask_neighbours_is_left_out() {
     let (inventory, base) = at_home();
     let silent = Wanted { test: Vec::new(), ..spreading(&DATA, HOME) };

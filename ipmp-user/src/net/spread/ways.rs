@@ -156,7 +156,9 @@ impl Planner<'_> {
         let (Some(leader), Some(home)) = (leader, route.resolved_hops().into_iter().next()) else {
             return Ok(None);
         };
-        if route.is_left_alone() || one_host {
+        let of_group = |member: &&MemberLink| member.group == leader.group;
+        let alone = self.wanted.members.iter().filter(of_group).count() < 2;
+        if route.is_left_alone() || one_host || alone {
             return Ok(None);
         }
         if let Some(why) = route.unspreadable() {

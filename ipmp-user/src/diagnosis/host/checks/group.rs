@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use ipmp_common::engine::snapshot::ShownState;
 use ipnet::IpNet;
 
 use crate::diagnosis::{
@@ -56,7 +57,38 @@ pub(super) fn check(group: &GroupFacts) -> Vec<Finding> {
             ],
         )
     });
-    one.into_iter().chain(twins).chain(silent).chain(apart).collect()
+    service(group).into_iter().chain(one).chain(twins).chain(silent).chain(apart).collect()
+}
+
+/// Whether it can do now what it is for.
+fn service(group: &GroupFacts) -> Vec<Finding> {
+    let problem = |check: &str, told: [&str; 3]| Finding::new(Severity::Problem, check, &group.name, told);
+    let parked = addresses(&group.parked).map(|parked| {
+        problem(
+            "parked",
+            [
+                &format!("on no interface: {parked}"),
+                "nobody can reach what is served there",
+                "attach an interface: `ipmp attach IFACE`",
+            ],
+        )
+    });
+    let failed = group.failed.then(|| {
+        problem(
+            "group-failed",
+            [
+                "none of its interfaces can be used",
+                "its addresses cannot be reached, and nothing can take over",
+                "see why: `ipmp status`, `ipmp explain IFACE`",
+            ],
+        )
+    });
+    failed.into_iter().chain(parked).collect()
+}
+
+fn addresses(nets: &[IpNet]) -> Option<String> {
+    let listed = nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    (!listed.is_empty()).then_some(listed)
 }
 
 fn duplicate_macs(group: &GroupFacts) -> Vec<String> {
@@ -73,15 +105,16 @@ fn duplicate_macs(group: &GroupFacts) -> Vec<String> {
     by_mac.iter().map(text).collect()
 }
 
-/// Members without a test address where others have one; IPv6 targets are probed from the link-local address.
+/// Members without a test address where others have one; IPv6 targets are probed from the link-local address. Nothing is
+/// known of the test addresses of those that are not there.
 fn without_test_address(group: &GroupFacts) -> Option<String> {
-    let silent: Vec<&str> = group
-        .members
-        .iter()
-        .filter(|member| member.test.is_empty())
-        .map(|member| member.name.as_str())
-        .collect();
-    let some = !silent.is_empty() && silent.len() < group.members.len();
+    let there = |member: &&MemberFacts| {
+        member.link.is_some() && member.told.as_ref().is_none_or(|told| told.state != ShownState::Absent)
+    };
+    let (silent, probing): (Vec<&MemberFacts>, Vec<&MemberFacts>) =
+        group.members.iter().filter(there).partition(|member| member.test.is_empty());
+    let silent: Vec<&str> = silent.iter().map(|member| member.name.as_str()).collect();
+    let some = !silent.is_empty() && !probing.is_empty();
     (some && !group.targets.iter().any(IpAddr::is_ipv6)).then(|| silent.join(", "))
 }
 
@@ -96,6 +129,5 @@ fn subnets(group: &GroupFacts) -> Option<String> {
         group.members.iter().map(|member| (member, own(member))).filter(|(_, nets)| !nets.is_empty());
     let (first, nets) = with.next()?;
     let (other, others) = with.find(|(_, others)| !others.iter().any(|net| nets.contains(net)))?;
-    let text = |nets: &[IpNet]| nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    Some(format!("{} is in {}, {} in {}", first.name, text(&nets), other.name, text(&others)))
+    Some(format!("{} is in {}, {} in {}", first.name, addresses(&nets)?, other.name, addresses(&others)?))
 }

@@ -3,8 +3,8 @@
 use super::HOST;
 use crate::diagnosis::{Finding, Severity, host::facts::Kernel};
 
-pub(super) fn check(kernel: &Kernel, daemon_answers: bool) -> Vec<Finding> {
-    let mut found = if daemon_answers { Vec::new() } else { without_daemon(kernel) };
+pub(super) fn check(kernel: &Kernel, no_daemon: bool) -> Vec<Finding> {
+    let mut found = if no_daemon { without_daemon(kernel) } else { Vec::new() };
     let mut warning = |check: &str, told: [&str; 3]| {
         found.push(Finding::new(Severity::Warning, check, HOST, told));
     };

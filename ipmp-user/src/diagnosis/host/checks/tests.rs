@@ -43,11 +43,13 @@ fn healthy() -> Facts {
             jit: Some(true),
             missing_capabilities: Vec::new(),
         },
-        daemon_answers: true,
+        no_daemon: false,
+        unheard: false,
         groups: vec![GroupFacts {
             name: "ipmp0".to_owned(),
             targets: vec!["fe80::9".parse().unwrap()],
             members: vec![member(0), member(1)],
+            ..GroupFacts::default()
         }],
         links: Vec::new(),
     }
@@ -80,11 +82,17 @@ fn the_kernel_and_the_daemon() {
     assert_eq!(after(|facts| facts.kernel.jit = Some(false)), ["host bpf-jit"]);
     assert_eq!(after(|facts| facts.groups.clear()), ["host no-groups"]);
     let absent = after(|facts| {
-        facts.daemon_answers = false;
+        facts.no_daemon = true;
         facts.kernel.bpffs = false;
         facts.kernel.missing_capabilities = vec!["CAP_NET_ADMIN".to_owned()];
     });
     assert_eq!(absent, ["host no-daemon", "host privileges", "host bpffs"]);
+    // What is wrong with a daemon that does not say is told where it was asked.
+    let unheard = after(|facts| {
+        facts.unheard = true;
+        facts.groups.clear();
+    });
+    assert_eq!(unheard, [""; 0]);
 }
 
 #[test]
@@ -102,8 +110,30 @@ fn how_the_members_fit_together() {
         facts.groups[0].targets.clear();
     });
     assert_eq!(no_test, ["ipmp0 test-address-missing"]);
+    // Where no interface is, nobody knows of a test address on it.
+    let gone = after(|facts| {
+        facts.groups[0].targets.clear();
+        let [gone, detached] = [0, 1].map(|number| {
+            let mut member = member(2 + number);
+            member.test.clear();
+            member
+        });
+        facts.groups[0].members.extend([MemberFacts { link: None, ..gone }, detached]);
+        facts.groups[0].members[3].told.as_mut().unwrap().state = ShownState::Absent;
+    });
+    assert_eq!(gone, ["eth2 absent"]);
     // IPv6 targets are probed from the link-local address.
     assert_eq!(after_first(|member| member.test.clear()), [""; 0]);
+}
+
+#[test]
+fn a_group_that_has_failed_and_addresses_on_no_interface_are_problems() {
+    assert_eq!(after(|facts| facts.groups[0].failed = true), ["ipmp0 group-failed"]);
+    let mut facts = healthy();
+    facts.groups[0].parked = vec!["192.168.10.10/24".parse().unwrap()];
+    let found = all(&facts);
+    assert_eq!((found[0].check.as_str(), found[0].severity), ("parked", Severity::Problem));
+    assert_eq!(found[0].what, "on no interface: 192.168.10.10/24");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::net::fixtures::{FOSTER, HOME, ip, route, texts, wanted};
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
 fn known(entries: &[(u32, &str, NeighbourState)]) -> Neighbours {
-    let neighbour = |state| Neighbour { mac: Some(MAC), state, router: false, kept: false };
+    let neighbour = |state| Neighbour { mac: Some(MAC), state, router: false, kept: false, ours: false };
     entries.iter().map(|(ifindex, text, state)| ((*ifindex, ip(text)), neighbour(*state))).collect()
 }
 
@@ -60,7 +60,16 @@ fn one_move_copies_a_bounded_number() {
     let many: Neighbours = (0..1000_u32)
         .map(|n| {
             let ip = IpAddr::from([10, 0, (n / 250) as u8, (n % 250 + 1) as u8]);
-            ((2, ip), Neighbour { mac: Some(MAC), state: NeighbourState::Stale, router: false, kept: false })
+            (
+                (2, ip),
+                Neighbour {
+                    mac: Some(MAC),
+                    state: NeighbourState::Stale,
+                    router: false,
+                    kept: false,
+                    ours: false,
+                },
+            )
         })
         .collect();
     let mut wanted = wanted(&["10.0.0.10/16"], FOSTER);

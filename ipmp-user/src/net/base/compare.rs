@@ -1,0 +1,64 @@
+//! The kernel's list of a key against what is known of it.
+
+use std::collections::BTreeSet;
+
+use super::Base;
+use crate::net::{plan::placement::Placement, route::Route};
+
+/// What the lists of the kernel are compared under.
+pub(super) struct Comparison<'a> {
+    pub(super) base: &'a Base,
+    pub(super) placement: &'a Placement<'a>,
+    pub(super) present: &'a BTreeSet<Vec<u8>>,
+    pub(super) stable: &'a BTreeSet<u32>,
+}
+
+impl Comparison<'_> {
+    /// The base list of one key after comparing it with the kernel's.
+    pub(super) fn merge(&self, known: &[Route], kernel: &[Route]) -> Vec<Route> {
+        let Self { placement, present, stable, .. } = *self;
+        let placed: Vec<Route> = known.iter().map(|route| placement.place(route)).collect();
+        let removed = |placed: &Route| {
+            present.contains(placed.identity())
+                && !kernel.contains(placed)
+                && (self.base.news.removed.contains(&placed.key())
+                    || placement.interfaces(placed).iter().all(|ifindex| stable.contains(ifindex)))
+        };
+        let kept =
+            || known.iter().zip(&placed).filter(|(_, placed)| !removed(placed)).map(|(route, _)| route);
+        let ours = |route: &&Route| {
+            !placed.contains(route)
+                && !known.contains(route)
+                && !present.contains(route.identity())
+                && !self.is_left_over(known, route)
+        };
+        let at_home =
+            known.iter().zip(&placed).all(|(route, placed)| route == placed && !placement.demotes(placed));
+        if !at_home || self.is_disturbed(known) {
+            return kept().chain(kernel.iter().filter(ours)).cloned().collect();
+        }
+        // Everything is where it belongs: the kernel's order is the order. Routes that went with a link take their old
+        // place among the others.
+        let mut list: Vec<Route> =
+            kernel.iter().filter(|route| known.contains(route) || ours(route)).cloned().collect();
+        for (index, route) in known.iter().enumerate() {
+            let missing = !list.contains(route) && placement.moves(route);
+            if missing && !removed(route) {
+                list.insert(index.min(list.len()), route.clone());
+            }
+        }
+        list
+    }
+
+    /// Whether the order of a list is an accident: a route that went with its address comes back as the last.
+    fn is_disturbed(&self, known: &[Route]) -> bool {
+        self.base.news.lost
+            || known.iter().any(|route| self.base.news.robbed.iter().any(|ifindex| route.uses(*ifindex)))
+    }
+
+    /// Whether a route is a known one, placed on other members: what a move that was not finished leaves.
+    fn is_left_over(&self, known: &[Route], route: &Route) -> bool {
+        route.hops().iter().any(|hop| self.base.is_inherited(hop.oif))
+            && known.iter().any(|known| self.placement.variants(known).any(|moved| moved == *route))
+    }
+}
