@@ -126,7 +126,11 @@ impl Engine {
                     } else {
                         Reason::Failover { from: old.on }
                     },
-                    evidence_at: self.member(cause).and_then(Self::evidence_at),
+                    // Not what a probe said moves addresses then, but an order.
+                    evidence_at: self
+                        .member(cause)
+                        .filter(|member| !member.offline && !member.recalled)
+                        .and_then(Self::evidence_at),
                     decided_at: now,
                 }
             })

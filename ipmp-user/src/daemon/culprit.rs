@@ -105,7 +105,9 @@ fn culprit(proc: &Path, author: Author) -> Option<Culprit> {
         return Some(unseen(by_route.unwrap_or(Class::Command)));
     };
     let Some((pid, program)) = holder(proc, author.port, &inode) else {
-        return Some(unseen(by_route.unwrap_or(Class::Program)));
+        // Perhaps it has ended in between.
+        let runs = socket_of(proc, author.port).as_ref() == Some(&inode);
+        return Some(unseen(by_route.unwrap_or(if runs { Class::Program } else { Class::Command })));
     };
     let by_name = PROGRAMS.iter().find(|(name, _)| *name == program).map(|(_, class)| *class);
     let class = match by_name {
@@ -154,7 +156,9 @@ fn holder(proc: &Path, port: u32, inode: &str) -> Option<(u32, String)> {
 
 /// `None`: that may not be looked at (`ptrace(2)`: it takes all privileges that the other has), or not all was.
 fn holds(descriptors: &Path, socket: &str) -> Option<bool> {
-    let mut entries = fs::read_dir(descriptors).ok()?.flatten();
+    let mut entries = fs::read_dir(descriptors).ok()?.flatten().peekable();
+    // It is about to end, and has let go of all it had.
+    entries.peek()?;
     for entry in entries.by_ref().take(MAX_DESCRIPTORS) {
         match fs::read_link(entry.path()) {
             Ok(link) if link.as_os_str() == socket => return Some(true),

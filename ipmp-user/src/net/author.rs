@@ -60,9 +60,9 @@ fn protocol(protocol: RouteProtocol) -> u8 {
 pub(super) struct Authors(BTreeSet<Author>);
 
 impl Authors {
-    pub(super) fn note(&mut self, port: u32, message: &RouteNetlinkMessage) {
+    pub(super) fn note(&mut self, port: u32, message: Option<&RouteNetlinkMessage>) {
         if self.0.len() < MAX_AUTHORS {
-            self.0.extend(Author::of(port, message));
+            self.0.extend(message.and_then(|message| Author::of(port, message)));
         }
     }
 

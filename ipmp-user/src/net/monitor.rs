@@ -108,7 +108,8 @@ impl Monitor {
                 if frame.is_about_bucket() {
                     continue;
                 }
-                let message = frame.decode().inspect(|message| self.authors.note(frame.port, message));
+                let message = frame.decode();
+                self.authors.note(frame.port, message.as_ref());
                 let change = match message {
                     Some(RouteNetlinkMessage::NewRoute(message)) if frame.replaces_route() => {
                         unclear |= !inventory.replace_route(message);

@@ -133,6 +133,12 @@ fn a35_offline_moves_away_and_online_moves_back() {
         lab.command(Command::Online { member: a() });
         lab.turn();
         assert_eq!((lab.state(a()), lab.places()), (ShownState::Ok, [a(), b()].into()));
+        lab.run(ms(10));
+        let moved = lab.records(Kind::Moved);
+        assert!(
+            moved.len() == 2 && moved.iter().all(|moved| moved.evidence_at.is_none()),
+            "by order: {moved:?}"
+        );
     }
 }
 

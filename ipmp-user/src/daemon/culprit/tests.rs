@@ -47,6 +47,9 @@ fn a_program_that_cannot_be_seen_is_not_guessed() {
     fs::remove_file(proc.path().join("812/fd/4")).unwrap();
     let other = culprit(proc.path(), author(812)).unwrap();
     assert_eq!(other, Culprit { class: Class::Program, program: None, pid: None }, "not its socket");
+    fs::remove_file(proc.path().join("812/fd/5")).unwrap();
+    let ending = culprit(proc.path(), author(812)).unwrap();
+    assert_eq!(ending.pid, Some(812), "it is about to end, and has nothing any more");
 }
 
 #[test]
