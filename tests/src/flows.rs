@@ -57,7 +57,8 @@ struct Log {
     /// The host's NICs by which each flow left, in turn.
     left_by: BTreeMap<Flow, Vec<usize>>,
     got: BTreeMap<SocketAddr, Got>,
-    streams: BTreeMap<SocketAddr, u64>,
+    /// By both ends: the kernel gives connections to different hosts the same port.
+    streams: BTreeMap<[SocketAddr; 2], u64>,
     broken: Vec<String>,
 }
 
@@ -199,12 +200,12 @@ fn send(
 
 /// The neighbour.
 fn receive(listener: &TcpListener, inbox: &UdpSocket, log: &Mutex<Log>, stop: &AtomicBool) {
-    let mut streams: Vec<(SocketAddr, TcpStream)> = Vec::new();
+    let mut streams: Vec<([SocketAddr; 2], TcpStream)> = Vec::new();
     let mut bytes = [0; BUFFER];
     while !stop.load(Ordering::Relaxed) {
         while let Ok((stream, from)) = listener.accept() {
-            if stream.set_nonblocking(true).is_ok() {
-                streams.push((from, stream));
+            if let (Ok(to), Ok(())) = (stream.local_addr(), stream.set_nonblocking(true)) {
+                streams.push(([from, to], stream));
             }
         }
         let mut log = lock(log);
@@ -215,9 +216,9 @@ fn receive(listener: &TcpListener, inbox: &UdpSocket, log: &Mutex<Log>, stop: &A
             got.overtaken += u64::from(number < got.last);
             got.last = got.last.max(number);
         }
-        for (from, stream) in &mut streams {
+        for (ends, stream) in &mut streams {
             while let Ok(length @ 1..) = stream.read(&mut bytes) {
-                *log.streams.entry(*from).or_default() += length as u64 / 8;
+                *log.streams.entry(*ends).or_default() += length as u64 / 8;
             }
         }
         drop(log);
