@@ -16,6 +16,7 @@ mod group;
 mod kinds;
 mod late;
 mod missing;
+mod multicast;
 mod netem;
 mod nexthops;
 mod orders;

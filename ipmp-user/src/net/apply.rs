@@ -28,6 +28,7 @@ use super::{
     NetError,
     base::{Base, presence},
     inventory::Inventory,
+    memberships::Memberships,
     plan::{
         self, AddressPlan, Op, Wanted,
         neighbours::{Moving, Neighbours},
@@ -68,6 +69,7 @@ pub struct Applier {
     /// missing the next time.
     late: News,
     spreading: Spreading,
+    memberships: Memberships,
 }
 
 impl Applier {
@@ -102,6 +104,7 @@ impl Applier {
             deleted: BTreeSet::new(),
             late: News::default(),
             spreading: Spreading::default(),
+            memberships: Memberships::default(),
         })
     }
 
@@ -216,6 +219,11 @@ impl Applier {
             self.restore_orphans(&wanted, outcome);
         }
         self.spread_outbound(&mut inventory, &wanted, outcome);
+        let refused = self.memberships.follow(&wanted).into_iter();
+        outcome.errors.extend(refused.map(|(what, error)| Failure {
+            what: format!("{what}: {error}"),
+            errno: error.raw_os_error().unwrap_or_default(),
+        }));
         self.base.note_placement(&inventory, &wanted, &failed);
         if outcome.errors.is_empty() {
             self.base.claim(&inventory, &wanted);

@@ -11,6 +11,7 @@
 //! * [`apply`]: carries the plan out, make before break, in its own thread.
 //! * [`state`]: the base on disk, so that a restart while failed over knows homes and originals.
 //! * [`leftovers`]: what a daemon that has ended left: test addresses, neighbour entries, data addresses away from home.
+//! * [`memberships`]: multicast groups on the member that stands in for another.
 //! * [`spread`]: outbound flows over all active members.
 //! * [`sysctl`]: the settings members need, remembered and restored.
 //!
@@ -25,6 +26,7 @@ mod broadcast;
 mod fixtures;
 pub mod inventory;
 pub mod leftovers;
+pub mod memberships;
 pub mod monitor;
 pub mod nexthop;
 pub mod plan;
