@@ -83,7 +83,9 @@ impl Rig {
     }
 
     pub(crate) fn start_daemon(&self, fdt_ms: u64) -> Result<Daemon> {
-        Daemon::start(&self.host, &Config { fdt_ms, ..Config::active_active(fdt_ms) })
+        // A driver that looks at its link every two seconds is slower than probes on suspicion.
+        let config = Config { fdt_ms, ..Config::active_active(fdt_ms) }.with("suspicion", "false");
+        Daemon::start(&self.host, &config)
     }
 
     /// How often the carrier of the members has changed, as the kernel counts it.

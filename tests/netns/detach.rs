@@ -85,6 +85,10 @@ fn b10_an_interface_in_no_group_is_refused_and_forced() -> Result<()> {
     assert_eq!((code, said.contains("there is no such interface")), (Some(64), true), "{said}");
     order(&bed, &["detach", "--force", "lone"])?;
     assert!(bed.lab.host.ip("link show dev lone")?.contains("state DOWN"));
+    order(&bed, &["attach", "lone"])?;
+    wait::until("it is up again", || Ok(bed.lab.host.ip("link show dev lone")?.contains("state UP")))?;
+    let (code, said) = client(&bed, &["detach", "--force", "lo"])?;
+    assert_eq!((code, said.contains("loopback")), (Some(69), true), "{said}");
     Ok(())
 }
 
@@ -149,6 +153,12 @@ fn b12_by_force_addresses_are_parked_and_come_back() -> Result<()> {
     let traffic = Traffic::start(&bed.lab, false)?;
     bed.lab.cut(1)?;
     bed.wait_state("eth1", "failed")?;
+    let foretold = bed.daemon.client(&["detach", "--force", "--check", "eth0"])?;
+    let foretold = String::from_utf8_lossy(&foretold.stdout).into_owned();
+    assert!(
+        foretold.contains("eth0: can be detached by force; 4 data addresses would be on no"),
+        "{foretold}"
+    );
     order(&bed, &["detach", "--force", "eth0"])?;
     ensure_bare(&bed, "eth0")?;
     let address = data(0, false).to_string();

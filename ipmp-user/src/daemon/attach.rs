@@ -43,6 +43,12 @@ impl Daemon {
         let grouped =
             self.members.iter().find(|member| member.config.name == *interface && !member.ungrouped);
         match (grouped, &wanted.group) {
+            (None, None) if self.admin.detached.holds(link) => {
+                let ifindex = link.ifindex;
+                self.admin.detached.remove(interface);
+                self.step(Work::SetLink { ifindex, up: true });
+                answer(reply, Response::Done(format!("{interface}: is set up again; it is in no group")));
+            }
             (None, None) => {
                 let text = format!(
                     "{interface}: is not in the configuration: name the group it shall join with --group"

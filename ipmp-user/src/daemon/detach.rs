@@ -299,8 +299,8 @@ impl Daemon {
             if let Some(member) = self.members.iter_mut().find(|member| Some(member.id) == one.member) {
                 let event = member.gone();
                 self.engine.handle(now, event);
-                self.admin.detached.add(&one.name, one.ifindex);
             }
+            self.admin.detached.add(&one.name, one.ifindex);
         }
         self.keep_offline();
         let text = done(&detaching.leaving, "is detached and may be removed");

@@ -8,6 +8,8 @@ use super::{
     super::{Daemon, clock, pci, serve::refused},
     Leaving,
 };
+use rtnetlink::packet_route::link::LinkFlags;
+
 use crate::control::protocol::{Detach, Refusal, RefusalCode};
 
 impl Daemon {
@@ -49,6 +51,10 @@ impl Daemon {
             let text = format!("{name}: there is no such interface: `ip link` shows those there are");
             return Err(Refusal::new(RefusalCode::NotFound, text));
         };
+        if link.flags.contains(LinkFlags::Loopback) {
+            let text = format!("{name}: is the loopback interface, without which the host does not work");
+            return Err(Refusal::new(RefusalCode::Refused, text));
+        }
         let member = self.members.iter().find(|member| member.config.name == name);
         if member.is_some() && self.admin.detached.holds(link) {
             let text =
@@ -84,14 +90,19 @@ impl Daemon {
 
     /// The answer to `--check`.
     pub(super) fn foretell(&self, leaving: &[Leaving]) -> String {
+        let members = leaving.iter().filter_map(|one| one.member).collect();
+        let (how, fate) = match self.engine.check(&Command::Detach { members, force: false }) {
+            Ok(()) => ("can be detached", "would move"),
+            Err(_) => ("can be detached by force", "would be on no interface until one can take them"),
+        };
         let lines: Vec<String> = leaving
             .iter()
             .map(|one| {
                 let name = &one.name;
                 match one.member.map(|member| self.data_on(member).len()) {
-                    Some(0) => format!("{name}: can be detached; it carries no data address"),
-                    Some(1) => format!("{name}: can be detached; 1 data address would move"),
-                    Some(count) => format!("{name}: can be detached; {count} data addresses would move"),
+                    Some(0) => format!("{name}: {how}; it carries no data address"),
+                    Some(1) => format!("{name}: {how}; 1 data address {fate}"),
+                    Some(count) => format!("{name}: {how}; {count} data addresses {fate}"),
                     None => format!("{name}: can be detached by force; its addresses would be lost with it"),
                 }
             })
