@@ -31,7 +31,7 @@ fn cable(world: &World) -> Neighbour<'_> {
 /// The kernel room with `rung` for the carrier, or why the kernel has it not.
 fn with_rung(world: &World, rung: CarrierRung) -> Result<Kernel, String> {
     let options = KernelOptions { carrier: rung, ..KernelOptions::new(world.pin_dir()) };
-    let mut kernel = Kernel::open(&options);
+    let mut kernel = world::open(&options);
     let rungs = kernel.attach(INDEX, "near");
     if rungs.carrier == rung {
         return Ok(kernel);
@@ -135,7 +135,7 @@ fn the_ladder_is_climbed_down_rung_by_rung() {
         let _far = cable(world);
         for best in LADDER {
             let options = KernelOptions { carrier: best, ..KernelOptions::new(world.pin_dir()) };
-            let mut kernel = Kernel::open(&options);
+            let mut kernel = world::open(&options);
             let rungs = kernel.attach(INDEX, "near");
             assert!(rungs.carrier >= best, "{} although {best} was asked for", rungs.carrier);
             let above = LADDER.into_iter().take_while(|rung| *rung < rungs.carrier);

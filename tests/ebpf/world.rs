@@ -55,7 +55,7 @@ fn namespace() -> File {
 impl World {
     /// The kernel room, with its own BPF file system.
     pub(crate) fn kernel(&self) -> Kernel {
-        let kernel = Kernel::open(&KernelOptions::new(self.pin_dir()));
+        let kernel = open(&KernelOptions::new(self.pin_dir()));
         assert!(kernel.complaints().is_empty(), "{:?}", kernel.complaints());
         kernel
     }
@@ -130,6 +130,15 @@ pub(crate) fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> 
         assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}");
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Opens the kernel room. What had it before may seem to have it still: a program that another test starts has all
+/// descriptors, and their locks, until it is executed.
+pub(crate) fn open(options: &KernelOptions) -> Kernel {
+    until("the pins are free", || {
+        let kernel = Kernel::open(options);
+        kernel.pins_taken().is_none().then_some(kernel)
+    })
 }
 
 /// `CLOCK_MONOTONIC` nanoseconds.
