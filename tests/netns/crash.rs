@@ -22,7 +22,7 @@ const APPLIER: &str = "ipmp-apply";
 const MANY: usize = 200;
 /// Now and then the state is saved once more before a move, which shifts the steps of that round, so that some are
 /// passed over: then all is done again, so often.
-const PASSES: usize = 3;
+const PASSES: usize = 6;
 /// `RTM_NEWADDR`, `RTM_DELADDR`, `RTM_NEWROUTE`, `RTM_DELROUTE` (linux/rtnetlink.h): what a move surely consists of.
 const CERTAIN: [u16; 4] = [20, 21, 24, 25];
 
