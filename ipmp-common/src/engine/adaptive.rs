@@ -171,7 +171,7 @@ impl Engine {
     fn set_interval(&mut self, now: Timestamp, id: MemberId, family: Family, interval: Nanos) {
         let Some(member) = self.members.get_mut(id.0 as usize) else { return };
         let Some(rng) = self.rngs.get_mut(id.0 as usize) else { return };
-        let probes = member.link_is_up() && !member.offline;
+        let probes = member.link_is_up() && !member.is_offline();
         let Some(detector) = member.detectors[slot(family)].as_mut() else { return };
         let next = detector.set_interval(now, interval, rng);
         for session in detector.targets.iter().filter_map(|target| target.session) {

@@ -81,14 +81,14 @@ impl Engine {
     /// The sibling in use that has this member's hardware address.
     pub(super) fn owner_of_mac(&self, member: &Member) -> Option<MemberId> {
         let mac = member.identity.mac().filter(|_| !self.is_anonymous(member.group))?;
-        let owns = |sibling: &&Member| !sibling.offline && sibling.identity.mac() == Some(mac);
+        let owns = |sibling: &&Member| !sibling.is_offline() && sibling.identity.mac() == Some(mac);
         self.siblings(member.id).find(owns).map(|sibling| sibling.id)
     }
 
     /// Of members with the same hardware address one is in use: who has it longest, one that works before one
     /// that failed. in.mpathd takes the newcomer offline whatever the other's state.
     fn check_macs(&mut self, now: Timestamp, group: GroupId) {
-        let bound_by_mac = |member: &&Member| !member.offline || member.identity.held();
+        let bound_by_mac = |member: &&Member| !member.is_offline() || member.identity.held();
         let mut candidates: Vec<&Member> = self.members_of(group).filter(bound_by_mac).collect();
         candidates
             .sort_by_key(|member| (member.identity.held(), !member.functioning(), member.identity.mac_since));
@@ -115,7 +115,6 @@ impl Engine {
     fn hold(&mut self, now: Timestamp, id: MemberId, reason: Reason) {
         let Some(member) = self.member_mut(id) else { return };
         member.identity.duplicate_mac = true;
-        member.offline = true;
         member.inactive = false;
         member.recalled = false;
         member.aside = Some((reason.clone(), now));
@@ -129,7 +128,6 @@ impl Engine {
     fn release(&mut self, now: Timestamp, id: MemberId, reason: Reason) {
         let Some(member) = self.member_mut(id) else { return };
         member.identity.duplicate_mac = false;
-        member.offline = false;
         member.recalled = true;
         member.inactive = member.config.standby && !member.failed;
         member.serves_again(now, reason.clone());

@@ -135,7 +135,7 @@ impl Engine {
 
     /// Members that an administrator took offline.
     pub fn ordered_offline(&self) -> impl Iterator<Item = MemberId> + '_ {
-        let ordered = |member: &&Member| member.offline && !member.detached && !member.identity.held();
+        let ordered = |member: &&Member| member.is_offline() && !member.detached && !member.identity.held();
         self.members.iter().filter(ordered).map(|member| member.id)
     }
 
@@ -144,7 +144,7 @@ impl Engine {
         match command {
             Command::Offline { member, force } => {
                 let known = self.member(*member).ok_or(Refusal::NoSuchMember)?;
-                if known.offline && !known.detached {
+                if known.is_offline() && !known.detached {
                     return Err(Refusal::AlreadyOffline);
                 }
                 let stand_in = !self.is_anonymous(known.group);
@@ -153,7 +153,7 @@ impl Engine {
             }
             Command::Online { member } => {
                 let known = self.member(*member).ok_or(Refusal::NoSuchMember)?;
-                if !known.offline {
+                if !known.is_offline() {
                     return Err(Refusal::NotOffline);
                 }
                 match self.owner_of_mac(known) {

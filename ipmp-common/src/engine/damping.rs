@@ -156,7 +156,7 @@ impl Engine {
         let Some(member) = self.member_mut(id) else { return };
         member.damped.repaired_at = Some(now);
         member.damped.deferred = None;
-        if !returns || delay == Nanos(0) || member.config.standby || member.offline {
+        if !returns || delay == Nanos(0) || member.config.standby || member.is_offline() {
             return;
         }
         let until = now + delay;

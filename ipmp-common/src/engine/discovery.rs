@@ -143,7 +143,7 @@ impl Engine {
     /// Members that can ask, with their source.
     fn searchers(&self, id: GroupId, family: Family) -> impl Iterator<Item = (MemberId, IpAddr)> {
         let able =
-            |member: &&Member| member.link_is_up() && !member.offline && !member.config.test.is_empty();
+            |member: &&Member| member.link_is_up() && !member.is_offline() && !member.config.test.is_empty();
         self.members_of(id)
             .filter(able)
             .filter_map(move |member| Some((member.id, member.sources[slot(family)]?)))

@@ -121,8 +121,7 @@ impl Engine {
         member.failed = false;
         member.damped.interface_gone();
         let detached = core::mem::take(&mut member.detached);
-        member.offline &= !member.identity.held() && !detached;
-        if !member.offline {
+        if member.identity.held() || detached {
             member.aside = None;
         }
         member.identity = Identity::default();
@@ -346,10 +345,9 @@ impl Engine {
     fn obey(&mut self, now: Timestamp, id: MemberId, kind: Kind, reason: Reason) {
         let Some(member) = self.member_mut(id) else { return };
         member.detached = reason == Reason::Detached;
-        member.offline = kind == Kind::Offline;
         member.recalled = kind == Kind::Online;
         member.inactive = member.config.standby && kind == Kind::Online && !member.failed;
-        if member.offline {
+        if kind == Kind::Offline {
             member.aside = Some((reason.clone(), now));
         } else {
             member.serves_again(now, reason.clone());

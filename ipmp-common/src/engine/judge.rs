@@ -149,7 +149,8 @@ impl Engine {
         if member.failed {
             return member.link_is_up() && self.try_repair(now, id);
         }
-        if member.offline || member.is_awaited() || (member.link_is_up() && !member.probes_say_failed()) {
+        if member.is_offline() || member.is_awaited() || (member.link_is_up() && !member.probes_say_failed())
+        {
             return false;
         }
         match self.whose_fault(member) {

@@ -41,7 +41,6 @@ pub(super) struct Member {
     /// Probes said so, not the link: only probes may say otherwise.
     pub(super) failed_by_probes: bool,
     pub(super) inactive: bool,
-    pub(super) offline: bool,
     /// Offline because the administrator is about to remove it.
     pub(super) detached: bool,
     /// Missing at start, and expected until then.
@@ -65,7 +64,7 @@ pub(super) struct Member {
     /// Why it works or does not.
     pub(super) reason: Reason,
     pub(super) since: Timestamp,
-    /// Why it is offline and since when, whatever its state is beneath.
+    /// While it is offline: why and since when, whatever its state is beneath.
     pub(super) aside: Option<(Reason, Timestamp)>,
 }
 
@@ -93,7 +92,6 @@ impl Member {
             failed: false,
             failed_by_probes: false,
             inactive,
-            offline: false,
             detached: false,
             awaited_until: None,
             recalled: false,
@@ -120,7 +118,7 @@ impl Member {
 
     /// RUNNING, or NOTARGETS without FAILED.
     pub(super) const fn functioning(&self) -> bool {
-        self.ifindex.is_some() && !self.failed && !self.offline
+        self.ifindex.is_some() && !self.failed && !self.is_offline()
     }
 
     /// Not there, or only just and still without carrier, but its addresses are kept for it.
@@ -234,7 +232,7 @@ impl Member {
     pub(super) fn shown_state(&self) -> ShownState {
         if self.ifindex.is_none() {
             ShownState::Absent
-        } else if self.offline {
+        } else if self.is_offline() {
             ShownState::Offline
         } else if self.failed {
             ShownState::Failed
@@ -248,6 +246,10 @@ impl Member {
     /// Has a source address to probe from but nothing to probe.
     pub(super) fn without_targets(&self) -> bool {
         !self.config.test.is_empty() && !self.probed()
+    }
+
+    pub(super) const fn is_offline(&self) -> bool {
+        self.aside.is_some()
     }
 
     /// It is offline no more. What made it fail is still the reason if it is failed.
@@ -268,7 +270,7 @@ impl Member {
     }
 
     pub(super) fn probe_state(&self) -> ProbeState {
-        if self.offline {
+        if self.is_offline() {
             return ProbeState::Disabled;
         }
         if !self.probed() {

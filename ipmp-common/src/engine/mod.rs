@@ -49,6 +49,7 @@ mod placement;
 pub mod reason;
 mod reason_text;
 mod reconfigure;
+mod record;
 mod rng;
 mod rtt;
 mod sessions;

@@ -90,7 +90,7 @@ impl Engine {
     /// No member can carry traffic, and not only because the administrator or the hardware took them away.
     fn has_failed(&self, id: GroupId) -> bool {
         self.members_of(id).all(|member| !member.functioning())
-            && self.members_of(id).any(|member| member.failed && !member.offline)
+            && self.members_of(id).any(|member| member.failed && !member.is_offline())
     }
 
     fn note_withdrawal(&mut self, now: Timestamp, id: GroupId, epoch: u64, withdrawn: bool) {
@@ -129,7 +129,7 @@ impl Engine {
                     // Not what a probe said moves addresses then, but an order.
                     evidence_at: self
                         .member(cause)
-                        .filter(|member| !member.offline && !member.recalled)
+                        .filter(|member| !member.is_offline() && !member.recalled)
                         .and_then(Self::evidence_at),
                     decided_at: now,
                 }

@@ -197,7 +197,7 @@ impl Engine {
         let Some(rng) = self.rngs.get_mut(id.0 as usize) else {
             return;
         };
-        let may = member.link_is_up() && !member.offline;
+        let may = member.link_is_up() && !member.is_offline();
         if let Some(detector) = member.detector_mut(family).filter(|_| may) {
             let first = detector.restart(now, rng);
             self.timers.set(TimerKey::Slot(id, family), first);
