@@ -21,6 +21,7 @@ mod detached;
 mod draw;
 mod gather;
 mod identity;
+mod kept;
 mod members;
 mod offline;
 mod outbound;

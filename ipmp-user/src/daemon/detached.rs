@@ -5,12 +5,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
+use super::kept;
 use crate::net::inventory::{Inventory, Link};
 
 /// The list.
@@ -32,9 +32,7 @@ impl Detached {
     /// As an earlier run left it; what changed meanwhile is taken in.
     pub(super) fn load(runtime_dir: &Path, inventory: &Inventory) -> Self {
         let file = runtime_dir.join("detached.json");
-        let read = fs::read(&file).ok();
-        let known: Known = read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        let mut detached = Self { file, known };
+        let mut detached = Self { known: kept::load(&file), file };
         let here = std::mem::take(&mut detached.known.here);
         for (name, ifindex) in here {
             match inventory.link_by_name(&name) {
@@ -78,15 +76,6 @@ impl Detached {
     }
 
     fn save(&self) {
-        save(&self.file, &self.known);
-    }
-}
-
-/// Writes down what the next daemon shall know.
-pub(super) fn save(file: &Path, known: &impl Serialize) {
-    let bytes = serde_json::to_vec(known).unwrap_or_default();
-    let saved = file.parent().map_or(Ok(()), |dir| crate::net::write_atomically(dir, file, &bytes));
-    if let Err(error) = saved {
-        tracing::warn!(file = %file.display(), %error, "after a restart this is not known");
+        kept::save(&self.file, &self.known);
     }
 }

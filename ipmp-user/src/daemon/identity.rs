@@ -1,11 +1,14 @@
 //! Which hardware a name means: by default whatever has the name, and a warning when that is another piece than before; with
 //! `mac` or `pci` in the configuration, only that piece.
 
-use std::{collections::BTreeMap, fs, path::Path, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::{detached::save, pci};
+use super::{kept, pci};
 use crate::{config::Identity, net::inventory::Link};
 
 /// What the file says a name means, and what it meant so far.
@@ -46,9 +49,7 @@ impl Identities {
     /// As an earlier run saw it.
     pub(super) fn load(runtime_dir: &Path, wanted: BTreeMap<String, Identity>) -> Self {
         let file = runtime_dir.join("hardware.json");
-        let seen =
-            fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        Self { file, wanted, seen, told: BTreeMap::new() }
+        Self { wanted, seen: kept::load(&file), told: BTreeMap::new(), file }
     }
 
     /// Another configuration.
@@ -110,7 +111,7 @@ impl Identities {
                 before.words()
             );
         }
-        save(&self.file, &self.seen);
+        kept::save(&self.file, &self.seen);
     }
 }
 

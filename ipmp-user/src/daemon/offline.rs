@@ -1,21 +1,20 @@
 //! Interfaces that an administrator took offline stay so when the daemon is started anew, as they did under Solaris, where
 //! the kernel kept `IFF_OFFLINE`. The list is kept in the runtime directory: a reboot ends it.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, path::Path};
 
 use ipmp_common::engine::{
     event::{Command, Event},
     time::Timestamp,
 };
 
-use super::{Daemon, detached::save};
+use super::{Daemon, kept};
 
 const FILE: &str = "offline.json";
 
 /// Names, as an earlier run left them.
 pub(super) fn load(runtime_dir: &Path) -> BTreeSet<String> {
-    let read = fs::read(runtime_dir.join(FILE)).ok();
-    read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    kept::load(&runtime_dir.join(FILE))
 }
 
 impl Daemon {
@@ -38,7 +37,7 @@ impl Daemon {
         if names == self.admin.offline {
             return;
         }
-        save(&self.admin.runtime_dir.join(FILE), &names);
+        kept::save(&self.admin.runtime_dir.join(FILE), &names);
         self.admin.offline = names;
     }
 }

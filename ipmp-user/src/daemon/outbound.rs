@@ -28,15 +28,16 @@ impl Daemon {
         };
         let interfaces: Vec<String> = outbound.iter().filter_map(name).collect();
         let group_name = self.names.group(group);
-        if interfaces.is_empty() {
+        if outbound.is_empty() {
             tracing::info!(group = group_name, "outbound flows leave as the routes of others say");
+            self.outbound.remove(&group);
         } else {
             tracing::info!(
                 group = group_name,
                 interfaces = interfaces.join(", "),
                 "outbound flows are spread"
             );
+            self.outbound.insert(group, outbound);
         }
-        self.outbound.insert(group, outbound);
     }
 }

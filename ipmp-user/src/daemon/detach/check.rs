@@ -3,13 +3,12 @@
 use std::path::Path;
 
 use ipmp_common::engine::{event::Command, ids::MemberId, snapshot::ShownState};
+use rtnetlink::packet_route::link::LinkFlags;
 
 use super::{
     super::{Daemon, clock, pci, serve::refused},
     Leaving,
 };
-use rtnetlink::packet_route::link::LinkFlags;
-
 use crate::control::protocol::{Detach, Refusal, RefusalCode};
 
 impl Daemon {
