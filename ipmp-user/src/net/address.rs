@@ -15,7 +15,7 @@ use rtnetlink::packet_route::{
 
 /// `IFA_PROTO` of the test addresses we create (kernel 5.18 and later show it; older ones ignore it).
 /// Values above 3 are free for user space: `include/uapi/linux/if_addr.h`.
-pub const IFA_PROTO_IPMP: u8 = 0x49;
+pub const IFA_PROTO_IPMP: u8 = super::MARK;
 /// `IFNAMSIZ` less the terminating zero: the longest label.
 const LABEL_MAX: usize = 15;
 /// Flags that a request may carry; the others are the kernel's findings (`inet_rtm_newaddr`,

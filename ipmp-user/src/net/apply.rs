@@ -219,11 +219,7 @@ impl Applier {
             self.restore_orphans(&wanted, outcome);
         }
         self.spread_outbound(&mut inventory, &wanted, outcome);
-        let refused = self.memberships.follow(&wanted).into_iter();
-        outcome.errors.extend(refused.map(|(what, error)| Failure {
-            what: format!("{what}: {error}"),
-            errno: error.raw_os_error().unwrap_or_default(),
-        }));
+        outcome.errors.extend(self.memberships.follow(&wanted));
         self.base.note_placement(&inventory, &wanted, &failed);
         if outcome.errors.is_empty() {
             self.base.claim(&inventory, &wanted);

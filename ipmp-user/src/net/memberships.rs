@@ -16,7 +16,7 @@ use std::{
 
 use socket2::{Domain, InterfaceIndexOrAddress, Socket, Type};
 
-use super::plan::Wanted;
+use super::{apply::Failure, plan::Wanted};
 
 /// Each takes a descriptor. A host that is in more groups is a multicast router, whose daemon knows of interfaces.
 const MAX_HELD: usize = 256;
@@ -33,8 +33,8 @@ pub struct Memberships {
 }
 
 impl Memberships {
-    /// Joins and leaves what the state that is wanted asks for; returns what the kernel refused, as text for people.
-    pub fn follow(&mut self, wanted: &Wanted) -> Vec<(String, io::Error)> {
+    /// Joins and leaves what the state that is wanted asks for; returns what the kernel refused.
+    pub fn follow(&mut self, wanted: &Wanted) -> Vec<Failure> {
         let pairs = stand_ins(wanted);
         if pairs.is_empty() {
             self.held.clear();
@@ -42,7 +42,7 @@ impl Memberships {
         }
         let joined = match read() {
             Ok(joined) => joined,
-            Err(error) => return vec![("reading the multicast groups of members".to_owned(), error)],
+            Err(error) => return vec![failure("reading the multicast groups of members", &error)],
         };
         let held: Joined = self.held.keys().copied().collect();
         let desired = desired(&joined, &held, &pairs);
@@ -58,12 +58,17 @@ impl Memberships {
                     self.held.insert((ifindex, group), socket);
                 }
                 Err(error) => {
-                    refused.push((format!("join multicast group {group} on ifindex {ifindex}"), error));
+                    refused
+                        .push(failure(&format!("join multicast group {group} on ifindex {ifindex}"), &error));
                 }
             }
         }
         refused
     }
+}
+
+fn failure(what: &str, error: &io::Error) -> Failure {
+    Failure { what: format!("{what}: {error}"), errno: error.raw_os_error().unwrap_or_default() }
 }
 
 /// Interfaces that must not carry traffic, each with those that have its data addresses, or else a usable one.

@@ -41,6 +41,10 @@ use std::{io, path::PathBuf};
 
 pub(crate) use state::write_atomically;
 
+/// What says in the kernel's tables that we made an entry: 73 is none of the protocols that
+/// include/uapi/linux/rtnetlink.h, `linux/if_addr.h` and iproute2's `rt_protos` name.
+const MARK: u8 = 0x49;
+
 /// What went wrong between us and the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {

@@ -24,7 +24,7 @@ use super::{
 };
 
 /// `NDA_PROTOCOL` of managed entries of our making (kernel 5.0): they outlive the daemon, and are told from others' so.
-pub const NDA_PROTO_IPMP: u8 = 0x49;
+pub const NDA_PROTO_IPMP: u8 = super::MARK;
 
 /// Answers taken in one call.
 const DRAIN_DATAGRAMS: usize = 256;

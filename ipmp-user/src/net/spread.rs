@@ -39,9 +39,8 @@ use super::{
     socket::{Body, Request},
 };
 
-/// Protocol number of our routes and nexthop objects; of those that include/uapi/linux/rtnetlink.h and iproute2's
-/// `rt_protos` name none is 73.
-pub const PROTO_IPMP: u8 = 0x49;
+/// Protocol number of our routes and nexthop objects.
+pub const PROTO_IPMP: u8 = super::MARK;
 /// Metric of our routes: nobody writes a higher one.
 pub const METRIC: u32 = u32::from_be_bytes(*b"IPMP");
 /// Buckets of a resilient group, each of which holds the flows of some hashes: a share is right to a fifth of a percent, and

@@ -143,14 +143,11 @@ impl Sysctl {
     }
 
     fn read(&self, interface: &str, setting: &str) -> Result<String, NetError> {
-        let path = self.path(interface, setting);
-        let value = fs::read_to_string(&path).map(|value| value.trim().to_owned());
-        value.map_err(|source| NetError::Setting { path, source })
+        read(self.path(interface, setting))
     }
 
     fn write(&self, interface: &str, setting: &str, value: &str) -> Result<(), NetError> {
-        let path = self.path(interface, setting);
-        fs::write(&path, value).map_err(|source| NetError::Setting { path, source })
+        write(self.path(interface, setting), value)
     }
 
     fn save(&self) -> Result<(), NetError> {
@@ -170,6 +167,15 @@ fn load(path: &Path) -> Previous {
         tracing::warn!(path = %path.display(), %error, ?moved, "damaged, set aside: earlier settings of members are not known");
         Previous::default()
     })
+}
+
+fn read(path: PathBuf) -> Result<String, NetError> {
+    let value = fs::read_to_string(&path).map(|value| value.trim().to_owned());
+    value.map_err(|source| NetError::Setting { path, source })
+}
+
+fn write(path: PathBuf, value: &str) -> Result<(), NetError> {
+    fs::write(&path, value).map_err(|source| NetError::Setting { path, source })
 }
 
 fn number(value: &str) -> i64 {

@@ -1,8 +1,8 @@
 //! By what the kernel tells the flows apart that it spreads over several hops.
 
-use std::{fs, io};
+use std::io;
 
-use super::Sysctl;
+use super::{Sysctl, read, write};
 use crate::net::NetError;
 
 /// Of the whole network namespace. 0: by addresses, so that all flows between two hosts are one; 1: by addresses, ports and
@@ -17,7 +17,7 @@ impl Sysctl {
     pub fn set_hash_policy(&mut self, spreading: bool) -> Result<Vec<String>, NetError> {
         let mut changed = Vec::new();
         for setting in SETTINGS {
-            let now = match self.namespace_setting(setting) {
+            let now = match read(self.namespace_path(setting)) {
                 Ok(now) => now,
                 // Without IPv6, or multipath routes, there is none.
                 Err(NetError::Setting { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
@@ -35,8 +35,7 @@ impl Sysctl {
                 (false, _) => now.clone(),
             };
             if wanted != now {
-                let path = self.namespace_path(setting);
-                fs::write(&path, &wanted).map_err(|source| NetError::Setting { path, source })?;
+                write(self.namespace_path(setting), &wanted)?;
                 changed.push(format!("{} {now} → {wanted}", setting.replace('/', ".")));
             }
             if !spreading && self.previous.namespace.remove(setting).is_some() {
@@ -49,11 +48,5 @@ impl Sysctl {
     fn namespace_path(&self, setting: &str) -> std::path::PathBuf {
         // The settings of interfaces are in ipv4/conf.
         self.root.ancestors().nth(2).unwrap_or(&self.root).join(setting)
-    }
-
-    fn namespace_setting(&self, setting: &str) -> Result<String, NetError> {
-        let path = self.namespace_path(setting);
-        let value = fs::read_to_string(&path).map(|value| value.trim().to_owned());
-        value.map_err(|source| NetError::Setting { path, source })
     }
 }
