@@ -19,6 +19,7 @@ mod culprit;
 mod detach;
 mod detached;
 mod draw;
+mod follow;
 mod gather;
 mod identity;
 mod kept;

@@ -13,6 +13,7 @@ mod failover;
 mod foreign;
 mod former;
 mod group;
+mod identity;
 mod kinds;
 mod late;
 mod missing;

@@ -52,6 +52,7 @@ impl fmt::Display for Reason {
             Self::Failover { .. } => f.write_str("failover"),
             Self::Failback { .. } => f.write_str("failback"),
             Self::NotTaken { obstacle } => f.write_str(obstacle),
+            Self::Renamed { former } => write!(f, "the same hardware was known as {former}"),
             Self::Activated { active, wanted } => needed(f, "needed", *active, *wanted),
             Self::Deactivated { active, wanted } => needed(f, "not needed", *active, *wanted),
             Self::Administrator

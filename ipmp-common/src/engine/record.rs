@@ -117,4 +117,6 @@ pub enum Kind {
     Reconfigured,
     /// Interfaces were waited for in vain at start.
     Missing,
+    /// A member's hardware has another name.
+    Renamed,
 }

@@ -99,15 +99,7 @@ fn group_text(group: &GroupStatus, verbose: bool, clock: &Clock) -> String {
         ]);
     }
     text.push_str(&table.text(2));
-    if group.put_back > 0 {
-        let times = times(group.put_back);
-        let _ =
-            writeln!(text, "  others changed its addresses or routes, put back {times}; see `ipmp events`");
-    }
-    if !group.outbound.is_empty() {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "  outbound flows leave by {}", group.outbound.join(", "));
-    }
+    text.push_str(&remarks(group));
     if verbose {
         text.push_str(&targets_text(&group.interfaces));
         text.push_str(&counters_text(&group.interfaces));
@@ -125,6 +117,26 @@ fn group_text(group: &GroupStatus, verbose: bool, clock: &Clock) -> String {
             table.row([data.address.to_string(), data.home.clone(), on]);
         }
         text.push_str(&table.text(2));
+    }
+    text
+}
+
+/// What the table has no column for.
+fn remarks(group: &GroupStatus) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    for interface in &group.interfaces {
+        if let Some(section) = interface.device.as_ref().and_then(|device| device.section.as_ref()) {
+            let _ = writeln!(text, "  {} is the hardware of section {section}", interface.name);
+        }
+    }
+    if group.put_back > 0 {
+        let times = times(group.put_back);
+        let _ =
+            writeln!(text, "  others changed its addresses or routes, put back {times}; see `ipmp events`");
+    }
+    if !group.outbound.is_empty() {
+        let _ = writeln!(text, "  outbound flows leave by {}", group.outbound.join(", "));
     }
     text
 }

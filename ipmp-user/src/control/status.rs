@@ -45,6 +45,9 @@ pub struct EvidenceInfo {
 pub struct DeviceInfo {
     /// Administratively up (`IFF_UP`).
     pub up: bool,
+    /// The section of the file that means it by `mac` or `pci`, if that has another name; left out else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub section: Option<String>,
     /// Its hardware address, as `ip link` writes it.
     pub mac: Option<String>,
     /// Largest packet in bytes.

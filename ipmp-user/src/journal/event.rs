@@ -98,6 +98,7 @@ const fn member_of(reason: &Reason) -> Option<(&'static str, MemberId)> {
         | Reason::NoInterface
         | Reason::NotTaken { .. }
         | Reason::InterfaceRemoved
+        | Reason::Renamed { .. }
         | Reason::UniqueMac { .. }
         | Reason::DuplicateTestAddress { .. }
         | Reason::UniqueTestAddress { .. }

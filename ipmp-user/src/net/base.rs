@@ -18,12 +18,14 @@ use ipmp_common::engine::{action::PlacedAddress, ids::MemberId};
 
 use self::compare::Comparison;
 use super::{
+    Renames,
     address::Address,
     apply::News,
     broadcast,
     inventory::Inventory,
     nexthop::Nexthop,
     plan::{MemberLink, Wanted, nexthops, placement::Placement, up_link},
+    renamed,
     route::{Route, RouteKey},
 };
 
@@ -94,6 +96,19 @@ impl Base {
         self.placement.remove(&ip);
         for order in self.order.values_mut() {
             order.retain(|known| *known != ip);
+        }
+    }
+
+    /// Interfaces that have other names now: what is known of the one is known of the other.
+    pub fn rename(&mut self, renames: &Renames) {
+        let new = |name: &String| renamed(renames, name);
+        self.names.values_mut().for_each(|name| *name = new(name));
+        self.addresses.values_mut().for_each(|original| original.home = new(&original.home));
+        self.placement.values_mut().for_each(|name| *name = new(name));
+        rename_keys(&mut self.order, renames);
+        rename_keys(&mut self.carrier_downs, renames);
+        for names in [&mut self.unusable, &mut self.failed, &mut self.inherited] {
+            *names = names.iter().map(new).collect();
         }
     }
 
@@ -344,6 +359,14 @@ impl Base {
 /// What stands for a nexthop object among the identities of routes, which begin with their family.
 pub(super) fn presence(nexthop: u32) -> Vec<u8> {
     [&[0_u8][..], &nexthop.to_ne_bytes()].concat()
+}
+
+/// What is known by the present name already is newer.
+fn rename_keys<V>(map: &mut BTreeMap<String, V>, renames: &Renames) {
+    let (former, present): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        std::mem::take(map).into_iter().partition(|(name, _)| renames.contains_key(name));
+    map.extend(former.into_iter().map(|(name, value)| (renamed(renames, &name), value)));
+    map.extend(present);
 }
 
 fn member_by_name(inventory: &Inventory, wanted: &Wanted, name: &str) -> Option<MemberId> {

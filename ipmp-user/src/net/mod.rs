@@ -37,13 +37,21 @@ pub mod spread;
 pub mod state;
 pub mod sysctl;
 
-use std::{io, path::PathBuf};
+use std::{collections::BTreeMap, io, path::PathBuf};
 
 pub(crate) use state::write_atomically;
 
 /// What says in the kernel's tables that we made an entry: 73 is none of the protocols that
 /// include/uapi/linux/rtnetlink.h, `linux/if_addr.h` and iproute2's `rt_protos` name.
 const MARK: u8 = 0x49;
+
+/// Other names for known interfaces: from the former name to the present one.
+pub type Renames = BTreeMap<String, String>;
+
+/// What an interface is called now.
+pub(crate) fn renamed(renames: &Renames, name: &str) -> String {
+    renames.get(name).map_or(name, String::as_str).to_owned()
+}
 
 /// What went wrong between us and the kernel.
 #[derive(Debug, thiserror::Error)]

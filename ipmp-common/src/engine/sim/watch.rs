@@ -53,6 +53,7 @@ const fn explains(kind: Kind) -> bool {
         | Kind::Consistent
         | Kind::DetectionTime
         | Kind::Missing
+        | Kind::Renamed
         | Kind::PutBack
         | Kind::TargetSlow => false,
     }

@@ -107,6 +107,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => (member(), any::<bool>())
             .prop_map(|(member, force)| Event::Command(Command::Offline { member, force })),
         1 => member().prop_map(|member| Event::Command(Command::Online { member })),
+        1 => member().prop_map(|member| Event::Renamed { member, name: "eth9".into() }),
     ]
 }
 
