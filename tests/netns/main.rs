@@ -16,6 +16,7 @@ mod group;
 mod identity;
 mod kinds;
 mod late;
+mod leases;
 mod missing;
 mod multicast;
 mod netem;

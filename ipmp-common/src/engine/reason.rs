@@ -204,6 +204,8 @@ pub enum Reason {
     },
     /// The interface was there and is no longer.
     InterfaceRemoved,
+    /// A DHCP client or router advertisements renew it.
+    Renewed,
     /// The hardware that the configuration means has another name.
     Renamed {
         /// The one it had before.

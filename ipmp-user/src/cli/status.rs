@@ -126,8 +126,13 @@ fn remarks(group: &GroupStatus) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     for interface in &group.interfaces {
-        if let Some(section) = interface.device.as_ref().and_then(|device| device.section.as_ref()) {
+        let Some(device) = &interface.device else { continue };
+        if let Some(section) = &device.section {
             let _ = writeln!(text, "  {} is the hardware of section {section}", interface.name);
+        }
+        for address in &device.left_alone {
+            let name = &interface.name;
+            let _ = writeln!(text, "  {address} on {name} is renewed by others (DHCP, router), so not moved");
         }
     }
     if group.put_back > 0 {

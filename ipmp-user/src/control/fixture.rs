@@ -104,6 +104,7 @@ pub(crate) fn evidence() -> BTreeMap<MemberId, EvidenceInfo> {
         outbound: false,
         device: Some(DeviceInfo {
             section: None,
+            left_alone: Vec::new(),
             up: true,
             mac: Some("00:03:ba:93:90:fc".to_owned()),
             mtu: 1500,

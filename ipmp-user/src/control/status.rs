@@ -52,6 +52,9 @@ pub struct DeviceInfo {
     pub mac: Option<String>,
     /// Largest packet in bytes.
     pub mtu: u32,
+    /// Addresses that a DHCP client or router advertisements renew: never moved. Left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_alone: Vec<IpNet>,
     /// The addresses that probes leave from, IPv4 first; at most one of each family.
     pub test: Vec<TestInfo>,
 }

@@ -14,7 +14,7 @@ use ipmp_common::{
     },
 };
 
-use super::{Daemon, members::MemberIo, pci};
+use super::{Daemon, left_alone, members::MemberIo, pci};
 use crate::{
     control::{
         Request, RequestKind, Response,
@@ -122,6 +122,7 @@ impl Daemon {
                 .map(str::to_owned),
             mac: link.mac.map(pci::mac_text),
             mtu: link.mtu,
+            left_alone: left_alone::on(&self.inventory, link.ifindex),
             test: member.probe_sources().into_iter().map(test).collect(),
         }
     }

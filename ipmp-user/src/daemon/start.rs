@@ -88,6 +88,7 @@ impl Daemon {
             unread: false,
             reassert: Reassert::default(),
             culprits: Culprits::default(),
+            left_alone: super::left_alone::LeftAlone::default(),
             watch: super::watch::Watch::default(),
             claims,
             outbound: BTreeMap::new(),

@@ -99,6 +99,7 @@ const fn member_of(reason: &Reason) -> Option<(&'static str, MemberId)> {
         | Reason::NotTaken { .. }
         | Reason::InterfaceRemoved
         | Reason::Renamed { .. }
+        | Reason::Renewed
         | Reason::UniqueMac { .. }
         | Reason::DuplicateTestAddress { .. }
         | Reason::UniqueTestAddress { .. }

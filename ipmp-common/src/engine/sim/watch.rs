@@ -54,6 +54,7 @@ const fn explains(kind: Kind) -> bool {
         | Kind::DetectionTime
         | Kind::Missing
         | Kind::Renamed
+        | Kind::LeftAlone
         | Kind::PutBack
         | Kind::TargetSlow => false,
     }

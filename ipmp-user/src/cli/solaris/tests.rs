@@ -25,6 +25,7 @@ fn interface(name: &str, ifindex: u32, mac: &str, test: &[&str]) -> InterfaceSta
         counters: None,
         device: Some(DeviceInfo {
             section: None,
+            left_alone: Vec::new(),
             up: true,
             mac: Some(mac.to_owned()),
             mtu: 1500,

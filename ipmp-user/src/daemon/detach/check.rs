@@ -19,8 +19,9 @@ impl Daemon {
         };
         if named.is_empty() {
             let what = wanted.device.as_deref().unwrap_or("nothing named");
-            let text =
-                format!("{what}: has no interface: `ls -l /sys/class/net` shows which device each is on");
+            let text = format!(
+                "{what}: has no interface: bus-info of `ethtool -i IFACE` is the device that one is on"
+            );
             return Err(Refusal::new(RefusalCode::NotFound, text));
         }
         let mut leaving = Vec::new();
