@@ -8,6 +8,8 @@ mod groups;
 mod harness;
 #[path = "net/identity.rs"]
 mod identity;
+#[path = "net/lifetimes.rs"]
+mod lifetimes;
 #[path = "net/monitoring.rs"]
 mod monitoring;
 #[path = "net/moving.rs"]

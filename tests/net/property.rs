@@ -64,7 +64,8 @@ fn set_up(random: &mut Random) -> Vec<(String, String)> {
                 format!("2001:db8:{subnet}::{number}:{}/64", host + 1),
             );
             let label = if random.below(2) == 0 { String::new() } else { format!(" label {member}:{host}") };
-            ip(&format!("addr add {v4} brd + dev {member}{label}"));
+            let life = random.pick(&["", "", " preferred_lft 0"]);
+            ip(&format!("addr add {v4} brd + dev {member}{label}{life}"));
             ip(&format!("addr add {v6} dev {member}{}", random.pick(&["", " nodad", " preferred_lft 0"])));
             data.push((v4, (*member).to_owned()));
             data.push((v6, (*member).to_owned()));

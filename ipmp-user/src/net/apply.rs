@@ -193,7 +193,7 @@ impl Applier {
             let failure = self.save();
             outcome.errors.extend(failure);
         }
-        let mut addresses = plan::addresses(&inventory, &self.base, &wanted);
+        let mut addresses = plan::addresses(&inventory, &self.base, &wanted, monotonic());
         outcome.left_alone.append(&mut addresses.left_alone);
         let blocked = addresses.blocked.drain(..).map(|what| Failure { what, errno: libc::ENETDOWN });
         outcome.errors.extend(blocked);
@@ -233,7 +233,7 @@ impl Applier {
         self.present.clear();
         match Inventory::dump_without_neighbours(&mut self.socket) {
             Ok(mut inventory) => {
-                let addresses = plan::addresses(&inventory, &self.base, wanted);
+                let addresses = plan::addresses(&inventory, &self.base, wanted, monotonic());
                 self.add_and_route(&mut inventory, wanted, &addresses, &Neighbours::new(), outcome);
             }
             Err(error) => {
@@ -323,7 +323,7 @@ impl Applier {
             Op::DelAddress(address) => {
                 self.deleted.insert((address.ifindex(), address.ip()));
             }
-            Op::AddAddress(_) | Op::SetAddressFlags(_) | Op::AddNeighbour(_) | Op::DelNeighbour(_) => {}
+            Op::AddAddress(_) | Op::SetAddress(_) | Op::AddNeighbour(_) | Op::DelNeighbour(_) => {}
         }
     }
 
@@ -378,7 +378,7 @@ impl Applier {
 }
 
 /// `CLOCK_MONOTONIC` now. The applier's outcome carries times because it is the only place that knows them.
-fn monotonic() -> Timestamp {
+pub(super) fn monotonic() -> Timestamp {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
     now.map_or(Timestamp::default(), |t| {
         Timestamp(t.tv_sec().cast_unsigned() * 1_000_000_000 + t.tv_nsec().cast_unsigned())

@@ -6,6 +6,7 @@
 
 mod compare;
 mod former;
+mod lifetimes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +15,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use ipmp_common::engine::{action::PlacedAddress, ids::MemberId};
+use ipmp_common::engine::{action::PlacedAddress, ids::MemberId, time::Timestamp};
 
 use self::compare::Comparison;
 use super::{
@@ -34,6 +35,8 @@ pub struct Original {
     pub home: String,
     /// The address with all its attributes.
     pub address: Address,
+    /// When its lifetimes were what the attributes say.
+    pub as_of: Timestamp,
 }
 
 /// Homes and originals.
@@ -262,6 +265,7 @@ impl Base {
     }
 
     fn learn_addresses(&mut self, inventory: &Inventory, before: &Wanted) {
+        self.learn_lifetimes(inventory, before);
         for MemberLink { member, ifindex, .. } in &before.members {
             let Some(link) = inventory.link(*ifindex) else {
                 continue;
@@ -272,13 +276,10 @@ impl Base {
             let mut complete = true;
             for placed in homed() {
                 let ip = placed.address.addr();
-                let there = there.get(&ip).filter(|a| a.is_permanent() && placed.on == *member);
+                let there = there.get(&ip).filter(|a| !inventory.is_renewed(a) && placed.on == *member);
                 match there.copied() {
-                    Some(address) => {
-                        let original = Original { home: link.name.clone(), address: address.clone() };
-                        self.addresses.insert(ip, original);
-                    }
-                    None => complete = false,
+                    Some(address) => self.learn_address(&link.name, address, inventory.read_at),
+                    None => complete &= self.original(ip).is_some_and(|o| o.is_over(inventory.read_at)),
                 }
             }
             if complete {
@@ -286,6 +287,7 @@ impl Base {
                 self.order.insert(link.name.clone(), order);
             }
         }
+        self.bury(inventory.read_at);
     }
 
     /// Members whose link stood since the last comparison, and that lost no address.

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ipmp_common::engine::time::Timestamp;
 use rtnetlink::{
     packet_core::{Emitable as _, Parseable as _},
     packet_route::address::AddressMessage,
@@ -51,6 +52,9 @@ struct Document {
 struct SavedAddress {
     home: String,
     message: String,
+    /// `CLOCK_MONOTONIC` in nanoseconds at which an address with an end had the lifetimes in the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    as_of_ns: Option<u64>,
 }
 
 /// The file `state.json` in the runtime directory.
@@ -145,7 +149,8 @@ fn encode(base: &Base) -> serde_json::Result<Vec<u8>> {
         let message = original.address.request();
         let mut bytes = vec![0; message.buffer_len()];
         message.emit(&mut bytes);
-        SavedAddress { home: original.home.clone(), message: to_hex(&bytes) }
+        let as_of_ns = original.address.lifetimes().run_out().then_some(original.as_of.0);
+        SavedAddress { home: original.home.clone(), message: to_hex(&bytes), as_of_ns }
     };
     let document = Document {
         version: VERSION,
@@ -190,7 +195,8 @@ fn decode(bytes: &[u8]) -> Result<Option<Base>, String> {
         let bytes = from_hex(&saved.message).ok_or("an address is not hexadecimal")?;
         let message = AddressMessage::parse(&bytes).map_err(|e| e.to_string())?;
         let address = Address::from_message(message).ok_or("an address message names no address")?;
-        base.addresses.insert(address.ip(), Original { home: saved.home, address });
+        let as_of = Timestamp(saved.as_of_ns.unwrap_or_default());
+        base.addresses.insert(address.ip(), Original { home: saved.home, address, as_of });
     }
     for hex in document.routes {
         let bytes = from_hex(&hex).ok_or("a route is not hexadecimal")?;

@@ -39,8 +39,12 @@ impl Comparison<'_> {
         }
         // Everything is where it belongs: the kernel's order is the order. Routes that went with a link take their old
         // place among the others.
-        let mut list: Vec<Route> =
-            kernel.iter().filter(|route| known.contains(route) || ours(route)).cloned().collect();
+        let is_known = |route| known.iter().find(|known| *known == route);
+        let mut list: Vec<Route> = kernel
+            .iter()
+            .filter_map(|route| is_known(route).or_else(|| Some(route).filter(ours)))
+            .cloned()
+            .collect();
         for (index, route) in known.iter().enumerate() {
             let missing = !list.contains(route) && placement.moves(route);
             if missing && !removed(route) {

@@ -143,7 +143,7 @@ impl Complete<'_> {
                 parts.iter().filter_map(known).filter_map(Nexthop::oif).any(|oif| self.nobodys.contains(&oif))
             }
             Op::AddAddress(_)
-            | Op::SetAddressFlags(_)
+            | Op::SetAddress(_)
             | Op::DelAddress(_)
             | Op::AddNeighbour(_)
             | Op::DelNeighbour(_) => false,
