@@ -20,6 +20,8 @@ mod neighbours;
 mod nexthops;
 #[path = "net/obstacles.rs"]
 mod obstacles;
+#[path = "net/order.rs"]
+mod order;
 #[path = "net/property.rs"]
 mod property;
 #[path = "net/sources.rs"]

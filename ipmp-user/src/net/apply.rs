@@ -256,6 +256,8 @@ impl Applier {
         let mut failed = BTreeSet::new();
         if addresses.brings_routes {
             failed = self.execute(&ops, outcome).addresses;
+            // The kernel appends their connected routes: no order that somebody wants.
+            self.base.news.robbed.extend(ops.iter().filter_map(Op::brings_route));
             ops.clear();
             match inventory.reload_routes(&mut self.socket) {
                 Ok(()) => {
@@ -323,7 +325,12 @@ impl Applier {
             Op::DelAddress(address) => {
                 self.deleted.insert((address.ifindex(), address.ip()));
             }
-            Op::AddAddress(_) | Op::SetAddress(_) | Op::AddNeighbour(_) | Op::DelNeighbour(_) => {}
+            Op::AddAddress(address) => {
+                if address.has_prefix_route() && self.base.original(address.ip()).is_none() {
+                    self.base.made.insert(address.ip());
+                }
+            }
+            Op::SetAddress(_) | Op::AddNeighbour(_) | Op::DelNeighbour(_) => {}
         }
     }
 

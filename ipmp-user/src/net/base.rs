@@ -7,6 +7,7 @@
 mod compare;
 mod former;
 mod lifetimes;
+mod order;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -47,6 +48,8 @@ pub struct Base {
     pub(crate) addresses: BTreeMap<IpAddr, Original>,
     /// Addresses of each home interface in kernel order.
     pub(crate) order: BTreeMap<String, Vec<IpAddr>>,
+    /// Those that nobody had made when they first came home.
+    pub(crate) made: BTreeSet<IpAddr>,
     /// Every list in which a member appears, complete.
     pub(crate) routes: BTreeMap<RouteKey, Vec<Route>>,
     /// Nexthop objects by a member, and groups with one of them, as they are at home.
@@ -94,6 +97,7 @@ impl Base {
     /// A data address that is ours no longer.
     pub fn forget(&mut self, ip: IpAddr) {
         self.addresses.remove(&ip);
+        self.made.remove(&ip);
         self.placement.remove(&ip);
         for order in self.order.values_mut() {
             order.retain(|known| *known != ip);
@@ -141,7 +145,8 @@ impl Base {
         let stable = self.stable(inventory, &before);
         self.learn_nexthops(inventory, &before, present, &stable);
         let placement = Placement::new(self, &before);
-        let comparison = Comparison { base: self, placement: &placement, present, stable: &stable };
+        let turns = self.turns(wanted);
+        let comparison = Comparison { base: self, placement: &placement, present, stable: &stable, turns };
         let ours = inventory.routes.iter().filter(|(_, list)| list.iter().any(|r| placement.moves(r)));
         let keys: BTreeSet<RouteKey> = ours.map(|(key, _)| *key).chain(self.keys()).collect();
         let learn = |key: RouteKey| {

@@ -168,6 +168,15 @@ impl Op {
         }
     }
 
+    /// The interface on which it makes the kernel add a connected route, if it does.
+    pub fn brings_route(&self) -> Option<u32> {
+        if let Self::AddAddress(address) = self {
+            address.has_prefix_route().then(|| address.ifindex())
+        } else {
+            None
+        }
+    }
+
     /// Errors that mean that the kernel is already as wanted.
     pub const fn is_satisfied_by(&self, errno: i32) -> bool {
         match self {

@@ -37,6 +37,8 @@ struct Document {
     interfaces: BTreeMap<u32, String>,
     addresses: Vec<SavedAddress>,
     order: BTreeMap<String, Vec<std::net::IpAddr>>,
+    #[serde(default)]
+    made: std::collections::BTreeSet<std::net::IpAddr>,
     /// Netlink messages in hexadecimal: nothing of a route is lost, known to us or not.
     routes: Vec<String>,
     #[serde(default)]
@@ -158,6 +160,7 @@ fn encode(base: &Base) -> serde_json::Result<Vec<u8>> {
         interfaces: base.names.clone(),
         addresses: base.addresses.values().map(address).collect(),
         order: base.order.clone(),
+        made: base.made.clone(),
         routes: base
             .routes
             .values()
@@ -186,6 +189,7 @@ fn decode(bytes: &[u8]) -> Result<Option<Base>, String> {
         inherited: document.interfaces.values().cloned().collect(),
         names: document.interfaces,
         order: document.order,
+        made: document.made,
         placement: document.placement,
         unusable: document.unusable.into_iter().collect(),
         failed: document.failed.into_iter().collect(),
