@@ -24,6 +24,8 @@ mod obstacles;
 mod order;
 #[path = "net/property.rs"]
 mod property;
+#[path = "net/rules.rs"]
+mod rules;
 #[path = "net/sources.rs"]
 mod sources;
 #[path = "net/witness.rs"]

@@ -85,6 +85,8 @@ fn set_up(random: &mut Random) -> Vec<(String, String)> {
     for number in 0..random.below(3) {
         ip(&format!("rule add from 10.0.{number}.0/24 table 100 priority {}", 1000 + number));
         ip(&format!("-6 rule add from 2001:db8:{number}::/64 table 100 priority {}", 1000 + number));
+        let member = random.pick(&MEMBERS[..2]);
+        ip(&format!("rule add iif {member} table 100 priority {}", 1010 + number));
     }
     for _ in 0..random.below(10) {
         add_route(random, &data);

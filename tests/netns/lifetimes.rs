@@ -17,7 +17,7 @@ const TOLERANCE_S: u64 = 4;
 
 fn life(bed: &Bed, nic: &str, address: &str) -> Result<[u64; 2]> {
     let links: Value = serde_json::from_str(&bed.lab.host.ip(&format!("-j address show dev {nic}"))?)?;
-    let mut infos = links.as_array().into_iter().flatten().flat_map(|link| link["addr_info"].as_array());
+    let mut infos = links.as_array().into_iter().flatten().filter_map(|link| link["addr_info"].as_array());
     let info = infos.find_map(|infos| infos.iter().find(|info| info["local"] == address));
     let info = info.with_context(|| format!("{address} is not on {nic}"))?;
     let told = ["preferred_life_time", "valid_life_time"].map(|key| info[key].as_u64());

@@ -35,6 +35,7 @@ use super::{
         placement::Placement,
     },
     route::RouteKey,
+    rules,
     socket::{Request, Socket},
     state::StateFile,
 };
@@ -219,6 +220,7 @@ impl Applier {
             self.restore_orphans(&wanted, outcome);
         }
         self.spread_outbound(&mut inventory, &wanted, outcome);
+        outcome.errors.extend(rules::follow(&mut self.socket, &inventory, &self.base, &wanted));
         outcome.errors.extend(self.memberships.follow(&wanted));
         self.base.note_placement(&inventory, &wanted, &failed);
         if outcome.errors.is_empty() {

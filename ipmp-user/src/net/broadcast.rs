@@ -62,7 +62,9 @@ pub(super) fn learn(known: &mut Lists, inventory: &Inventory, before: &Wanted, b
         if !list.iter().any(is_expected) {
             list = kernel.into_iter().filter(|route| list.contains(route)).cloned().collect();
         }
-        fresh.into_iter().for_each(|route| turns.insert(&mut list, route));
+        for route in fresh {
+            turns.insert(&mut list, route);
+        }
         if !list.is_empty() {
             known.insert(key, list);
         }

@@ -37,7 +37,9 @@ impl Comparison<'_> {
             known.iter().zip(&placed).all(|(route, placed)| route == placed && !placement.demotes(placed));
         if !at_home || self.is_disturbed(known) {
             let mut list = kept().cloned().collect();
-            kernel.iter().filter(ours).for_each(|route| self.turns.insert(&mut list, route.clone()));
+            for route in kernel.iter().filter(ours) {
+                self.turns.insert(&mut list, route.clone());
+            }
             return list;
         }
         // Everything is where it belongs: the kernel's order is the order. Routes that went with a link take their old

@@ -67,7 +67,7 @@ impl Base {
 
     /// What the kernel does with the routes of an address whose life ends at home: another one of its prefix is promoted
     /// (`__inet_del_ifa`); else its connected route goes; and no route names it as its source any more, for IPv4 none such
-    /// stays (`fib_sync_down_addr` in net/ipv4/fib_semantics.c, `fib6_remove_prefsrc` in net/ipv6/route.c).
+    /// stays (`fib_sync_down_addr` in `net/ipv4/fib_semantics.c`, `fib6_remove_prefsrc` in net/ipv6/route.c).
     pub(super) fn bury(&mut self, now: Timestamp) {
         let over: Vec<IpAddr> =
             self.addresses.iter().filter(|(_, known)| known.is_over(now)).map(|(ip, _)| *ip).collect();

@@ -193,12 +193,12 @@ fn plan_removals(inventory: &Inventory, base: &Base, wanted: &Wanted, plan: &mut
             if up_link(inventory, elsewhere).is_none() && !nowhere.contains(&address.ip()) {
                 continue;
             }
-            if !inventory.is_renewed(address) {
-                plan.remove.push(Op::DelAddress(address.clone()));
-                removed.push(address);
-            } else {
+            if inventory.is_renewed(address) {
                 plan.left_alone
                     .push(format!("{} on ifindex {ifindex} is DHCP's or a router's to renew", address.net()));
+            } else {
+                plan.remove.push(Op::DelAddress(address.clone()));
+                removed.push(address);
             }
         }
     }
