@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use ipmp_common::engine::ids::Family;
+use ipmp_common::engine::{ids::Family, time::Timestamp};
 use rtnetlink::packet_route::{
     AddressFamily, RouteNetlinkMessage,
     link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State},
@@ -18,6 +18,7 @@ mod questions;
 use super::{
     NetError,
     address::Address,
+    apply::monotonic,
     monitor::Change,
     nexthop::{self, Nexthop},
     resolve::NDA_PROTO_IPMP,
@@ -145,6 +146,8 @@ impl Neighbour {
 /// The kernel's view, in ordered maps.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
+    /// When it was read: what is left of the lives of addresses is as of then.
+    pub(crate) read_at: Timestamp,
     pub(crate) links: BTreeMap<u32, Link>,
     pub(crate) addresses: BTreeMap<u32, Vec<Address>>,
     pub(crate) routes: BTreeMap<RouteKey, Vec<Route>>,
@@ -180,7 +183,7 @@ impl Inventory {
 
     /// Reads these tables; for routes see [`Self::reload_routes`].
     pub fn dump_tables(socket: &mut Socket, tables: &[Table]) -> Result<Self, NetError> {
-        let mut fresh = Self::default();
+        let mut fresh = Self { read_at: monotonic(), ..Self::default() };
         for table in tables {
             for message in socket.dump(*table)? {
                 fresh.take_dumped(message);
@@ -312,6 +315,7 @@ impl Inventory {
             if route.key().table == TABLE_LOCAL && !broadcast {
                 continue;
             }
+            let route = if self.came_with_an_address(&route) { route.without_end() } else { route };
             let list = self.routes_like(&route).entry(route.key()).or_default();
             if !list.contains(&route) {
                 list.push(route);
