@@ -20,6 +20,7 @@ mod multicast;
 mod netem;
 mod nexthops;
 mod orders;
+mod overrun;
 mod privilege;
 mod release;
 mod reload;
