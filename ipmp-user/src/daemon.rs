@@ -154,8 +154,8 @@ struct Sources {
     alarm: AsyncFd<Alarm>,
     netlink: AsyncFd<RawFd>,
     ring: Option<AsyncFd<RawFd>>,
-    /// Rung when the kernel's tables were read anew, and when a carrier changed.
-    bells: [Arc<Notify>; 2],
+    /// Rung when the kernel's tables were read anew, when a carrier changed, and when it is known who changed something.
+    bells: [Arc<Notify>; 3],
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
@@ -208,11 +208,12 @@ impl Daemon {
         if self.unread || !self.admin.refused.is_empty() {
             return Some(Timestamp(0));
         }
-        [self.engine.poll_timeout(), self.reassert.due(), self.targets.due()].into_iter().flatten().min()
+        let ours = [self.reassert.due(), self.targets.due(), self.culprits.due()];
+        self.engine.poll_timeout().into_iter().chain(ours.into_iter().flatten()).min()
     }
 
     async fn wait(&mut self, sources: &mut Sources) -> Result<Wake> {
-        let Sources { alarm, netlink, ring, bells: [tables, carriers], terminate, interrupt, hangup } =
+        let Sources { alarm, netlink, ring, bells: [tables, carriers, names], terminate, interrupt, hangup } =
             sources;
         Ok(tokio::select! {
             // Facts first: what waits behind them is never urgent.
@@ -233,6 +234,7 @@ impl Daemon {
             }
             () = carriers.notified() => Wake::Facts,
             () = tables.notified() => Wake::Facts,
+            () = names.notified() => Wake::Facts,
             Some(outcome) = self.applier.outcomes.recv() => Wake::Outcome(outcome),
             Some(taken) = self.applier.taken.recv() => Wake::Taken(taken),
             Some(loaded) = self.admin.loader.loaded.recv() => Wake::Loaded(Box::new(loaded)),

@@ -38,6 +38,7 @@ impl Daemon {
         self.gather_ring(now);
         self.gather_poll(now);
         self.gather_outcomes(now);
+        self.tell_put_backs(now);
         self.gather_stamps(now);
     }
 
