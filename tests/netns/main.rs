@@ -15,6 +15,7 @@ mod former;
 mod group;
 mod kinds;
 mod late;
+mod many;
 mod missing;
 mod multicast;
 mod netem;
