@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use ipmp_common::engine::ids::Family;
+use ipmp_common::engine::{ids::Family, time::Timestamp};
 use rtnetlink::packet_route::{
     AddressFamily, RouteNetlinkMessage,
     link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State},
@@ -14,10 +14,13 @@ use rtnetlink::packet_route::{
 };
 
 mod questions;
+mod search;
 
+pub use self::search::RouterSearch;
 use super::{
     NetError,
     address::Address,
+    apply::monotonic,
     monitor::Change,
     nexthop::{self, Nexthop},
     resolve::NDA_PROTO_IPMP,
@@ -25,6 +28,9 @@ use super::{
     socket::{Socket, Table},
     spread::{Ours, PROTO_IPMP},
 };
+
+/// Routes searched for those of an interface that went: some tenths of a millisecond.
+const MAX_SEARCHED: usize = 2000;
 
 /// An interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +151,8 @@ impl Neighbour {
 /// The kernel's view, in ordered maps.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
+    /// When it was read: what is left of the lives of addresses is as of then.
+    pub(crate) read_at: Timestamp,
     pub(crate) links: BTreeMap<u32, Link>,
     pub(crate) addresses: BTreeMap<u32, Vec<Address>>,
     pub(crate) routes: BTreeMap<RouteKey, Vec<Route>>,
@@ -155,6 +163,8 @@ pub struct Inventory {
     pub(crate) nexthops: BTreeMap<u32, Nexthop>,
     /// What we made to spread outbound flows, which is not among the routes and objects of others.
     pub(crate) ours: Ours,
+    /// Routes may have gone without a word, and there are too many to look for them: they are to be read anew.
+    pub(crate) doubtful: bool,
 }
 
 impl Inventory {
@@ -180,7 +190,7 @@ impl Inventory {
 
     /// Reads these tables; for routes see [`Self::reload_routes`].
     pub fn dump_tables(socket: &mut Socket, tables: &[Table]) -> Result<Self, NetError> {
-        let mut fresh = Self::default();
+        let mut fresh = Self { read_at: monotonic(), ..Self::default() };
         for table in tables {
             for message in socket.dump(*table)? {
                 fresh.take_dumped(message);
@@ -293,6 +303,10 @@ impl Inventory {
 
     /// The kernel does not announce each route that goes with an interface, or when it is set down (IPv4).
     fn drop_routes_of(&mut self, ifindex: u32) {
+        if self.routes.len() > MAX_SEARCHED {
+            self.doubtful = true;
+            return;
+        }
         for routes in [&mut self.routes, &mut self.broadcasts] {
             routes.retain(|_, list| {
                 list.retain(|route| !route.uses(ifindex));
@@ -312,6 +326,7 @@ impl Inventory {
             if route.key().table == TABLE_LOCAL && !broadcast {
                 continue;
             }
+            let route = if self.came_with_an_address(&route) { route.without_end() } else { route };
             let list = self.routes_like(&route).entry(route.key()).or_default();
             if !list.contains(&route) {
                 list.push(route);
