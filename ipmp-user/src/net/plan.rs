@@ -76,6 +76,12 @@ impl Wanted {
         self.data.iter().any(|placed| placed.address.addr() == ip && self.withdrawn.contains(&placed.home))
     }
 
+    /// Whether members are the same, and so are data addresses and their homes, wherever these shall be.
+    pub fn has_homes_of(&self, other: &Self) -> bool {
+        let home = |placed: &PlacedAddress| (placed.address, placed.home);
+        self.members == other.members && self.data.iter().map(home).eq(other.data.iter().map(home))
+    }
+
     /// Adds another group's wishes to these; routes of equal key are one list for the kernel, whoever owns them.
     pub fn extend(&mut self, other: &Self) {
         self.members.extend_from_slice(&other.members);

@@ -65,6 +65,12 @@ impl AddressPlan {
         (ops(first), ops(later))
     }
 
+    /// The addresses that changed their interface, with the new one.
+    pub fn arrived(&self, failed: &BTreeSet<(u32, IpAddr)>) -> Vec<(u32, IpAddr)> {
+        let arrived = self.moved.iter().map(|(_, on, net)| (*on, net.addr()));
+        arrived.filter(|place| !failed.contains(place)).collect()
+    }
+
     /// Where each address that changes its interface is in the end: on the new one, or where it was if that failed.
     pub fn places(&self, failed: &BTreeSet<(u32, IpAddr)>) -> Vec<(u32, IpAddr)> {
         let place = |(from, on, net): &(Option<u32>, u32, IpNet)| {
