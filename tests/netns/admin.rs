@@ -72,11 +72,11 @@ fn a35_offline_outlives_a_restart_until_online_ends_it() -> Result<()> {
     let Some(mut bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
         return Ok(());
     };
-    let before = Snapshot::take(&bed.lab.host)?;
+    let before = Snapshot::take(&bed.lab.host)?.of_others();
     let address = data(0, false).to_string();
     assert_eq!(order(&bed, &["offline", "eth0"])?, (Some(0), String::new()));
     bed.wait_address_on(&address, "eth1")?;
-    let moved = Snapshot::take(&bed.lab.host)?;
+    let moved = Snapshot::take(&bed.lab.host)?.of_others();
     let log = AddressLog::start(&bed.lab.host)?;
     bed.daemon.signal(Signal::SIGTERM)?;
     bed.daemon.wait_exit()?;

@@ -147,7 +147,9 @@ impl Daemon {
     pub(super) fn take_outcome(&mut self, now: Timestamp, outcome: Outcome) {
         self.note_detach_outcome(&outcome);
         let Outcome { group, epoch, applied_at, announced_at, changes, errors, outbound, .. } = outcome;
-        self.note_outbound(group, outbound);
+        if let Some(outbound) = outbound {
+            self.note_outbound(group, outbound);
+        }
         let entirely = errors.is_empty();
         self.reassert.carried_out(now, group, entirely);
         if self.reassert.compared(group, epoch, changes, entirely) {

@@ -106,7 +106,7 @@ impl Daemon {
             tracing::warn!("{complaint}");
         }
         self.restore_others();
-        self.set_hash_policy();
+        self.restore_hash_policy();
         self.attach_and_settle().context("the kernel's tables cannot be read")?;
         let now = clock::now();
         self.sync_links(now, None);

@@ -13,6 +13,7 @@
 //! * [`leftovers`]: what a daemon that has ended left: test addresses, neighbour entries, data addresses away from home.
 //! * [`memberships`]: multicast groups on the member that stands in for another.
 //! * [`spread`]: outbound flows over all active members.
+//! * [`rule`]: policy rules, which lead packets to routing tables.
 //! * [`sysctl`]: the settings members need, remembered and restored.
 //!
 //! Everything acts in the network namespace of the calling thread.
@@ -32,6 +33,7 @@ pub mod nexthop;
 pub mod plan;
 pub mod resolve;
 pub mod route;
+pub mod rule;
 pub mod socket;
 pub mod spread;
 pub mod state;

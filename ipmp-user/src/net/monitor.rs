@@ -18,7 +18,7 @@ use super::{
 /// Datagrams taken in one call: bounds the work of one wake-up; the descriptor stays readable if more wait.
 const DRAIN_DATAGRAMS: usize = 256;
 
-const GROUPS: [MulticastGroup; 7] = [
+const GROUPS: [MulticastGroup; 9] = [
     MulticastGroup::Link,
     MulticastGroup::Ipv4Ifaddr,
     MulticastGroup::Ipv6Ifaddr,
@@ -26,6 +26,8 @@ const GROUPS: [MulticastGroup; 7] = [
     MulticastGroup::Ipv6Route,
     MulticastGroup::Neigh,
     MulticastGroup::Nexthop,
+    MulticastGroup::Ipv4Rule,
+    MulticastGroup::Ipv6Rule,
 ];
 
 /// What changed; the inventory already holds the new state.
@@ -47,7 +49,7 @@ pub enum Change {
         /// The interface.
         ifindex: u32,
     },
-    /// Some route changed.
+    /// Some route changed, or what leads to routes.
     Route,
     /// A neighbour's state or hardware address changed.
     Neighbour {
@@ -100,8 +102,8 @@ impl Monitor {
                 Err(_) => break,
             }
             for frame in Frames(&self.buffer).filter(|frame| frame.kind != NLMSG_ERROR) {
-                if frame.is_about_nexthop() {
-                    // Its routes go along without a word (`fib_flush` in net/ipv4/fib_frontend.c).
+                if frame.is_about_nexthop() || frame.is_about_rule() {
+                    // An object's routes go along without a word (`fib_flush` in net/ipv4/fib_frontend.c).
                     changes.push(Change::Route);
                     continue;
                 }

@@ -19,6 +19,7 @@ use rtnetlink::{
         link::{LinkAttribute, LinkExtentMask, LinkMessage},
         neighbour::NeighbourMessage,
         route::RouteMessage,
+        rule::RuleMessage,
     },
     sys,
 };
@@ -55,6 +56,8 @@ pub enum Table {
     Routes(Family),
     /// Neighbours of both families.
     Neighbours,
+    /// Policy rules of all families.
+    Rules,
 }
 
 /// What is asked.
@@ -320,6 +323,7 @@ fn dump_request(table: Table) -> RouteNetlinkMessage {
             RouteNetlinkMessage::GetRoute(message)
         }
         Table::Neighbours => RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()),
+        Table::Rules => RouteNetlinkMessage::GetRule(RuleMessage::default()),
     }
 }
 
