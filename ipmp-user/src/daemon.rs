@@ -19,9 +19,11 @@ mod culprit;
 mod detach;
 mod detached;
 mod draw;
+mod follow;
 mod gather;
 mod identity;
 mod kept;
+mod left_alone;
 mod members;
 mod offline;
 mod outbound;
@@ -117,6 +119,7 @@ struct Daemon {
     unread: bool,
     reassert: Reassert,
     culprits: Culprits,
+    left_alone: left_alone::LeftAlone,
     watch: watch::Watch,
     claims: claim::Claims,
     admin: Admin,

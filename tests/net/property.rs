@@ -64,7 +64,8 @@ fn set_up(random: &mut Random) -> Vec<(String, String)> {
                 format!("2001:db8:{subnet}::{number}:{}/64", host + 1),
             );
             let label = if random.below(2) == 0 { String::new() } else { format!(" label {member}:{host}") };
-            ip(&format!("addr add {v4} brd + dev {member}{label}"));
+            let life = random.pick(&["", "", " preferred_lft 0"]);
+            ip(&format!("addr add {v4} brd + dev {member}{label}{life}"));
             ip(&format!("addr add {v6} dev {member}{}", random.pick(&["", " nodad", " preferred_lft 0"])));
             data.push((v4, (*member).to_owned()));
             data.push((v6, (*member).to_owned()));
@@ -84,6 +85,8 @@ fn set_up(random: &mut Random) -> Vec<(String, String)> {
     for number in 0..random.below(3) {
         ip(&format!("rule add from 10.0.{number}.0/24 table 100 priority {}", 1000 + number));
         ip(&format!("-6 rule add from 2001:db8:{number}::/64 table 100 priority {}", 1000 + number));
+        let member = random.pick(&MEMBERS[..2]);
+        ip(&format!("rule add iif {member} table 100 priority {}", 1010 + number));
     }
     for _ in 0..random.below(10) {
         add_route(random, &data);

@@ -190,11 +190,7 @@ fn restart_of_a_failed_group(withdraw: bool) -> Result<()> {
     assert_eq!(before.difference(&Snapshot::take(&bed.lab.host)?), "");
     bed.lab.mend_peer(0)?;
     bed.daemon.wait_healthy()?;
-    // Of broadcast entries that are equal, the order in which they were made is not known to the next daemon.
-    wait::until("addresses and routes as before", || {
-        let difference = healthy.difference(&Snapshot::take(&bed.lab.host)?);
-        Ok(difference.is_empty() || withdraw && difference.starts_with("only the order differs"))
-    })
+    bed.wait_unchanged_since(&healthy)
 }
 
 #[test]

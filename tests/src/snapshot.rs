@@ -47,11 +47,15 @@ impl Snapshot {
         self
     }
 
-    /// The same with the routes of each device by themselves: among equal routes through several devices, the kernel's own
-    /// included, the order tells which one came first.
+    /// The same without the order of what the kernel makes on every link by itself, `fe80::/64` and `ff00::/8`: that is the order
+    /// in which its work queue found them up.
     #[must_use]
-    pub fn each_device_apart(mut self) -> Self {
-        self.lines.sort_by_key(|line| device(line).map(str::to_owned));
+    pub fn without_order_of_links(mut self) -> Self {
+        let own =
+            |line: &String| line.contains(r#""dst":"fe80::/64""#) || line.contains(r#""dst":"ff00::/8""#);
+        let mut links: Vec<String> = self.lines.extract_if(.., |line| own(line)).collect();
+        links.sort();
+        self.lines.append(&mut links);
         self
     }
 
@@ -84,12 +88,6 @@ impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.lines.join("\n"))
     }
-}
-
-/// The device of a route.
-fn device(line: &str) -> Option<&str> {
-    let (_, device) = line.split_once(r#""dev":""#)?;
-    device.split('"').next()
 }
 
 /// One line for an interface and one for each of its addresses, so that a difference is readable; one for a route.

@@ -31,7 +31,7 @@ mod persist;
 
 impl Daemon {
     pub(super) fn attach(&mut self, now: Timestamp, wanted: &Attach, reply: Reply) {
-        let interface = &wanted.interface;
+        let interface = &self.meant(&wanted.interface);
         if let Err(refusal) = self.admin.idle(interface) {
             return answer(reply, Response::Refused(refusal));
         }

@@ -240,6 +240,26 @@ impl Route {
             || !matches!(self.message.header.kind, RouteType::Unicast)
     }
 
+    /// The route with another preferred source address, or none.
+    #[must_use]
+    pub fn sourced(&self, source: Option<IpAddr>) -> Self {
+        let mut message = self.message.clone();
+        message.attributes.retain(|a| !matches!(a, RouteAttribute::PrefSource(_)));
+        message.attributes.extend(source.map(|ip| RouteAttribute::PrefSource(ip.into())));
+        Self::canonical(message).map_or_else(|| self.clone(), |route| Self { dynamic: self.dynamic, ..route })
+    }
+
+    /// Whether it has an end of its own.
+    pub(super) const fn ends(&self) -> bool {
+        self.dynamic
+    }
+
+    /// The same route as one without an end of its own: it has that of the address it came with.
+    #[must_use]
+    pub(super) fn without_end(self) -> Self {
+        Self { dynamic: false, ..self }
+    }
+
     /// The route with every interface replaced; hops that become equal are merged.
     #[must_use]
     pub fn rerouted(&self, mut to: impl FnMut(&Hop) -> u32) -> Self {

@@ -33,7 +33,7 @@ pub struct Failure {
 
 impl Failure {
     /// What was tried, and what came of it.
-    pub(super) fn of(what: impl Display, error: &NetError) -> Self {
+    pub(in crate::net) fn of(what: impl Display, error: &NetError) -> Self {
         Self { what: format!("{what}: {error}"), errno: error.errno() }
     }
 }

@@ -112,28 +112,37 @@ impl Applier {
                 Ok(()) | Err(_) => ours.note(change),
             }
         }
-        let Some((first, error)) = refused.first() else { return };
-        match (first, error.errno()) {
-            (Change::Make(object), libc::EOPNOTSUPP) if object.oif().is_some() => {
-                self.spreading.possible = false;
-                tracing::warn!("outbound flows are not spread: this kernel has no nexthop objects: {error}");
-            }
-            (Change::AddRule(_), libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EINVAL) => {
-                self.spreading.possible = false;
-                tracing::warn!(
-                    "outbound flows are not spread: this kernel refuses the rules for it: {error}"
-                );
-            }
-            (Change::Make(object), libc::EOPNOTSUPP | libc::EINVAL) if object.is_resilient() => {
-                self.spreading.resilient = false;
-                tracing::info!(
-                    "outbound flows change their interface whenever one comes or goes: this kernel has no resilient \
-                     nexthop groups: {error}"
-                );
-            }
-            _ => {
-                errors.extend(refused.iter().map(|(change, error)| Failure::of(change, error)));
-            }
+        let lacking = |lacks: fn(&Change, i32) -> bool| {
+            refused.iter().find(|(change, error)| lacks(change, error.errno())).map(|(_, error)| error)
+        };
+        if let Some(error) = lacking(lacks_objects) {
+            self.spreading.possible = false;
+            tracing::warn!("outbound flows are not spread: this kernel has no nexthop objects: {error}");
+        } else if let Some(error) = lacking(lacks_rules) {
+            self.spreading.possible = false;
+            tracing::warn!("outbound flows are not spread: this kernel refuses the rules for it: {error}");
+        } else if let Some(error) = lacking(lacks_resilient_groups) {
+            self.spreading.resilient = false;
+            tracing::info!(
+                "outbound flows change their interface whenever one comes or goes: this kernel has no resilient nexthop \
+                 groups: {error}"
+            );
+        } else {
+            errors.extend(refused.iter().map(|(change, error)| Failure::of(change, error)));
         }
     }
+}
+
+fn lacks_objects(change: &Change, errno: i32) -> bool {
+    matches!(change, Change::Make(object) if object.oif().is_some()) && errno == libc::EOPNOTSUPP
+}
+
+fn lacks_rules(change: &Change, errno: i32) -> bool {
+    matches!(change, Change::AddRule(_))
+        && matches!(errno, libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EINVAL)
+}
+
+fn lacks_resilient_groups(change: &Change, errno: i32) -> bool {
+    matches!(change, Change::Make(object) if object.is_resilient())
+        && matches!(errno, libc::EOPNOTSUPP | libc::EINVAL)
 }
