@@ -142,7 +142,8 @@ fn ends_the_same(case: &Case) -> Result<()> {
     bed.daemon.wait_healthy()?;
     let mut difference = String::new();
     let same = wait::until("the state of a complete start", || {
-        difference = complete.difference(&Snapshot::take(&bed.lab.host)?.of_others().without_order_of_links());
+        difference =
+            complete.difference(&Snapshot::take(&bed.lab.host)?.of_others().without_order_of_links());
         Ok(difference.is_empty())
     });
     same.with_context(|| format!("{difference}\n{}", bed.daemon.log_tail()))

@@ -13,7 +13,7 @@ use ipmp_common::{
     wire::mapped,
 };
 
-use super::{Daemon, SessionIo};
+use super::{Daemon, SessionIo, culprit::PutBack};
 use crate::{
     announce::Announcement,
     net::{
@@ -166,13 +166,19 @@ impl Daemon {
         self.reassert.carried_out(now, group, entirely);
         if self.reassert.compared(group, epoch, changes, entirely) {
             let members: Vec<u32> = self.ifindexes(group).collect();
-            let by = self.culprits.take(now, |ifindex| members.contains(&ifindex));
-            self.engine.handle(now, Event::PutBack { group, changes, by });
+            self.culprits.put_back(PutBack::new(now, group, changes, members));
         }
         for Failure { what, errno } in errors {
             self.engine.handle(now, Event::ApplyFailed { group, epoch, what, errno });
         }
         self.engine.handle(now, Event::Applied(Applied { group, epoch, applied_at, announced_at, changes }));
+    }
+
+    /// Tells what was put back, once it is known who had changed it.
+    pub(super) fn tell_put_backs(&mut self, now: Timestamp) {
+        for (PutBack { group, changes, .. }, by) in self.culprits.told(now) {
+            self.engine.handle(now, Event::PutBack { group, changes, by });
+        }
     }
 
     /// Notes who else changed something of members.

@@ -192,7 +192,7 @@ impl Daemon {
         // Their carrier is not asked for: what the inventory knows of it may be old.
         self.sync_links(now, Some(0));
         self.sync_sources(now);
-        self.targets_stale = true;
+        self.targets.changed();
         self.reassert.ordered_anew();
         let placements: Vec<_> = self.placements.values().cloned().collect();
         for placement in placements {

@@ -19,6 +19,7 @@ use super::{
     identity::Identities,
     members,
     reassert::Reassert,
+    targets::Targets,
     ungrouped,
 };
 use crate::{
@@ -53,11 +54,11 @@ impl Daemon {
         let mut claims = Claims::default();
         claims.add(&config)?;
         let base = known_homes(&options.runtime_dir);
-        let kernel = Kernel::open(&KernelOptions::new(&options.pin_dir));
+        let priority = options.config.daemon.real_time_priority;
+        let kernel = Kernel::open(&KernelOptions { priority, ..KernelOptions::new(&options.pin_dir) });
         if let Some(dir) = kernel.pins_taken() {
             bail!("another ipmpd runs: {}: stop it, or give this one its own --pin-dir", dir.display());
         }
-        let priority = options.config.daemon.real_time_priority;
         // Before the priority of this thread is raised, which new threads would not inherit anyway.
         let applier = apply::spawn(&options.runtime_dir, move || tell_priority("applier", priority))
             .context("addresses and routes cannot be managed")?;
@@ -82,12 +83,12 @@ impl Daemon {
             draw: Draw::new()?,
             base,
             placements: BTreeMap::new(),
-            targets_stale: true,
+            targets: Targets::default(),
             newcomers: false,
             sessions: BTreeMap::new(),
             unread: false,
             reassert: Reassert::default(),
-            culprits: Culprits::default(),
+            culprits: Culprits::start().context("no thread that finds out who changes addresses")?,
             left_alone: super::left_alone::LeftAlone::default(),
             watch: super::watch::Watch::default(),
             claims,
@@ -114,6 +115,7 @@ impl Daemon {
         self.sync_links(now, None);
         self.kernel.forget_others();
         self.sync_sources(now);
+        self.targets.changed();
         self.gather(now);
         self.await_missing(now);
         self.take_offline_again(now);
@@ -178,6 +180,7 @@ impl Daemon {
             alarm: readable(Alarm::new()?).context("cannot wait for the timer")?,
             netlink: readable(self.monitor.as_raw_fd()).context("cannot wait for netlink")?,
             ring: ring.transpose()?,
+            bells: [self.monitor.bell(), self.kernel.bell(), self.culprits.bell()],
             terminate: signal(SignalKind::terminate()).context("cannot catch SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("cannot catch SIGINT")?,
             hangup: signal(SignalKind::hangup()).context("cannot catch SIGHUP")?,

@@ -14,7 +14,9 @@ use rtnetlink::packet_route::{
 };
 
 mod questions;
+mod search;
 
+pub use self::search::RouterSearch;
 use super::{
     NetError,
     address::Address,
@@ -27,6 +29,9 @@ use super::{
     socket::{Socket, Table},
     spread::{Ours, PROTO_IPMP},
 };
+
+/// Routes searched for those of an interface that went: some tenths of a millisecond.
+const MAX_SEARCHED: usize = 2000;
 
 /// An interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,6 +164,8 @@ pub struct Inventory {
     pub(crate) nexthops: BTreeMap<u32, Nexthop>,
     /// What we made to spread outbound flows, which is not among the routes and objects of others.
     pub(crate) ours: Ours,
+    /// Routes may have gone without a word, and there are too many to look for them: they are to be read anew.
+    pub(crate) doubtful: bool,
 }
 
 impl Inventory {
@@ -298,6 +305,10 @@ impl Inventory {
 
     /// The kernel does not announce each route that goes with an interface, or when it is set down (IPv4).
     fn drop_routes_of(&mut self, ifindex: u32) {
+        if self.routes.len() > MAX_SEARCHED {
+            self.doubtful = true;
+            return;
+        }
         for routes in [&mut self.routes, &mut self.broadcasts] {
             routes.retain(|_, list| {
                 list.retain(|route| !route.uses(ifindex));

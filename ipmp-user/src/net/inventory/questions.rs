@@ -95,31 +95,13 @@ impl Inventory {
         }
     }
 
-    /// Probe targets that the routing tables name: the next hops of default, prefix and host routes through these
-    /// interfaces, and the destinations of on-link host routes; in table order, own addresses left out.
-    pub fn routers(&self, ifindexes: &[u32]) -> (Vec<Ipv4Addr>, Vec<Ipv6Addr>) {
-        let mut v4 = Vec::new();
-        let mut v6 = Vec::new();
-        for route in self.routes.values().flatten() {
-            let host = route.key().dst.prefix_len() == route.key().dst.max_prefix_len();
-            for hop in route.resolved_hops().iter().filter(|hop| ifindexes.contains(&hop.oif)) {
-                let target = hop.gateway.or_else(|| host.then(|| route.key().dst.addr()));
-                match target.filter(|ip| !self.is_own(*ip) && !ip.is_multicast()) {
-                    Some(IpAddr::V4(ip)) if !v4.contains(&ip) && !ip.is_broadcast() => v4.push(ip),
-                    Some(IpAddr::V6(ip)) if !v6.contains(&ip) => v6.push(ip),
-                    Some(_) | None => {}
-                }
-            }
-        }
-        (v4, v6)
-    }
-
     /// Neighbours of any of these interfaces whose hardware address is good, own addresses left out. IPv6 ones by their
     /// link-local addresses, as in.mpathd does: those are on the link whatever its prefixes are.
     pub fn neighbouring_hosts(&self, ifindexes: &[u32], family: Family) -> Vec<IpAddr> {
         let own: BTreeSet<IpAddr> = self.own_addresses().collect();
-        let mut hosts = Vec::new();
-        for ((ifindex, ip), neighbour) in &self.neighbours {
+        let (mut seen, mut hosts) = (BTreeSet::new(), Vec::new());
+        let ifindexes: BTreeSet<u32> = ifindexes.iter().copied().collect();
+        for ((_, ip), neighbour) in ifindexes.into_iter().flat_map(|ifindex| self.neighbours_on(ifindex)) {
             let fits = match ip {
                 IpAddr::V4(ip) => !ip.is_multicast() && !ip.is_broadcast(),
                 IpAddr::V6(ip) => ip.is_unicast_link_local(),
@@ -129,12 +111,11 @@ impl Inventory {
             if fits
                 && resolved
                 && neighbour.mac.is_some()
-                && Family::of(*ip) == family
-                && ifindexes.contains(ifindex)
-                && !own.contains(ip)
-                && !hosts.contains(ip)
+                && Family::of(ip) == family
+                && !own.contains(&ip)
+                && seen.insert(ip)
             {
-                hosts.push(*ip);
+                hosts.push(ip);
             }
         }
         hosts
