@@ -1,5 +1,6 @@
 //! Carries placements out: make before break, one failing request never stops the rest.
 
+mod announcing;
 mod job;
 mod outbound;
 mod step;
@@ -39,7 +40,7 @@ use super::{
     socket::{Request, Socket},
     state::StateFile,
 };
-use crate::announce::{Announcement, Announcer};
+use crate::announce::Announcer;
 
 /// What the kernel refused of one exchange.
 #[derive(Debug, Default)]
@@ -200,20 +201,29 @@ impl Applier {
         outcome.errors.extend(blocked);
         self.narrow_outbound(&mut inventory, &wanted, outcome);
         self.watch.begin();
-        let failed = self.add_and_route(&mut inventory, &wanted, &addresses, &job.neighbours, outcome);
+        let (first, later) = addresses.stages(&inventory);
+        let known = &job.neighbours;
+        let mut failed = self.add_and_route(&mut inventory, &wanted, &addresses, first, known, outcome);
         outcome.applied_at = monotonic();
         self.base.news = std::mem::take(&mut self.late);
         let moved = addresses.moved.iter().map(|(_, on, net)| (*on, net.addr()));
         outcome.moved = moved.filter(|place| !failed.contains(place)).collect();
-        self.announce(&inventory, outcome);
+        outcome.announced_at = self.announce(&inventory, &outcome.moved, &mut outcome.errors);
+        if !later.is_empty() {
+            failed.extend(self.execute(&later, outcome).addresses);
+            outcome.moved.retain(|place| !failed.contains(place));
+        }
         if !addresses.remove.is_empty() {
             let mut added = addresses.added_v6();
             added.retain(|place| !failed.contains(place));
             self.watch.wait_serving(added, PATIENCE, &mut self.base.news);
         }
-        self.remove(&wanted, &addresses, &failed, outcome);
-        let moving = Moving { wanted: &wanted, known: &job.neighbours, moved: &addresses.moved, routes: &[] };
-        self.execute(&moving.deletions(), outcome);
+        let moving = Moving { wanted: &wanted, known, moved: &addresses.moved, routes: &[] };
+        self.remove(&moving, &addresses, &failed, outcome);
+        if !later.is_empty() {
+            // Now nobody else answers for them, and what was refused stands where it was.
+            self.announce(&inventory, &addresses.places(&failed), &mut outcome.errors);
+        }
         self.watch.collect(None, &self.deleted, &mut self.base.news);
         let flushed = self.watch.saw_carrier_loss() && !inventory.nexthops.is_empty();
         if addresses.orphans || flushed {
@@ -236,7 +246,8 @@ impl Applier {
         match Inventory::dump_without_neighbours(&mut self.socket) {
             Ok(mut inventory) => {
                 let addresses = plan::addresses(&inventory, &self.base, wanted, monotonic());
-                self.add_and_route(&mut inventory, wanted, &addresses, &Neighbours::new(), outcome);
+                let (add, known) = (addresses.add.clone(), Neighbours::new());
+                self.add_and_route(&mut inventory, wanted, &addresses, add, &known, outcome);
             }
             Err(error) => {
                 outcome.errors.push(Failure::of("reading the kernel's addresses after the move", &error));
@@ -251,10 +262,10 @@ impl Applier {
         inventory: &mut Inventory,
         wanted: &Wanted,
         addresses: &AddressPlan,
+        mut ops: Vec<Op>,
         neighbours: &Neighbours,
         outcome: &mut Outcome,
     ) -> BTreeSet<(u32, IpAddr)> {
-        let mut ops = addresses.add.clone();
         let mut failed = BTreeSet::new();
         if addresses.brings_routes {
             failed = self.execute(&ops, outcome).addresses;
@@ -336,49 +347,30 @@ impl Applier {
         }
     }
 
-    fn announce(&mut self, inventory: &Inventory, outcome: &mut Outcome) {
-        let announcement = |(ifindex, ip): &(u32, IpAddr)| {
-            let mac = inventory.link(*ifindex)?.mac?;
-            Some(Announcement { ifindex: *ifindex, mac, ip: *ip })
-        };
-        let announcements: Vec<Announcement> = outcome.moved.iter().filter_map(announcement).collect();
-        let Some(announcer) = self.announcer.as_mut().filter(|_| !announcements.is_empty()) else {
-            return;
-        };
-        match announcer.send(&announcements) {
-            Ok(()) => outcome.announced_at = Some(monotonic()),
-            Err(error) => {
-                outcome.errors.push(Failure::of("announcing", &error));
-            }
-        }
-    }
-
     /// Takes addresses off their old interfaces, except where the new one did not accept them, and those that shall be
-    /// nowhere off whatever they are on.
+    /// nowhere off whatever they are on; what stays there by mistake of the kernel comes back, and neighbours are forgotten.
     fn remove(
         &mut self,
-        wanted: &Wanted,
+        moving: &Moving<'_>,
         addresses: &AddressPlan,
         failed: &BTreeSet<(u32, IpAddr)>,
         outcome: &mut Outcome,
     ) {
+        let wanted = moving.wanted;
         let places: BTreeMap<IpAddr, u32> = wanted
             .data
             .iter()
             .filter_map(|placed| Some((placed.address.addr(), wanted.ifindex(placed.on)?)))
             .collect();
         let stands = |ip: IpAddr| places.get(&ip).is_some_and(|on| !failed.contains(&(*on, ip)));
-        let ops: Vec<Op> = addresses
-            .remove
-            .iter()
-            .filter(|op| {
-                matches!(op, Op::DelAddress(address)
-                    if wanted.withdraws(address.ip()) || stands(address.ip()))
-            })
-            .cloned()
-            .collect();
+        let goes = |op: &&Op| {
+            matches!(op, Op::DelAddress(address)
+                if stands(address.ip()) || wanted.withdraws(address.ip()))
+        };
+        let mut ops: Vec<Op> = addresses.remove.iter().filter(goes).cloned().collect();
+        ops.extend(addresses.bystanders.iter().cloned());
+        ops.extend(moving.deletions());
         self.execute(&ops, outcome);
-        self.execute(&addresses.bystanders, outcome);
         if !wanted.withdrawn.is_empty() {
             // The routes that the kernel takes along with an address were not removed by an administrator.
             self.present.clear();

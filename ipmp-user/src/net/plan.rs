@@ -1,13 +1,15 @@
 //! Pure planning: the kernel's state, the base and what is wanted give an ordered list of operations.
 //!
-//! Order of a move, make before break: add addresses, move routes, announce, delete old addresses. An address is
-//! deleted from its old interface only if it stands on the new one. The same wanted twice plans nothing.
+//! Order of a move, make before break: add addresses, move routes, announce, delete old addresses. Many addresses are added
+//! after the announcement, see [`stages`]. An address is deleted from its old interface only if it stands on the new one. The
+//! same wanted twice plans nothing.
 
 pub mod addresses;
 pub mod neighbours;
 pub mod nexthops;
 pub mod placement;
 pub mod routes;
+pub mod stages;
 
 use std::net::IpAddr;
 

@@ -14,7 +14,7 @@ use std::{
 use nix::{
     poll::{PollFd, PollFlags, ppoll},
     sys::{
-        socket::{setsockopt, sockopt},
+        socket::{MsgFlags, setsockopt, sockopt},
         time::TimeSpec,
     },
 };
@@ -29,7 +29,7 @@ use crate::net::{
     address::Address,
     inventory::Inventory,
     route::{Route, RouteKey},
-    socket::{Frame, Frames, listening, receive},
+    socket::{Frame, Inbox, listening},
 };
 
 const GROUPS: [MulticastGroup; 8] = [
@@ -75,7 +75,7 @@ pub(super) struct Watch {
     socket: sys::Socket,
     /// The port of the socket whose changes are our own.
     own: u32,
-    buffer: Vec<u8>,
+    inbox: Inbox,
     seen: Seen,
 }
 
@@ -92,7 +92,7 @@ impl Watch {
     pub(super) fn open(own: u32) -> Result<Self, NetError> {
         let socket = listening(&GROUPS)?;
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER);
-        Ok(Self { socket, own, buffer: Vec::with_capacity(64 << 10), seen: Seen::default() })
+        Ok(Self { socket, own, inbox: Inbox::new(), seen: Seen::default() })
     }
 
     /// From here on it is noted which addresses serve.
@@ -115,7 +115,11 @@ impl Watch {
     ) -> bool {
         let mut stale = false;
         loop {
-            match receive(&self.socket, &mut self.buffer, libc::MSG_DONTWAIT) {
+            match self.inbox.receive(&self.socket, MsgFlags::MSG_DONTWAIT) {
+                Ok(()) if self.inbox.cut => {
+                    news.lost = true;
+                    stale = true;
+                }
                 Ok(()) => {}
                 Err(error) if error.errno() == libc::ENOBUFS => {
                     news.lost = true;
@@ -126,7 +130,7 @@ impl Watch {
                 Err(_) => return stale,
             }
             let others = |frame: &Frame<'_>| frame.port != self.own && !frame.is_about_bucket();
-            for frame in Frames(&self.buffer).filter(others) {
+            for frame in self.inbox.frames().filter(others) {
                 stale |= take(&frame, picture.as_deref_mut(), ours, news, &mut self.seen);
             }
         }
@@ -145,7 +149,7 @@ impl Watch {
         news: &mut News,
     ) {
         let end = Instant::now() + patience;
-        loop {
+        while !expected.is_empty() {
             self.collect(None, &BTreeSet::new(), news);
             expected.retain(|place| !self.seen.came.contains(place));
             let left = end.saturating_duration_since(Instant::now());
