@@ -10,6 +10,7 @@ use ipmp_tests::{
     ping::Pinger,
     snapshot::Snapshot,
     topology::data,
+    wait,
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
