@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Nothing else in this process changes state. Addresses and routes are moved by a thread of their own
-//! (`net::apply`), so that a busy kernel lock never keeps probes from leaving; clients are served by another
-//! (`control`), so that none of them can delay a verdict.
+//! (`net::apply`), so that a busy kernel lock never keeps probes from leaving; carriers are polled by another for the same
+//! reason (`kernel::carrier`), and the kernel's tables are read anew by one (`net::monitor`), because there may be a hundred
+//! thousand routes. Clients are served by another (`control`), so that none of them can delay a verdict.
 
 mod actions;
 mod admin;
@@ -19,9 +20,11 @@ mod culprit;
 mod detach;
 mod detached;
 mod draw;
+mod follow;
 mod gather;
 mod identity;
 mod kept;
+mod left_alone;
 mod members;
 mod offline;
 mod outbound;
@@ -31,6 +34,7 @@ mod reload;
 mod serve;
 mod settle;
 mod start;
+mod targets;
 mod ungrouped;
 mod watch;
 
@@ -56,7 +60,7 @@ use ipmp_common::{
     },
 };
 use sd_notify::NotifyState;
-use tokio::{io::unix::AsyncFd, signal::unix::Signal};
+use tokio::{io::unix::AsyncFd, signal::unix::Signal, sync::Notify};
 
 use self::{
     admin::Admin, clock::Alarm, culprit::Culprits, draw::Draw, members::MemberIo, reassert::Reassert,
@@ -109,7 +113,7 @@ struct Daemon {
     /// Homes of data addresses as the state file knew them at start.
     base: Base,
     placements: BTreeMap<GroupId, Placement>,
-    targets_stale: bool,
+    targets: targets::Targets,
     /// Interfaces in no group may have appeared, and are to be watched.
     newcomers: bool,
     sessions: BTreeMap<SessionId, SessionIo>,
@@ -117,6 +121,7 @@ struct Daemon {
     unread: bool,
     reassert: Reassert,
     culprits: Culprits,
+    left_alone: left_alone::LeftAlone,
     watch: watch::Watch,
     claims: claim::Claims,
     admin: Admin,
@@ -132,7 +137,8 @@ struct SessionIo {
     unseen_departures: u32,
 }
 
-/// Runs until a signal ends the daemon. Addresses stay where they are, and what is pinned stays pinned.
+/// Runs until a signal ends the daemon. Addresses stay where they are, and what is pinned stays pinned; outbound flows leave
+/// as routes say.
 pub fn run(options: &DaemonOptions) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -141,8 +147,10 @@ pub fn run(options: &DaemonOptions) -> Result<ExitCode> {
     runtime.block_on(async {
         let mut daemon = Daemon::start(options)?;
         daemon.run().await?;
+        let members = daemon.members.iter().map(|member| member.config.name.clone()).collect();
         // What was carried out is written down.
         daemon.applier.stop();
+        outbound::end_spreading(&members);
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -152,6 +160,8 @@ struct Sources {
     alarm: AsyncFd<Alarm>,
     netlink: AsyncFd<RawFd>,
     ring: Option<AsyncFd<RawFd>>,
+    /// Rung when the kernel's tables were read anew, when a carrier changed, and when it is known who changed something.
+    bells: [Arc<Notify>; 3],
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
@@ -204,12 +214,13 @@ impl Daemon {
         if self.unread || !self.admin.refused.is_empty() {
             return Some(Timestamp(0));
         }
-        let poll = self.kernel.next_poll_ns().map(Timestamp);
-        [self.engine.poll_timeout(), poll, self.reassert.due()].into_iter().flatten().min()
+        let ours = [self.reassert.due(), self.targets.due(), self.culprits.due()];
+        self.engine.poll_timeout().into_iter().chain(ours.into_iter().flatten()).min()
     }
 
     async fn wait(&mut self, sources: &mut Sources) -> Result<Wake> {
-        let Sources { alarm, netlink, ring, terminate, interrupt, hangup } = sources;
+        let Sources { alarm, netlink, ring, bells: [tables, carriers, names], terminate, interrupt, hangup } =
+            sources;
         Ok(tokio::select! {
             // Facts first: what waits behind them is never urgent.
             biased;
@@ -227,6 +238,9 @@ impl Daemon {
                 ready.context("the ring buffer failed")?.clear_ready();
                 Wake::Facts
             }
+            () = carriers.notified() => Wake::Facts,
+            () = tables.notified() => Wake::Facts,
+            () = names.notified() => Wake::Facts,
             Some(outcome) = self.applier.outcomes.recv() => Wake::Outcome(outcome),
             Some(taken) = self.applier.taken.recv() => Wake::Taken(taken),
             Some(loaded) = self.admin.loader.loaded.recv() => Wake::Loaded(Box::new(loaded)),

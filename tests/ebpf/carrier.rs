@@ -5,13 +5,13 @@ use ipmp_user::kernel::{CarrierRung, Kernel};
 
 use crate::{
     veth::Wire,
-    world::{self, now_ns, sh, until},
+    world::{self, sh, until},
 };
 
 /// The next carrier change of an interface, from whichever rung is in use.
 fn next_change(kernel: &mut Kernel, ifindex: u32) -> bool {
     until("a carrier change", || {
-        let polled = kernel.carrier_poll(now_ns()).into_iter().find(|change| change.ifindex == ifindex);
+        let polled = kernel.carrier_poll().into_iter().find(|change| change.ifindex == ifindex);
         if let Some(change) = polled {
             return Some(change.up);
         }

@@ -13,7 +13,7 @@ use ipmp_common::{
     wire::mapped,
 };
 
-use super::{Daemon, SessionIo};
+use super::{Daemon, SessionIo, culprit::PutBack};
 use crate::{
     announce::Announcement,
     net::{
@@ -86,6 +86,7 @@ impl Daemon {
     /// Hands a placement to the thread that carries it out.
     pub(super) fn set_placement(&mut self, now: Timestamp, placement: Placement) {
         let group = placement.group;
+        self.tell_what_stays(now, &placement);
         let members = || self.members.iter().filter(|member| member.group == group);
         let wanted = Wanted {
             members: members()
@@ -146,19 +147,38 @@ impl Daemon {
 
     pub(super) fn take_outcome(&mut self, now: Timestamp, outcome: Outcome) {
         self.note_detach_outcome(&outcome);
-        let Outcome { group, epoch, applied_at, announced_at, changes, errors, outbound, .. } = outcome;
-        self.note_outbound(group, outbound);
+        let Outcome {
+            group,
+            epoch,
+            applied_at,
+            announced_at,
+            changes,
+            errors,
+            outbound,
+            left_alone,
+            moved: _,
+        } = outcome;
+        self.note_left_alone(group, left_alone);
+        if let Some(outbound) = outbound {
+            self.note_outbound(group, outbound);
+        }
         let entirely = errors.is_empty();
         self.reassert.carried_out(now, group, entirely);
         if self.reassert.compared(group, epoch, changes, entirely) {
             let members: Vec<u32> = self.ifindexes(group).collect();
-            let by = self.culprits.take(now, |ifindex| members.contains(&ifindex));
-            self.engine.handle(now, Event::PutBack { group, changes, by });
+            self.culprits.put_back(PutBack::new(now, group, changes, members));
         }
         for Failure { what, errno } in errors {
             self.engine.handle(now, Event::ApplyFailed { group, epoch, what, errno });
         }
         self.engine.handle(now, Event::Applied(Applied { group, epoch, applied_at, announced_at, changes }));
+    }
+
+    /// Tells what was put back, once it is known who had changed it.
+    pub(super) fn tell_put_backs(&mut self, now: Timestamp) {
+        for (PutBack { group, changes, .. }, by) in self.culprits.told(now) {
+            self.engine.handle(now, Event::PutBack { group, changes, by });
+        }
     }
 
     /// Notes who else changed something of members.

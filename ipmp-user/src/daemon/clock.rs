@@ -79,7 +79,7 @@ impl AsFd for Alarm {
 
 /// Takes the calling thread out of the reach of ordinary load: `SCHED_FIFO` at this priority (0 = leave it).
 /// Without `CAP_SYS_NICE` this is refused; the daemon is then sometimes late, never wrong.
-pub(super) fn raise_priority(priority: u8) -> io::Result<()> {
+pub(crate) fn raise_priority(priority: u8) -> io::Result<()> {
     if priority == 0 {
         return Ok(());
     }

@@ -8,19 +8,27 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread,
 };
 
 use ipmp_common::engine::{
     foreign::{Class, Culprit},
+    ids::GroupId,
     time::{Nanos, Timestamp},
 };
+use tokio::sync::Notify;
 
 use crate::net::author::Author;
 
 /// What was changed longer ago has been put back, or was nothing to put back (`reassert`).
 const MEMORY: Nanos = Nanos::from_secs(5);
-/// Changes looked into within that time: a script that calls ip(8) thousands of times must not keep the loop busy.
+/// Changes looked into within that time: a script that calls ip(8) thousands of times must not keep a processor busy.
 const MAX_LOOKUPS: usize = 16;
+/// How long a name may delay the event. What was changed is back by then.
+const PATIENCE: Nanos = Nanos::from_secs(1);
+/// The thread's stack in bytes, locked into memory as all of the daemon's.
+const STACK: usize = 256 << 10;
 /// Descriptors of a process looked at for a socket; who has more is believed.
 const MAX_DESCRIPTORS: usize = 1024;
 /// libnl puts its own counter above (`generate_local_port` in lib/socket.c).
@@ -50,56 +58,153 @@ const PROGRAMS: [(&str, Class); 18] = [
     ("route", Class::Command),
 ];
 
-/// Those seen lately and not reported yet.
+/// Those seen lately and not reported yet. A thread of its own looks for them: a process may have many descriptors, and
+/// looking at another's may wait for it.
 #[derive(Debug)]
 pub(super) struct Culprits {
-    proc: PathBuf,
-    seen: BTreeMap<Author, (Timestamp, Culprit)>,
+    questions: mpsc::Sender<Author>,
+    answers: mpsc::Receiver<(Author, Option<Culprit>)>,
+    /// Rings when there is an answer.
+    bell: Arc<Notify>,
+    seen: BTreeMap<Author, Sighting>,
+    /// What was put back and is not told yet.
+    untold: Vec<PutBack>,
 }
 
-impl Default for Culprits {
-    fn default() -> Self {
-        Self { proc: "/proc".into(), seen: BTreeMap::new() }
+#[derive(Debug)]
+struct Sighting {
+    at: Timestamp,
+    /// None: it is being looked for.
+    culprit: Option<Culprit>,
+}
+
+/// What others changed was put back.
+#[derive(Debug)]
+pub(super) struct PutBack {
+    pub(super) group: GroupId,
+    /// Requests that it took.
+    pub(super) changes: u32,
+    /// The interfaces of the group.
+    pub(super) on: Vec<u32>,
+    /// Until then it may be found out who it was.
+    pub(super) until: Timestamp,
+}
+
+impl PutBack {
+    pub(super) fn new(now: Timestamp, group: GroupId, changes: u32, on: Vec<u32>) -> Self {
+        Self { group, changes, on, until: now + PATIENCE }
+    }
+
+    fn concerns(&self, author: &Author) -> bool {
+        author.ifindex.is_none_or(|ifindex| self.on.contains(&ifindex))
     }
 }
 
 impl Culprits {
-    /// Looks at once who it is: soon it may have ended.
+    /// Starts the thread.
+    pub(super) fn start() -> io::Result<Self> {
+        Self::start_in("/proc".into())
+    }
+
+    fn start_in(proc: PathBuf) -> io::Result<Self> {
+        let (questions, asked) = mpsc::channel::<Author>();
+        let (results, answers) = mpsc::channel();
+        let bell = Arc::new(Notify::new());
+        let rung = Arc::clone(&bell);
+        let run = move || {
+            for author in asked {
+                if results.send((author, culprit(&proc, author))).is_err() {
+                    return;
+                }
+                rung.notify_one();
+            }
+        };
+        thread::Builder::new().name("ipmp-who".to_owned()).stack_size(STACK).spawn(run)?;
+        Ok(Self { questions, answers, bell, seen: BTreeMap::new(), untold: Vec::new() })
+    }
+
+    pub(super) fn bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.bell)
+    }
+
+    /// Has it looked at once who it is: soon it may have ended.
     pub(super) fn note(&mut self, now: Timestamp, author: Author) {
         self.forget(now);
         let room = self.seen.len() < MAX_LOOKUPS;
         match self.seen.get_mut(&author) {
-            Some((at, _)) => *at = now,
-            None if room => {
-                let culprit = culprit(&self.proc, author);
-                self.seen.extend(culprit.map(|culprit| (author, (now, culprit))));
+            Some(sighting) => sighting.at = now,
+            None if author.port == 0 => {
+                let culprit = nobody(author);
+                self.seen
+                    .extend(culprit.map(|culprit| (author, Sighting { at: now, culprit: Some(culprit) })));
+            }
+            // Without the thread nobody is known.
+            None if room && self.questions.send(author).is_ok() => {
+                self.seen.insert(author, Sighting { at: now, culprit: None });
             }
             None => {}
         }
     }
 
-    /// Those who changed something of these interfaces; they are reported once.
-    pub(super) fn take(&mut self, now: Timestamp, is_concerned: impl Fn(u32) -> bool) -> Vec<Culprit> {
+    /// To be told as soon as it is known who it was.
+    pub(super) fn put_back(&mut self, what: PutBack) {
+        self.untold.push(what);
+    }
+
+    /// What can be told now, with those who changed something of these interfaces; they are reported once.
+    pub(super) fn told(&mut self, now: Timestamp) -> Vec<(PutBack, Vec<Culprit>)> {
+        for (author, culprit) in self.answers.try_iter() {
+            match culprit {
+                Some(culprit) => {
+                    if let Some(sighting) = self.seen.get_mut(&author) {
+                        sighting.culprit = Some(culprit);
+                    }
+                }
+                None => drop(self.seen.remove(&author)),
+            }
+        }
         self.forget(now);
-        let taken = self.seen.extract_if(.., |author, _| author.ifindex.is_none_or(&is_concerned));
-        let found: BTreeSet<Culprit> = taken.map(|(_, (_, culprit))| culprit).collect();
-        found.into_iter().collect()
+        let seen = &self.seen;
+        let sought = |what: &PutBack| {
+            seen.iter().any(|(author, sighting)| what.concerns(author) && sighting.culprit.is_none())
+        };
+        let ready: Vec<PutBack> =
+            self.untold.extract_if(.., |what| what.until <= now || !sought(what)).collect();
+        ready.into_iter().map(|what| self.reported(what)).collect()
+    }
+
+    fn reported(&mut self, what: PutBack) -> (PutBack, Vec<Culprit>) {
+        let taken = self.seen.extract_if(.., |author, _| what.concerns(author));
+        let found: BTreeSet<Culprit> = taken.filter_map(|(_, sighting)| sighting.culprit).collect();
+        (what, found.into_iter().collect())
+    }
+
+    /// When something is told at the latest.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        self.untold.iter().map(|what| what.until).min()
     }
 
     fn forget(&mut self, now: Timestamp) {
-        self.seen.retain(|_, (at, _)| now.since(*at) < MEMORY);
+        self.seen.retain(|_, sighting| now.since(sighting.at) < MEMORY);
     }
+}
+
+/// No program: the kernel itself, if that is known.
+fn nobody(author: Author) -> Option<Culprit> {
+    let class = if author.down { Some(Class::LinkDown) } else { author.protocol.and_then(maker) };
+    class.filter(|class| matches!(class, Class::LinkDown | Class::Kernel)).map(unseen)
+}
+
+const fn unseen(class: Class) -> Culprit {
+    Culprit { class, program: None, pid: None }
 }
 
 /// `None`: nothing is known of it.
 fn culprit(proc: &Path, author: Author) -> Option<Culprit> {
-    let unseen = |class| Culprit { class, program: None, pid: None };
-    let by_route = author.protocol.and_then(maker);
     if author.port == 0 {
-        let class = if author.down { Some(Class::LinkDown) } else { by_route };
-        return class.filter(|class| matches!(class, Class::LinkDown | Class::Kernel)).map(unseen);
+        return nobody(author);
     }
-    let by_route = by_route.filter(|class| *class != Class::Kernel);
+    let by_route = author.protocol.and_then(maker).filter(|class| *class != Class::Kernel);
     let Some(inode) = socket_of(proc, author.port) else {
         // A program that can be seen no more.
         return Some(unseen(by_route.unwrap_or(Class::Command)));

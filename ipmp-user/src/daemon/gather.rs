@@ -7,8 +7,8 @@ use ipmp_common::{
     engine::{
         config::{DataAddresses, InterfaceConfig},
         event::{CarrierSource, Event, NotSent},
-        ids::{Family, GroupId, SessionId},
-        time::Timestamp,
+        ids::SessionId,
+        time::{Nanos, Timestamp},
     },
 };
 
@@ -24,8 +24,9 @@ use crate::{
 /// Ring buffer records taken in one turn. Their facts stand in the maps as well; what is left over is read in
 /// the next turn.
 const RING_BATCH: usize = 256;
-/// Netlink drains in one turn, each bounded itself. A storm must not keep probes from leaving.
-const NETLINK_DRAINS: usize = 8;
+/// What one turn spends on netlink, but for the drain that it is in, which is bounded itself. A storm must not keep probes
+/// from leaving.
+const NETLINK_TIME: Nanos = Nanos::from_millis(1);
 /// After so many probes in a row that the kernel took but the egress program never saw, the program is taken
 /// to be gone (somebody removed it), not the path.
 const BLIND_EGRESS: u32 = 3;
@@ -37,12 +38,14 @@ impl Daemon {
         self.gather_ring(now);
         self.gather_poll(now);
         self.gather_outcomes(now);
+        self.tell_put_backs(now);
         self.gather_stamps(now);
     }
 
     fn gather_netlink(&mut self, now: Timestamp) {
         self.unread = true;
-        for _ in 0..NETLINK_DRAINS {
+        let began = clock::now();
+        while clock::now().since(began) < NETLINK_TIME {
             let changes = match self.monitor.drain(&mut self.inventory) {
                 Ok(changes) if changes.is_empty() => {
                     self.unread = false;
@@ -67,9 +70,7 @@ impl Daemon {
             self.newcomers = false;
             self.track_newcomers(now);
         }
-        if std::mem::take(&mut self.targets_stale) {
-            self.discover_targets(now);
-        }
+        self.discover_targets(now);
     }
 
     fn take_change(&mut self, now: Timestamp, change: &Change) {
@@ -84,6 +85,7 @@ impl Daemon {
                 } else {
                     self.take_back(name);
                 }
+                self.follow_names(now);
                 self.sync_links(now, Some(*ifindex));
                 self.sync_hardware(now, *ifindex);
                 if !self.outbound.is_empty() {
@@ -94,25 +96,27 @@ impl Daemon {
             Change::Address { ifindex } => {
                 self.sync_sources(now);
                 self.sync_hardware(now, *ifindex);
-                self.targets_stale = true;
+                self.targets.changed();
                 self.note_foreign_change(now, Some(*ifindex));
             }
             Change::Route => {
-                self.targets_stale = true;
+                self.targets.changed();
                 self.note_foreign_change(now, None);
             }
             Change::Neighbour { ifindex, ip } => {
-                self.targets_stale = self.targets_stale || self.is_possible_target(*ifindex, *ip);
+                if self.is_possible_target(*ifindex, *ip) {
+                    self.targets.changed();
+                }
             }
             Change::Resync => {
-                tracing::warn!("kernel notifications were lost; everything was read anew");
+                self.follow_names(now);
                 self.sync_links(now, None);
                 self.sync_sources(now);
                 let present: Vec<u32> = self.members.iter().filter_map(|member| member.ifindex).collect();
                 for ifindex in present {
                     self.sync_hardware(now, ifindex);
                 }
-                self.targets_stale = true;
+                self.targets.changed();
                 self.note_foreign_change(now, None);
             }
         }
@@ -147,7 +151,7 @@ impl Daemon {
                 continue;
             }
             if let Some(event) = member.link_news(now, link) {
-                self.kernel.note_link_event(now.0);
+                self.kernel.note_link_event();
                 self.engine.handle(now, event);
             }
         }
@@ -222,7 +226,7 @@ impl Daemon {
         self.engine.handle(now, event);
         self.sync_hardware(now, ifindex);
         self.sync_sources(now);
-        self.targets_stale = true;
+        self.targets.changed();
     }
 
     /// Hands over what an interface is, if it is a member's. The engine takes no notice of what it knows.
@@ -266,34 +270,6 @@ impl Daemon {
         }
     }
 
-    /// Routers and host routes through any member are targets of all members of its group; without any, the hosts
-    /// that any of them has as a neighbour.
-    fn discover_targets(&mut self, now: Timestamp) {
-        let groups: std::collections::BTreeSet<GroupId> =
-            self.members.iter().map(|member| member.group).collect();
-        for group in groups {
-            let ifindexes: Vec<u32> = self.ifindexes(group).collect();
-            let (v4, v6) = self.inventory.routers(&ifindexes);
-            let v4 = v4.into_iter().map(Into::into).collect();
-            let v6 = v6.into_iter().map(Into::into).collect();
-            for (family, targets) in [(Family::V4, v4), (Family::V6, v6)] {
-                self.engine.handle(now, Event::Targets { group, family, targets });
-            }
-            for family in Family::ALL {
-                if self.engine.probes_hosts(group, family) {
-                    let hosts = self.inventory.neighbouring_hosts(&ifindexes, family);
-                    self.engine.handle(now, Event::Hosts { group, family, hosts });
-                }
-            }
-        }
-    }
-
-    /// Whether a neighbour matters: where routers are known, or targets are configured, none does.
-    fn is_possible_target(&self, ifindex: u32, ip: IpAddr) -> bool {
-        let member = self.members.iter().find(|member| member.ifindex == Some(ifindex));
-        member.is_some_and(|member| self.engine.probes_hosts(member.group, Family::of(ip)))
-    }
-
     fn gather_ring(&mut self, now: Timestamp) {
         for taken in 0..RING_BATCH {
             let Some(event) = self.kernel.next_event() else { break };
@@ -311,14 +287,14 @@ impl Daemon {
     }
 
     fn gather_poll(&mut self, now: Timestamp) {
-        for change in self.kernel.carrier_poll(now.0) {
+        for change in self.kernel.carrier_poll() {
             let at = Timestamp(change.at_ns);
             self.take_carrier(now, change.ifindex, change.up, at, CarrierSource::Poll);
         }
     }
 
     fn take_carrier(&mut self, now: Timestamp, ifindex: u32, up: bool, at: Timestamp, source: CarrierSource) {
-        self.kernel.note_link_event(now.0);
+        self.kernel.note_link_event();
         let member = self.members.iter_mut().find(|member| member.ifindex == Some(ifindex));
         let news = member.filter(|_| !up).and_then(|member| member.carrier_lost(at, source));
         if let Some(event) = news {

@@ -16,8 +16,10 @@ use super::{
     clock::{self, Alarm},
     culprit::Culprits,
     draw::{self, Draw},
+    identity::Identities,
     members,
     reassert::Reassert,
+    targets::Targets,
     ungrouped,
 };
 use crate::{
@@ -39,7 +41,8 @@ impl Daemon {
         std::fs::create_dir_all(&options.runtime_dir).with_context(|| {
             format!("runtime directory: {}: cannot be made", options.runtime_dir.display())
         })?;
-        let mut config = options.config.engine.clone();
+        let tied = Identities::load(&options.runtime_dir, &options.config);
+        let mut config = tied.read(&options.config.engine);
         config.seed = draw::random().context("cannot draw random numbers")?;
         let journal = Journal::new();
         // First of all: a second daemon must not touch anything of the first.
@@ -51,20 +54,18 @@ impl Daemon {
         let mut claims = Claims::default();
         claims.add(&config)?;
         let base = known_homes(&options.runtime_dir);
-        let kernel = Kernel::open(&KernelOptions::new(&options.pin_dir));
+        let priority = options.config.daemon.real_time_priority;
+        let kernel = Kernel::open(&KernelOptions { priority, ..KernelOptions::new(&options.pin_dir) });
         if let Some(dir) = kernel.pins_taken() {
             bail!("another ipmpd runs: {}: stop it, or give this one its own --pin-dir", dir.display());
         }
-        let priority = options.config.daemon.real_time_priority;
         // Before the priority of this thread is raised, which new threads would not inherit anyway.
         let applier = apply::spawn(&options.runtime_dir, move || tell_priority("applier", priority))
             .context("addresses and routes cannot be managed")?;
         let (monitor, inventory) = Monitor::open().context("the kernel's tables cannot be read")?;
-        if !options.config.daemon.track_interfaces_only_with_groups {
-            config.groups.extend(ungrouped::group(&inventory, &config));
-        }
+        ungrouped::complete(&mut config, &options.config.daemon, &inventory);
         let mut daemon = Self {
-            admin: Admin::new(options, &inventory),
+            admin: Admin::new(options, &inventory, tied),
             members: members::from_config(&config),
             names: Names::of(&config),
             engine: Recorded::new(config, options.record.as_deref())
@@ -82,12 +83,13 @@ impl Daemon {
             draw: Draw::new()?,
             base,
             placements: BTreeMap::new(),
-            targets_stale: true,
+            targets: Targets::default(),
             newcomers: false,
             sessions: BTreeMap::new(),
             unread: false,
             reassert: Reassert::default(),
-            culprits: Culprits::default(),
+            culprits: Culprits::start().context("no thread that finds out who changes addresses")?,
+            left_alone: super::left_alone::LeftAlone::default(),
             watch: super::watch::Watch::default(),
             claims,
             outbound: BTreeMap::new(),
@@ -105,13 +107,15 @@ impl Daemon {
         for complaint in self.kernel.complaints() {
             tracing::warn!("{complaint}");
         }
+        self.follow_names(clock::now());
         self.restore_others();
-        self.set_hash_policy();
+        self.restore_hash_policy();
         self.attach_and_settle().context("the kernel's tables cannot be read")?;
         let now = clock::now();
         self.sync_links(now, None);
         self.kernel.forget_others();
         self.sync_sources(now);
+        self.targets.changed();
         self.gather(now);
         self.await_missing(now);
         self.take_offline_again(now);
@@ -176,6 +180,7 @@ impl Daemon {
             alarm: readable(Alarm::new()?).context("cannot wait for the timer")?,
             netlink: readable(self.monitor.as_raw_fd()).context("cannot wait for netlink")?,
             ring: ring.transpose()?,
+            bells: [self.monitor.bell(), self.kernel.bell(), self.culprits.bell()],
             terminate: signal(SignalKind::terminate()).context("cannot catch SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("cannot catch SIGINT")?,
             hangup: signal(SignalKind::hangup()).context("cannot catch SIGHUP")?,

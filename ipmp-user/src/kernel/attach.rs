@@ -8,7 +8,8 @@ use std::{
 use ipmp_common::abi::program;
 
 use super::{
-    KernelError, driver,
+    KernelError,
+    driver::Drivers,
     load::{Loaded, detach_clsact},
     namespace::Namespace,
     pins::{Pins, link_name},
@@ -46,7 +47,7 @@ impl Links {
             (Hook::XdpGeneric, ReplyRung::XdpGeneric),
         ];
         for (hook, rung) in LADDER {
-            if hook == Hook::XdpNative && driver::is_bond(name) {
+            if hook == Hook::XdpNative && Drivers::new().is_ok_and(|drivers| drivers.is_bond(name)) {
                 refused.push(Refused::new(
                     &rung,
                     "a bond's native XDP sees the frames of its ports, not the bond's",

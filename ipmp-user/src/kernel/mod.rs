@@ -1,7 +1,7 @@
 //! The kernel room: everything that touches eBPF, and what stands in for it where the kernel refuses.
 //!
-//! [`Kernel`] is synchronous and reads no clock. The daemon waits on [`Kernel::ring_fd`], wakes at
-//! [`Kernel::next_poll_ns`], and before it judges any deadline calls [`Kernel::drain`], which also takes in what waits on
+//! [`Kernel`] is synchronous; only carriers are polled by a thread of its own. The daemon waits on [`Kernel::ring_fd`] and
+//! [`Kernel::bell`], and before it judges any deadline calls [`Kernel::drain`], which also takes in what waits on
 //! packet sockets; then [`Kernel::stamp`] holds all evidence there is.
 
 mod attach;
@@ -22,19 +22,23 @@ mod sys;
 
 use std::{
     collections::BTreeMap,
+    io,
     os::fd::{AsFd as _, BorrowedFd},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use ipmp_common::{
     abi::{CARRIER_BY_POLL, Carrier, CarrierKey, Counters, MAX_SESSIONS, RingEvent, Session, Stamp},
     engine::ids::SessionId,
 };
+use tokio::sync::Notify;
 
 use self::{
     attach::Links,
     bpf::Bpf,
     carrier::Poller,
+    driver::Drivers,
     evidence::Table,
     namespace::Namespace,
     pins::{NoPins, Pins},
@@ -42,6 +46,7 @@ use self::{
 };
 pub use self::{
     carrier::CarrierChange,
+    driver::bus_of,
     evidence::Totals,
     load::detach_clsact,
     options::{KernelError, KernelOptions, prepare},
@@ -73,6 +78,7 @@ pub struct Kernel {
     departure: DepartureRung,
     members: BTreeMap<u32, Member>,
     poller: Poller,
+    drivers: Option<Drivers>,
     own: Table,
 }
 
@@ -124,7 +130,8 @@ impl Kernel {
             tracing,
             tracing_refused,
             members: BTreeMap::new(),
-            poller: Poller::default(),
+            poller: Poller::new(options.priority),
+            drivers: Drivers::new().ok(),
             own: Table::default(),
         }
     }
@@ -187,15 +194,15 @@ impl Kernel {
 
     fn attach_carrier(&mut self, ifindex: u32, name: &str) -> (CarrierRung, Vec<Refused>) {
         let mut refused = self.tracing_refused.clone();
-        let link = self.poller.link_up(name);
+        let link = self.ask_link(name);
         let rung = match (self.tracing, &link) {
             (Some(tracing), _) => tracing,
             (None, _) if !self.poll => {
                 refused.push(Refused::new(&CarrierRung::Poll, attach::NOT_WANTED));
                 CarrierRung::Netlink
             }
-            (None, Ok(_)) => match self.poller.add(ifindex, name) {
-                Ok(_) => CarrierRung::Poll,
+            (None, Ok(up)) => match self.poller.add(ifindex, name, *up) {
+                Ok(()) => CarrierRung::Poll,
                 Err(error) => {
                     refused.push(Refused::new(&CarrierRung::Poll, error.to_string()));
                     CarrierRung::Netlink
@@ -224,8 +231,12 @@ impl Kernel {
     }
 
     /// Whether the link is up, as its driver says now; `None` if it cannot tell.
-    pub fn link_up(&mut self, name: &str) -> Option<bool> {
-        self.poller.link_up(name).ok()
+    pub fn link_up(&self, name: &str) -> Option<bool> {
+        self.ask_link(name).ok()
+    }
+
+    fn ask_link(&self, name: &str) -> io::Result<bool> {
+        self.drivers.as_ref().ok_or(io::ErrorKind::NotFound)?.link_up(name)
     }
 
     /// Gives up an interface: nothing of ours stays attached to it.
@@ -364,9 +375,10 @@ impl Kernel {
         }
     }
 
-    /// Polls the carrier of the members on that rung, if it is time.
-    pub fn carrier_poll(&mut self, now_ns: u64) -> Vec<CarrierChange> {
-        let changes = self.poller.poll(now_ns);
+    /// What polling the carriers of the members on that rung has shown since the last call. It is polled often enough
+    /// by itself; [`Kernel::bell`] rings when something was seen.
+    pub fn carrier_poll(&mut self) -> Vec<CarrierChange> {
+        let changes = self.poller.take();
         for change in &changes {
             let key = self.carrier_key(change.ifindex);
             if let Some(bpf) = &mut self.bpf {
@@ -376,14 +388,15 @@ impl Kernel {
         changes
     }
 
-    /// When [`Kernel::carrier_poll`] wants to be called next, `CLOCK_MONOTONIC` nanoseconds.
-    pub fn next_poll_ns(&self) -> Option<u64> {
-        self.poller.next_ns()
+    /// Rings when [`Kernel::carrier_poll`] has something to tell.
+    pub fn bell(&self) -> Arc<Notify> {
+        self.poller.bell()
     }
 
-    /// Says that some link changed: for a while netlink may withhold what comes next, so polling is faster.
-    pub fn note_link_event(&mut self, now_ns: u64) {
-        self.poller.link_event(now_ns);
+    /// Says that some link changed: for a while netlink may withhold what comes next, so polling is faster; and
+    /// [`Kernel::carrier_poll`] waits a little until the others have been looked at.
+    pub fn note_link_event(&mut self) {
+        self.poller.link_event();
     }
 
     /// The carrier history of an interface, as the map has it.

@@ -10,7 +10,7 @@ use std::{
     ptr,
 };
 
-use super::carrier::ioctl_socket;
+use super::driver::ioctl_socket;
 
 /// `asm-generic/socket.h`; since 5.14.
 const SO_NETNS_COOKIE: libc::c_int = 71;

@@ -22,6 +22,8 @@ pub struct KernelOptions {
     pub carrier: CarrierRung,
     /// Likewise for departures.
     pub departure: DepartureRung,
+    /// The real-time priority of the thread that polls carriers (sched(7)); 0 = none.
+    pub priority: u8,
 }
 
 impl KernelOptions {
@@ -32,6 +34,7 @@ impl KernelOptions {
             bpf: true,
             carrier: CarrierRung::Fentry,
             departure: DepartureRung::Tcx,
+            priority: 0,
         }
     }
 }

@@ -38,6 +38,7 @@ use super::{
         placement::Placement,
     },
     route::RouteKey,
+    rules,
     socket::{Request, Socket},
     state::StateFile,
 };
@@ -168,7 +169,7 @@ impl Applier {
             let failure = self.save();
             outcome.errors.extend(failure);
         }
-        let mut addresses = plan::addresses(&inventory, &self.base, &wanted);
+        let mut addresses = plan::addresses(&inventory, &self.base, &wanted, monotonic());
         outcome.left_alone.append(&mut addresses.left_alone);
         let blocked = addresses.blocked.drain(..).map(|what| Failure { what, errno: libc::ENETDOWN });
         outcome.errors.extend(blocked);
@@ -202,6 +203,7 @@ impl Applier {
             self.restore_orphans(&wanted, outcome);
         }
         self.spread_outbound(&mut inventory, &wanted, outcome);
+        outcome.errors.extend(rules::follow(&mut self.socket, &inventory, &self.base, &wanted));
         outcome.errors.extend(self.memberships.follow(&wanted));
         self.base.note_placement(&inventory, &wanted, &failed);
         if outcome.errors.is_empty() {
@@ -216,7 +218,7 @@ impl Applier {
         self.present.clear();
         match Inventory::dump_without_neighbours(&mut self.socket) {
             Ok(mut inventory) => {
-                let addresses = plan::addresses(&inventory, &self.base, wanted);
+                let addresses = plan::addresses(&inventory, &self.base, wanted, monotonic());
                 let (add, known) = (addresses.add.clone(), Neighbours::new());
                 self.add_and_route(&mut inventory, wanted, &addresses, add, &known, outcome);
             }
@@ -240,6 +242,8 @@ impl Applier {
         let mut failed = BTreeSet::new();
         if addresses.brings_routes {
             failed = self.execute(&ops, outcome).addresses;
+            // The kernel appends their connected routes: no order that somebody wants.
+            self.base.news.robbed.extend(ops.iter().filter_map(Op::brings_route));
             ops.clear();
             match inventory.reload_routes(&mut self.socket) {
                 Ok(()) => {
@@ -311,7 +315,12 @@ impl Applier {
             Op::DelAddress(address) => {
                 self.deleted.insert((address.ifindex(), address.ip()));
             }
-            Op::AddAddress(_) | Op::SetAddressFlags(_) | Op::AddNeighbour(_) | Op::DelNeighbour(_) => {}
+            Op::AddAddress(address) => {
+                if address.has_prefix_route() && self.base.original(address.ip()).is_none() {
+                    self.base.made.insert(address.ip());
+                }
+            }
+            Op::SetAddress(_) | Op::AddNeighbour(_) | Op::DelNeighbour(_) => {}
         }
     }
 
@@ -347,7 +356,7 @@ impl Applier {
 }
 
 /// `CLOCK_MONOTONIC` now. The applier's outcome carries times because it is the only place that knows them.
-fn monotonic() -> Timestamp {
+pub(super) fn monotonic() -> Timestamp {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
     now.map_or(Timestamp::default(), |t| {
         Timestamp(t.tv_sec().cast_unsigned() * 1_000_000_000 + t.tv_nsec().cast_unsigned())

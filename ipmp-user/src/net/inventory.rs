@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use ipmp_common::engine::ids::Family;
+use ipmp_common::engine::{ids::Family, time::Timestamp};
 use rtnetlink::packet_route::{
     AddressFamily, RouteNetlinkMessage,
     link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State},
@@ -14,17 +14,24 @@ use rtnetlink::packet_route::{
 };
 
 mod questions;
+mod search;
 
+pub use self::search::RouterSearch;
 use super::{
     NetError,
     address::Address,
+    apply::monotonic,
     monitor::Change,
     nexthop::{self, Nexthop},
     resolve::NDA_PROTO_IPMP,
     route::{Route, RouteKey, TABLE_LOCAL},
+    rule::Rule,
     socket::{Socket, Table},
     spread::{Ours, PROTO_IPMP},
 };
+
+/// Routes searched for those of an interface that went: some tenths of a millisecond.
+const MAX_SEARCHED: usize = 2000;
 
 /// An interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +152,8 @@ impl Neighbour {
 /// The kernel's view, in ordered maps.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
+    /// When it was read: what is left of the lives of addresses is as of then.
+    pub(crate) read_at: Timestamp,
     pub(crate) links: BTreeMap<u32, Link>,
     pub(crate) addresses: BTreeMap<u32, Vec<Address>>,
     pub(crate) routes: BTreeMap<RouteKey, Vec<Route>>,
@@ -155,6 +164,8 @@ pub struct Inventory {
     pub(crate) nexthops: BTreeMap<u32, Nexthop>,
     /// What we made to spread outbound flows, which is not among the routes and objects of others.
     pub(crate) ours: Ours,
+    /// Routes may have gone without a word, and there are too many to look for them: they are to be read anew.
+    pub(crate) doubtful: bool,
 }
 
 impl Inventory {
@@ -165,7 +176,7 @@ impl Inventory {
         Ok(fresh)
     }
 
-    /// Reads what placing addresses needs: links, addresses, routes and nexthop objects.
+    /// Reads what placing addresses needs: links, addresses, routes, nexthop objects and rules.
     pub fn dump_without_neighbours(socket: &mut Socket) -> Result<Self, NetError> {
         let mut fresh = Self::dump_tables(socket, &[Table::Links, Table::Addresses])?;
         fresh.reload_routes(socket)?;
@@ -175,12 +186,13 @@ impl Inventory {
         fresh.nexthops = nexthops.into_iter().filter_map(|(id, nexthop)| Some((id, nexthop?))).collect();
         fresh.ours.nexthops =
             fresh.nexthops.extract_if(.., |_, nexthop| nexthop.protocol() == PROTO_IPMP).collect();
+        fresh.ours.rules = rules(socket)?;
         Ok(fresh)
     }
 
     /// Reads these tables; for routes see [`Self::reload_routes`].
     pub fn dump_tables(socket: &mut Socket, tables: &[Table]) -> Result<Self, NetError> {
-        let mut fresh = Self::default();
+        let mut fresh = Self { read_at: monotonic(), ..Self::default() };
         for table in tables {
             for message in socket.dump(*table)? {
                 fresh.take_dumped(message);
@@ -293,6 +305,10 @@ impl Inventory {
 
     /// The kernel does not announce each route that goes with an interface, or when it is set down (IPv4).
     fn drop_routes_of(&mut self, ifindex: u32) {
+        if self.routes.len() > MAX_SEARCHED {
+            self.doubtful = true;
+            return;
+        }
         for routes in [&mut self.routes, &mut self.broadcasts] {
             routes.retain(|_, list| {
                 list.retain(|route| !route.uses(ifindex));
@@ -312,6 +328,7 @@ impl Inventory {
             if route.key().table == TABLE_LOCAL && !broadcast {
                 continue;
             }
+            let route = if self.came_with_an_address(&route) { route.without_end() } else { route };
             let list = self.routes_like(&route).entry(route.key()).or_default();
             if !list.contains(&route) {
                 list.push(route);
@@ -371,6 +388,27 @@ impl Inventory {
         self.neighbours.insert((ifindex, ip), neighbour);
         (known != Some(neighbour)).then_some(Change::Neighbour { ifindex, ip })
     }
+}
+
+/// All policy rules, each family's in their order. A kernel without policy routing, or without the family, has none.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "nothing but rules comes in answer to the question for them"
+)]
+fn rules(socket: &mut Socket) -> Result<Vec<Rule>, NetError> {
+    let rule = |message| match message {
+        RouteNetlinkMessage::NewRule(message) => Rule::from_message(message),
+        _ => None,
+    };
+    let mut rules = Vec::new();
+    for family in Family::ALL {
+        match socket.dump(Table::Rules(family)) {
+            Ok(messages) => rules.extend(messages.into_iter().filter_map(rule)),
+            Err(NetError::Refused { errno: libc::EOPNOTSUPP | libc::EAFNOSUPPORT, .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(rules)
 }
 
 /// Whether we made a route, to spread outbound flows.

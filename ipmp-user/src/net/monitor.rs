@@ -1,24 +1,41 @@
 //! The multicast socket that keeps an [`Inventory`] current.
 
+mod reader;
+
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     os::fd::{AsRawFd, RawFd},
+    sync::Arc,
 };
 
-use rtnetlink::{MulticastGroup, packet_core::NLMSG_ERROR, packet_route::RouteNetlinkMessage, sys};
+use rtnetlink::{
+    MulticastGroup,
+    packet_core::NLMSG_ERROR,
+    packet_route::{RouteNetlinkMessage, neighbour::NeighbourState},
+    sys,
+};
+use tokio::sync::Notify;
 
+use self::reader::{News, Reader};
 use super::{
     NetError,
     author::{Author, Authors},
-    inventory::Inventory,
-    socket::{Frames, Socket, listening, receive},
+    inventory::{Inventory, Neighbour},
+    socket::{Frame, Frames, Socket, listening, receive},
 };
 
-/// Datagrams taken in one call: bounds the work of one wake-up; the descriptor stays readable if more wait.
-const DRAIN_DATAGRAMS: usize = 256;
+/// Datagrams taken in one call, at some microseconds each: bounds the work of one wake-up; the descriptor stays readable
+/// if more wait.
+const DRAIN_DATAGRAMS: usize = 64;
+/// Bytes of notifications taken into a fresh picture by the caller: fewer than are taken in by one call. More go to the
+/// reader once more.
+const MAX_REPLAYED: usize = 32 << 10;
+/// Bytes of notifications kept while the tables are read: a hundred thousand of them. A picture that lacks more would be of
+/// no use.
+const MAX_TOLD: usize = 16 << 20;
 
-const GROUPS: [MulticastGroup; 7] = [
+const GROUPS: [MulticastGroup; 9] = [
     MulticastGroup::Link,
     MulticastGroup::Ipv4Ifaddr,
     MulticastGroup::Ipv6Ifaddr,
@@ -26,6 +43,8 @@ const GROUPS: [MulticastGroup; 7] = [
     MulticastGroup::Ipv6Route,
     MulticastGroup::Neigh,
     MulticastGroup::Nexthop,
+    MulticastGroup::Ipv4Rule,
+    MulticastGroup::Ipv6Rule,
 ];
 
 /// What changed; the inventory already holds the new state.
@@ -47,7 +66,7 @@ pub enum Change {
         /// The interface.
         ifindex: u32,
     },
-    /// Some route changed.
+    /// Some route changed, or what leads to routes.
     Route,
     /// A neighbour's state or hardware address changed.
     Neighbour {
@@ -56,7 +75,7 @@ pub enum Change {
         /// The neighbour.
         ip: IpAddr,
     },
-    /// Notifications were lost, the inventory was read anew: look at everything.
+    /// The inventory was read anew, because notifications were lost or not clear: look at everything.
     Resync,
 }
 
@@ -64,11 +83,42 @@ pub enum Change {
 #[derive(Debug)]
 pub struct Monitor {
     multicast: sys::Socket,
-    requests: Socket,
     buffer: Vec<u8>,
-    /// Notifications were lost and the tables could not be read anew yet: tried again at each call.
-    behind: bool,
+    reader: Reader,
+    /// What the picture may lack: the tables are to be read anew.
+    behind: Behind,
+    reading: Reading,
     authors: Authors,
+}
+
+/// What was not told, or not clearly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Behind {
+    /// Notifications were lost.
+    lost: bool,
+    /// A notification did not say what it is about.
+    unclear: bool,
+}
+
+impl Behind {
+    const fn any(self) -> bool {
+        self.lost || self.unclear
+    }
+}
+
+/// Where the reading of the tables stands. One at a time.
+#[derive(Debug)]
+enum Reading {
+    Idle,
+    /// The reader has been asked, to make good for this. What is told meanwhile goes into the present picture and is kept,
+    /// for the one that is being made.
+    Asked {
+        why: Behind,
+        /// None: it was too much.
+        told: Option<Vec<u8>>,
+    },
+    /// It is done, and shall not be asked yet.
+    Resting,
 }
 
 impl Monitor {
@@ -78,84 +128,165 @@ impl Monitor {
         multicast.set_non_blocking(true).map_err(|e| NetError::io("making netlink non-blocking", e))?;
         let mut requests = Socket::open()?;
         let inventory = Inventory::dump(&mut requests)?;
-        let buffer = Vec::with_capacity(64 << 10);
-        Ok((Self { multicast, requests, buffer, behind: false, authors: Authors::default() }, inventory))
+        let monitor = Self {
+            multicast,
+            buffer: Vec::with_capacity(64 << 10),
+            reader: Reader::start(requests)?,
+            behind: Behind::default(),
+            reading: Reading::Idle,
+            authors: Authors::default(),
+        };
+        Ok((monitor, inventory))
     }
 
-    /// Takes in what has arrived, at most a bounded amount. After an overrun (`ENOBUFS`) everything is dumped anew and
-    /// the answer is [`Change::Resync`]; hardware addresses last known survive it. What was taken in is told also when
-    /// that fails: the next call tries it again, and fails if there is nothing else to tell.
+    /// Takes in what has arrived, at most a bounded amount; each change is told once. After an overrun (`ENOBUFS`), or where
+    /// a notification is not clear, everything is read anew by a thread of its own, while this goes on with what is told. A
+    /// later call takes the result and answers [`Change::Resync`]; hardware addresses last known survive it. It fails if
+    /// there is nothing else to tell.
     pub fn drain(&mut self, inventory: &mut Inventory) -> Result<Vec<Change>, NetError> {
         let mut changes = Vec::new();
-        let mut unclear = false;
         for _ in 0..DRAIN_DATAGRAMS {
             match receive(&self.multicast, &mut self.buffer, 0) {
                 Ok(()) => {}
                 Err(e) if e.errno() == libc::EAGAIN => break,
                 Err(e) if e.errno() == libc::ENOBUFS => {
-                    self.behind = true;
+                    self.behind.lost = true;
                     continue;
                 }
                 Err(e) if changes.is_empty() => return Err(e),
                 Err(_) => break,
             }
-            for frame in Frames(&self.buffer).filter(|frame| frame.kind != NLMSG_ERROR) {
-                if frame.is_about_nexthop() {
-                    // Its routes go along without a word (`fib_flush` in net/ipv4/fib_frontend.c).
-                    changes.push(Change::Route);
-                    continue;
-                }
-                if frame.is_about_bucket() {
-                    continue;
-                }
-                let message = frame.decode();
-                self.authors.note(frame.port, message.as_ref());
-                let change = match message {
-                    Some(RouteNetlinkMessage::NewRoute(message)) if frame.replaces_route() => {
-                        unclear |= !inventory.replace_route(message);
-                        Some(Change::Route)
-                    }
-                    message => message.and_then(|message| inventory.update(message)),
-                };
-                changes.extend(change);
-            }
+            self.keep_told();
+            self.take_in(inventory, &mut changes);
         }
-        if unclear && !self.behind {
-            // Once for all of them: a routing daemon replaces thousands.
-            self.behind = inventory.reload_routes(&mut self.requests).is_err();
-        }
-        if self.behind {
-            match self.resync(inventory) {
-                Ok(()) => {
-                    self.behind = false;
-                    changes.push(Change::Resync);
-                }
-                Err(e) if changes.is_empty() => return Err(e),
-                Err(_) => {}
-            }
-        }
+        self.catch_up(inventory, &mut changes)?;
         Ok(changes)
+    }
+
+    fn keep_told(&mut self) {
+        let Reading::Asked { told: kept, .. } = &mut self.reading else { return };
+        let Some(told) = kept else { return };
+        told.extend(&self.buffer);
+        if told.len() > MAX_TOLD {
+            (*kept, self.behind.lost) = (None, true);
+        }
+    }
+
+    fn take_in(&mut self, inventory: &mut Inventory, changes: &mut Vec<Change>) {
+        for frame in Frames(&self.buffer).filter(|frame| frame.kind != NLMSG_ERROR) {
+            let message = (!frame.is_about_nexthop()).then(|| frame.decode()).flatten();
+            self.authors.note(frame.port, message.as_ref());
+            let Told { change, clear } = tell(&frame, message, inventory);
+            self.behind.unclear |= !clear;
+            changes.extend(change.filter(|change| !changes.contains(change)));
+        }
+    }
+
+    /// Has the tables read anew if that is needed, and takes them if they were.
+    fn catch_up(&mut self, inventory: &mut Inventory, changes: &mut Vec<Change>) -> Result<(), NetError> {
+        match self.reader.news() {
+            Some(News::Fresh(fresh)) => self.take_fresh(fresh, inventory, changes),
+            Some(News::Failed(error)) => {
+                if let Reading::Asked { why, .. } = std::mem::replace(&mut self.reading, Reading::Resting) {
+                    self.behind.lost |= why.lost;
+                    self.behind.unclear |= why.unclear;
+                }
+                if changes.is_empty() {
+                    return Err(error);
+                }
+            }
+            Some(News::Rested) => self.reading = Reading::Idle,
+            None => {}
+        }
+        if self.behind.any() && matches!(self.reading, Reading::Idle) {
+            let why = std::mem::take(&mut self.behind);
+            self.reading = Reading::Asked { why, told: Some(Vec::new()) };
+            self.reader.read(inventory.neighbours.clone());
+        }
+        Ok(())
+    }
+
+    /// A picture that the reader made, which lacks what was told since it was asked.
+    fn take_fresh(
+        &mut self,
+        mut fresh: Box<Inventory>,
+        inventory: &mut Inventory,
+        changes: &mut Vec<Change>,
+    ) {
+        let Reading::Asked { why, told } = &mut self.reading else { return };
+        match told {
+            Some(told) if told.len() > MAX_REPLAYED => {
+                return self.reader.replay(fresh, std::mem::take(told));
+            }
+            Some(told) => {
+                self.behind.unclear |= !replay(&mut fresh, told);
+                std::mem::swap(inventory, &mut *fresh);
+                if why.lost {
+                    tracing::warn!("kernel notifications were lost; everything was read anew");
+                }
+                changes.push(Change::Resync);
+            }
+            None => {}
+        }
+        self.reading = Reading::Resting;
+        self.reader.done(fresh);
+    }
+
+    /// Rings when [`Self::drain`] has something to do that the socket does not show.
+    pub fn bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.reader.bell)
     }
 
     /// Who asked for the changes that were taken in since this was asked last.
     pub fn authors(&mut self) -> BTreeSet<Author> {
         self.authors.take()
     }
+}
 
-    fn resync(&mut self, inventory: &mut Inventory) -> Result<(), NetError> {
-        let mut fresh = Inventory::dump(&mut self.requests)?;
-        for (key, old) in &inventory.neighbours {
-            if fresh.links.contains_key(&key.0) {
-                let entry = fresh.neighbours.entry(*key).or_insert(super::inventory::Neighbour {
-                    mac: None,
-                    state: rtnetlink::packet_route::neighbour::NeighbourState::None,
-                    ..*old
-                });
-                entry.mac = entry.mac.or(old.mac);
-            }
+/// What a notification tells.
+struct Told {
+    change: Option<Change>,
+    /// Whether the picture holds it now.
+    clear: bool,
+}
+
+fn tell(frame: &Frame<'_>, message: Option<RouteNetlinkMessage>, inventory: &mut Inventory) -> Told {
+    if frame.is_about_nexthop() || frame.is_about_rule() {
+        // An object's routes go along without a word (`fib_flush` in net/ipv4/fib_frontend.c).
+        return Told { change: Some(Change::Route), clear: true };
+    }
+    match message.filter(|_| !frame.is_about_bucket()) {
+        Some(RouteNetlinkMessage::NewRoute(message)) if frame.replaces_route() => {
+            Told { clear: inventory.replace_route(message), change: Some(Change::Route) }
         }
-        *inventory = fresh;
-        Ok(())
+        message => {
+            let change = message.and_then(|message| inventory.update(message));
+            Told { change, clear: !std::mem::take(&mut inventory.doubtful) }
+        }
+    }
+}
+
+/// Takes in what was told while the tables were read. True if all of it was clear.
+///
+/// What a picture holds already may be told once more, and what it holds no more, too: in the end the last word on each
+/// thing counts, which is told at the end.
+fn replay(picture: &mut Inventory, told: &[u8]) -> bool {
+    let mut clear = true;
+    for frame in Frames(told).filter(|frame| frame.kind != NLMSG_ERROR && !frame.is_about_nexthop()) {
+        let message = frame.decode();
+        clear &= tell(&frame, message, picture).clear;
+    }
+    clear
+}
+
+/// Neighbours that the kernel knows no more keep their last hardware address, and those that it is asking for as well.
+fn spare_addresses(fresh: &mut Inventory, former: BTreeMap<(u32, IpAddr), Neighbour>) {
+    for (key, old) in former {
+        if fresh.links.contains_key(&key.0) {
+            let gone = Neighbour { mac: None, state: NeighbourState::None, ..old };
+            let entry = fresh.neighbours.entry(key).or_insert(gone);
+            entry.mac = entry.mac.or(old.mac);
+        }
     }
 }
 

@@ -99,9 +99,9 @@ impl Wanted {
 pub enum Op {
     /// Put an address on an interface.
     AddAddress(Address),
-    /// Give a present address the flags it had originally; IPv6 only (`inet6_addr_modify`), where it changes them
-    /// without duplicate address detection.
-    SetAddressFlags(Address),
+    /// Give a present address other lifetimes; for IPv6 also the flags it had originally, which is done without duplicate
+    /// address detection (`inet6_addr_modify`).
+    SetAddress(Address),
     /// Take an address off.
     DelAddress(Address),
     /// Append a route to the list of its key.
@@ -131,7 +131,7 @@ impl Op {
                 message: Body::Known(RouteNetlinkMessage::NewAddress(address.request())),
                 flags: NLM_F_CREATE | NLM_F_EXCL,
             },
-            Self::SetAddressFlags(address) => Request {
+            Self::SetAddress(address) => Request {
                 message: Body::Known(RouteNetlinkMessage::NewAddress(address.request())),
                 flags: NLM_F_REPLACE,
             },
@@ -181,11 +181,20 @@ impl Op {
                 Some(route.key())
             }
             Self::AddAddress(_)
-            | Self::SetAddressFlags(_)
+            | Self::SetAddress(_)
             | Self::DelAddress(_)
             | Self::SetNexthop(_)
             | Self::AddNeighbour(_)
             | Self::DelNeighbour(_) => None,
+        }
+    }
+
+    /// The interface on which it makes the kernel add a connected route, if it does.
+    pub fn brings_route(&self) -> Option<u32> {
+        if let Self::AddAddress(address) = self {
+            address.has_prefix_route().then(|| address.ifindex())
+        } else {
+            None
         }
     }
 
@@ -195,7 +204,7 @@ impl Op {
             Self::AddAddress(_) | Self::AddRoute(_) | Self::ReplaceRoute { .. } => errno == libc::EEXIST,
             Self::DelAddress(_) => matches!(errno, libc::EADDRNOTAVAIL | libc::ENODEV),
             Self::DelRoute(_) => matches!(errno, libc::ESRCH | libc::ENODEV),
-            Self::SetAddressFlags(_) | Self::SetNexthop(_) => false,
+            Self::SetAddress(_) | Self::SetNexthop(_) => false,
             // Only time is lost: the kernel resolves what it does not know.
             Self::AddNeighbour(_) | Self::DelNeighbour(_) => errno != 0,
         }
@@ -206,7 +215,9 @@ impl std::fmt::Display for Op {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::AddAddress(a) => write!(f, "add address {} on ifindex {}", a.net(), a.ifindex()),
-            Self::SetAddressFlags(a) => write!(f, "set flags of {} on ifindex {}", a.net(), a.ifindex()),
+            Self::SetAddress(a) => {
+                write!(f, "set flags and lifetimes of {} on ifindex {}", a.net(), a.ifindex())
+            }
             Self::DelAddress(a) => write!(f, "delete address {} on ifindex {}", a.net(), a.ifindex()),
             Self::AddRoute(r) => write!(f, "add route {r}"),
             Self::DelRoute(r) => write!(f, "delete route {r}"),

@@ -19,6 +19,7 @@ use rtnetlink::{
         link::{LinkAttribute, LinkExtentMask, LinkMessage},
         neighbour::NeighbourMessage,
         route::RouteMessage,
+        rule::RuleMessage,
     },
     sys,
 };
@@ -59,6 +60,8 @@ pub enum Table {
     Routes(Family),
     /// Neighbours of both families.
     Neighbours,
+    /// Policy rules of one family.
+    Rules(Family),
 }
 
 /// What is asked.
@@ -308,6 +311,13 @@ fn serialize_raw(kind: u16, payload: &[u8], flags: u16, sequence: u32, out: &mut
     out.resize(out.len().next_multiple_of(4), 0);
 }
 
+const fn number(family: Family) -> AddressFamily {
+    match family {
+        Family::V4 => AddressFamily::Inet,
+        Family::V6 => AddressFamily::Inet6,
+    }
+}
+
 fn dump_request(table: Table) -> RouteNetlinkMessage {
     match table {
         Table::Links => {
@@ -318,11 +328,13 @@ fn dump_request(table: Table) -> RouteNetlinkMessage {
         Table::Addresses => RouteNetlinkMessage::GetAddress(AddressMessage::default()),
         Table::Routes(family) => {
             let mut message = RouteMessage::default();
-            message.header.address_family = match family {
-                Family::V4 => AddressFamily::Inet,
-                Family::V6 => AddressFamily::Inet6,
-            };
+            message.header.address_family = number(family);
             RouteNetlinkMessage::GetRoute(message)
+        }
+        Table::Rules(family) => {
+            let mut message = RuleMessage::default();
+            message.header.family = number(family);
+            RouteNetlinkMessage::GetRule(message)
         }
         Table::Neighbours => RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()),
     }

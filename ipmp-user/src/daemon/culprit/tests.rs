@@ -73,30 +73,64 @@ fn at(seconds: u64) -> Timestamp {
     Timestamp::default() + Nanos::from_secs(seconds)
 }
 
+/// What was put back of interface 7 or 8, told at once or when it is known.
+fn told(culprits: &mut Culprits, now: Timestamp, on: u32) -> Vec<Culprit> {
+    culprits.put_back(PutBack::new(now, GroupId(0), 1, vec![on]));
+    let started = std::time::Instant::now();
+    loop {
+        if let Some((_, by)) = culprits.told(now).pop() {
+            return by;
+        }
+        assert!(started.elapsed().as_secs() < 20, "it is looked for");
+        thread::yield_now();
+    }
+}
+
 #[test]
 fn each_is_reported_once_and_to_whom_it_concerns() {
     let proc = proc();
-    let mut culprits = Culprits { proc: proc.path().into(), ..Culprits::default() };
+    let mut culprits = Culprits::start_in(proc.path().into()).unwrap();
     culprits.note(at(10), author(812));
     culprits.note(at(10), author(812));
     culprits.note(at(10), Author { ifindex: Some(8), ..author(813) });
-    assert_eq!(culprits.take(at(11), |ifindex| ifindex == 7).len(), 1);
-    assert_eq!(culprits.take(at(11), |ifindex| ifindex == 7), []);
-    assert_eq!(culprits.take(at(11), |ifindex| ifindex == 8).len(), 1);
+    assert_eq!(told(&mut culprits, at(11), 7).len(), 1);
+    assert_eq!(told(&mut culprits, at(11), 7), []);
+    assert_eq!(told(&mut culprits, at(11), 8).len(), 1);
 }
 
 #[test]
 fn who_did_something_long_ago_is_not_blamed() {
-    let mut culprits = Culprits { proc: proc().path().into(), ..Culprits::default() };
+    let proc = proc();
+    let mut culprits = Culprits::start_in(proc.path().into()).unwrap();
     culprits.note(at(10), author(812));
-    assert_eq!(culprits.take(at(16), |_| true), []);
+    assert_eq!(told(&mut culprits, at(16), 7), []);
 }
 
 #[test]
 fn a_flood_of_changes_is_not_looked_into_one_by_one() {
-    let mut culprits = Culprits { proc: proc().path().into(), ..Culprits::default() };
+    let proc = proc();
+    let mut culprits = Culprits::start_in(proc.path().into()).unwrap();
     for port in 10_000..20_000 {
         culprits.note(at(10), author(port));
     }
     assert_eq!(culprits.seen.len(), MAX_LOOKUPS);
+}
+
+/// A `/proc` that does not answer: neither the caller nor, in the end, the event waits for it.
+#[test]
+fn a_name_that_is_not_found_out_delays_the_event_for_a_second_and_nothing_else() {
+    let proc = tempfile::tempdir().unwrap();
+    fs::create_dir_all(proc.path().join("thread-self/net")).unwrap();
+    let table = proc.path().join("thread-self/net/netlink");
+    nix::unistd::mkfifo(&table, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut culprits = Culprits::start_in(proc.path().into()).unwrap();
+    culprits.note(at(10), author(812));
+    culprits.put_back(PutBack::new(at(10), GroupId(3), 5, vec![7]));
+    assert!(culprits.told(at(10)).is_empty());
+    assert_eq!(culprits.due(), Some(at(11)));
+    let (what, by) = culprits.told(at(11)).pop().unwrap();
+    assert_eq!((what.group, what.changes, by), (GroupId(3), 5, Vec::new()));
+    assert_eq!(culprits.due(), None);
+    // The thread can end.
+    drop(fs::OpenOptions::new().write(true).open(&table).unwrap());
 }

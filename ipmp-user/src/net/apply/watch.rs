@@ -32,13 +32,15 @@ use crate::net::{
     socket::{Frame, Inbox, listening},
 };
 
-const GROUPS: [MulticastGroup; 6] = [
+const GROUPS: [MulticastGroup; 8] = [
     MulticastGroup::Link,
     MulticastGroup::Ipv4Ifaddr,
     MulticastGroup::Ipv6Ifaddr,
     MulticastGroup::Ipv4Route,
     MulticastGroup::Ipv6Route,
     MulticastGroup::Nexthop,
+    MulticastGroup::Ipv4Rule,
+    MulticastGroup::Ipv6Rule,
 ];
 /// Receive buffer in bytes: a thousand IPv6 addresses make several thousand notifications, each of which takes about
 /// 1 KiB of it. Memory is only taken by what waits.

@@ -7,10 +7,13 @@ use std::{
 
 use ipmp_common::engine::ids::Family;
 use ipnet::IpNet;
-use rtnetlink::packet_route::neighbour::NeighbourState;
+use rtnetlink::packet_route::{neighbour::NeighbourState, route::RouteProtocol};
 
 use super::{Inventory, Link, Neighbour};
-use crate::net::address::Address;
+use crate::net::{
+    address::Address,
+    route::{Hop, Route},
+};
 
 impl Inventory {
     /// The interface with this number.
@@ -36,6 +39,11 @@ impl Inventory {
         self.addresses.get(&ifindex).map_or(&[], Vec::as_slice)
     }
 
+    /// An address of an interface.
+    pub fn address(&self, ifindex: u32, ip: IpAddr) -> Option<&Address> {
+        self.addresses(ifindex).iter().find(|address| address.ip() == ip)
+    }
+
     /// Which interfaces each address is on.
     pub fn hosts(&self) -> BTreeSet<(IpAddr, u32)> {
         self.addresses.values().flatten().map(|address| (address.ip(), address.ifindex())).collect()
@@ -44,6 +52,28 @@ impl Inventory {
     /// Every address of this host.
     pub fn own_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.addresses.values().flatten().map(Address::ip)
+    }
+
+    /// Whether somebody keeps an address alive: it has an end, and it is a router's, or a route that DHCP made names it as its
+    /// source. An address with an end that bears neither mark may be an administrator's.
+    pub fn is_renewed(&self, address: &Address) -> bool {
+        let by_dhcp = || {
+            let mut routes = self.routes.values().flatten();
+            routes.any(|r| r.protocol() == RouteProtocol::Dhcp && r.prefsrc() == Some(address.ip()))
+        };
+        !address.is_permanent() && (address.is_autoconfigured() || by_dhcp())
+    }
+
+    /// Whether a route is the connected one of an IPv6 address with an end, and of no router's: the kernel gives it that end,
+    /// but leaves it behind when the address goes earlier (`ipv6_del_addr` in net/ipv6/addrconf.c).
+    pub(super) fn came_with_an_address(&self, route: &Route) -> bool {
+        if !route.ends() || route.protocol() != RouteProtocol::Kernel || route.family() != Family::V6 {
+            return false;
+        }
+        let [Hop { oif, gateway: None, .. }] = *route.hops() else { return false };
+        let of_prefix = || self.addresses(oif).iter().filter(|a| a.net().trunc() == route.key().dst);
+        of_prefix().any(|address| !address.is_permanent() && address.has_prefix_route())
+            && !of_prefix().any(Address::is_autoconfigured)
     }
 
     /// Whether an address is this host's.
@@ -65,31 +95,13 @@ impl Inventory {
         }
     }
 
-    /// Probe targets that the routing tables name: the next hops of default, prefix and host routes through these
-    /// interfaces, and the destinations of on-link host routes; in table order, own addresses left out.
-    pub fn routers(&self, ifindexes: &[u32]) -> (Vec<Ipv4Addr>, Vec<Ipv6Addr>) {
-        let mut v4 = Vec::new();
-        let mut v6 = Vec::new();
-        for route in self.routes.values().flatten() {
-            let host = route.key().dst.prefix_len() == route.key().dst.max_prefix_len();
-            for hop in route.resolved_hops().iter().filter(|hop| ifindexes.contains(&hop.oif)) {
-                let target = hop.gateway.or_else(|| host.then(|| route.key().dst.addr()));
-                match target.filter(|ip| !self.is_own(*ip) && !ip.is_multicast()) {
-                    Some(IpAddr::V4(ip)) if !v4.contains(&ip) && !ip.is_broadcast() => v4.push(ip),
-                    Some(IpAddr::V6(ip)) if !v6.contains(&ip) => v6.push(ip),
-                    Some(_) | None => {}
-                }
-            }
-        }
-        (v4, v6)
-    }
-
     /// Neighbours of any of these interfaces whose hardware address is good, own addresses left out. IPv6 ones by their
     /// link-local addresses, as in.mpathd does: those are on the link whatever its prefixes are.
     pub fn neighbouring_hosts(&self, ifindexes: &[u32], family: Family) -> Vec<IpAddr> {
         let own: BTreeSet<IpAddr> = self.own_addresses().collect();
-        let mut hosts = Vec::new();
-        for ((ifindex, ip), neighbour) in &self.neighbours {
+        let (mut seen, mut hosts) = (BTreeSet::new(), Vec::new());
+        let ifindexes: BTreeSet<u32> = ifindexes.iter().copied().collect();
+        for ((_, ip), neighbour) in ifindexes.into_iter().flat_map(|ifindex| self.neighbours_on(ifindex)) {
             let fits = match ip {
                 IpAddr::V4(ip) => !ip.is_multicast() && !ip.is_broadcast(),
                 IpAddr::V6(ip) => ip.is_unicast_link_local(),
@@ -99,12 +111,11 @@ impl Inventory {
             if fits
                 && resolved
                 && neighbour.mac.is_some()
-                && Family::of(*ip) == family
-                && ifindexes.contains(ifindex)
-                && !own.contains(ip)
-                && !hosts.contains(ip)
+                && Family::of(ip) == family
+                && !own.contains(&ip)
+                && seen.insert(ip)
             {
-                hosts.push(*ip);
+                hosts.push(ip);
             }
         }
         hosts

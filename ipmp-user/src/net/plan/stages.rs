@@ -50,7 +50,7 @@ impl AddressPlan {
             }
         }
         let is_first = |at: usize, op: &Op| match op {
-            Op::AddAddress(address) | Op::SetAddressFlags(address) | Op::DelAddress(address) => {
+            Op::AddAddress(address) | Op::SetAddress(address) | Op::DelAddress(address) => {
                 at < if address.family() == Family::V4 { v4 } else { v6 }
             }
             Op::AddRoute(_)

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use ipmp_common::engine::ids::MemberId;
+use ipmp_common::engine::{ids::MemberId, time::Timestamp};
 use rtnetlink::packet_route::address::AddressFlags;
 
 use super::*;
@@ -39,7 +39,7 @@ fn desired(on: MemberId) -> Wanted {
 }
 
 fn stages(inventory: &Inventory, on: MemberId) -> (Vec<IpAddr>, Vec<IpAddr>) {
-    let plan = addresses(inventory, &base(), &desired(on));
+    let plan = addresses(inventory, &base(), &desired(on), Timestamp(0));
     let (first, later) = plan.stages(inventory);
     let together: Vec<Op> = first.iter().chain(&later).cloned().collect();
     assert_eq!(together.len(), plan.add.len());
@@ -57,7 +57,7 @@ fn few_addresses_go_with_the_routes() {
     let data: Vec<String> = data().into_iter().take(AT_ONCE).collect();
     let desired = wanted(&data.iter().map(String::as_str).take(EACH).collect::<Vec<_>>(), FOSTER);
     let inventory = standing_on(2);
-    let plan = addresses(&inventory, &base(), &desired);
+    let plan = addresses(&inventory, &base(), &desired, Timestamp(0));
     assert_eq!(plan.stages(&inventory), (plan.add.clone(), Vec::new()));
 }
 
@@ -90,7 +90,7 @@ fn what_brings_a_connected_route_comes_first() {
 #[test]
 fn what_was_refused_is_where_it_was() {
     let inventory = standing_on(2);
-    let plan = addresses(&inventory, &base(), &desired(FOSTER));
+    let plan = addresses(&inventory, &base(), &desired(FOSTER), Timestamp(0));
     let refused: IpAddr = "10.0.0.7".parse().expect("an address");
     let places = plan.places(&BTreeSet::from([(3, refused)]));
     assert_eq!(places.len(), 2 * EACH);

@@ -1,0 +1,173 @@
+//! The thread that polls.
+
+use std::{
+    ffi::CStr,
+    io,
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+
+use super::{CarrierChange, Thread};
+use crate::{daemon::clock, kernel::driver::Drivers};
+
+/// Between polls, normally.
+pub(super) const INTERVAL_NS: u64 = 10_000_000;
+/// Between polls after a link event.
+pub(super) const FAST_INTERVAL_NS: u64 = 1_000_000;
+/// How long fast polling lasts: linkwatch withholds a second event for up to a second.
+pub(super) const FAST_FOR_NS: u64 = 1_200_000_000;
+/// Polls a second over all members; at a microsecond each, one hundredth of a CPU.
+const MAX_POLLS_PER_SECOND: u64 = 10_000;
+
+/// Its stack in bytes, locked into memory as all of the daemon's.
+const STACK: usize = 256 << 10;
+
+/// When to poll next. Pure; the clock is the caller's.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Schedule {
+    pub(super) next_ns: u64,
+    fast_until_ns: u64,
+}
+
+impl Schedule {
+    pub(super) fn link_event(&mut self, now_ns: u64) {
+        self.fast_until_ns = now_ns.saturating_add(FAST_FOR_NS);
+        self.next_ns = self.next_ns.min(now_ns);
+    }
+
+    pub(super) fn polled(&mut self, now_ns: u64, members: usize) {
+        let wanted = if now_ns < self.fast_until_ns { FAST_INTERVAL_NS } else { INTERVAL_NS };
+        let least = members as u64 * (1_000_000_000 / MAX_POLLS_PER_SECOND);
+        self.next_ns = now_ns.saturating_add(wanted.max(least));
+    }
+}
+
+/// One who is polled.
+#[derive(Debug)]
+pub(super) struct Polled {
+    pub(super) ifindex: u32,
+    /// The order's number.
+    pub(super) order: u64,
+    pub(super) name: String,
+    /// As seen last.
+    pub(super) up: bool,
+}
+
+/// What the thread is asked.
+#[derive(Debug)]
+pub(super) enum Order {
+    Add(Polled),
+    Remove(u32),
+    /// Some link changed: all are looked at now, and for a while more often.
+    Look,
+}
+
+/// What it saw when it looked at all of them.
+#[derive(Debug)]
+pub(super) struct Pass {
+    /// With the number of the order by which each is polled.
+    pub(super) changes: Vec<(u64, CarrierChange)>,
+    /// It was asked to look.
+    pub(super) asked: bool,
+}
+
+/// Starts it in the caller's network namespace.
+pub(super) fn start(priority: u8, bell: Arc<Notify>) -> io::Result<Thread> {
+    let (orders, incoming) = mpsc::channel();
+    let (results, passes) = mpsc::channel();
+    let drivers = Drivers::new()?;
+    let run = move || {
+        if let Err(error) = clock::raise_priority(priority) {
+            tracing::debug!(%error, "carriers are polled without real-time priority");
+        }
+        let mut polling = Polling { drivers, members: Vec::new(), schedule: Schedule::default() };
+        while let Some(pass) = polling.turn(&incoming) {
+            if pass.asked || !pass.changes.is_empty() {
+                if results.send(pass).is_err() {
+                    return;
+                }
+                bell.notify_one();
+            }
+        }
+    };
+    thread::Builder::new().name("ipmp-poll".to_owned()).stack_size(STACK).spawn(run)?;
+    Ok(Thread { orders, passes })
+}
+
+#[derive(Debug)]
+struct Polling {
+    drivers: Drivers,
+    members: Vec<Polled>,
+    schedule: Schedule,
+}
+
+impl Polling {
+    /// Waits for an order, or until it is time, and polls then; none when nobody gives orders any more.
+    fn turn(&mut self, orders: &mpsc::Receiver<Order>) -> Option<Pass> {
+        let mut asked = false;
+        loop {
+            let now_ns = clock::now().0;
+            let wait = if self.members.is_empty() {
+                Duration::MAX
+            } else {
+                Duration::from_nanos(self.schedule.next_ns.saturating_sub(now_ns))
+            };
+            match orders.recv_timeout(if asked { Duration::ZERO } else { wait }) {
+                Ok(Order::Add(member)) => {
+                    self.remove(member.ifindex);
+                    self.members.push(member);
+                }
+                Ok(Order::Remove(ifindex)) => self.remove(ifindex),
+                Ok(Order::Look) => {
+                    asked = true;
+                    self.schedule.link_event(now_ns);
+                }
+                Err(RecvTimeoutError::Timeout) => return Some(self.pass(asked)),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    fn remove(&mut self, ifindex: u32) {
+        self.members.retain(|member| member.ifindex != ifindex);
+    }
+
+    fn pass(&mut self, asked: bool) -> Pass {
+        let mut changes = Vec::new();
+        for member in &mut self.members {
+            match self.drivers.link_up(&member.name) {
+                Ok(up) if up != member.up => {
+                    member.up = up;
+                    let at_ns = clock::now().0;
+                    changes.push((member.order, CarrierChange { ifindex: member.ifindex, up, at_ns }));
+                }
+                Ok(_) => {}
+                // It was renamed, or it is gone and netlink is about to say so.
+                Err(_) => rename(member),
+            }
+        }
+        let now_ns = clock::now().0;
+        if !changes.is_empty() {
+            self.schedule.link_event(now_ns);
+        }
+        self.schedule.polled(now_ns, self.members.len());
+        Pass { changes, asked }
+    }
+}
+
+fn rename(member: &mut Polled) {
+    let mut buffer = [0_u8; libc::IF_NAMESIZE];
+    // SAFETY: the buffer has the size that the function demands.
+    let found = unsafe { libc::if_indextoname(member.ifindex, buffer.as_mut_ptr().cast()) };
+    if !found.is_null()
+        && let Some(name) = CStr::from_bytes_until_nul(&buffer).ok().and_then(|name| name.to_str().ok())
+    {
+        name.clone_into(&mut member.name);
+    }
+}
