@@ -239,7 +239,7 @@ fn nobody_else(bed: &Bed) -> Result<()> {
 
 /// After a reload that put the interfaces into other groups: all of them serve, and no address was moved.
 fn regrouped_serves(bed: &Bed, text: &str, said: &str) -> Result<()> {
-    let before = Snapshot::take(&bed.lab.host)?;
+    let before = Snapshot::take(&bed.lab.host)?.of_others();
     let log = AddressLog::start(&bed.lab.host)?;
     let traffic = Traffic::start(&bed.lab, false)?;
     let from_ns = now_ns();

@@ -7,20 +7,27 @@ use serde_json::Value;
 
 use crate::netns::Netns;
 
-/// Addresses and routes as iproute2 shows them, in the kernel's order.
+/// Addresses, rules and routes as iproute2 shows them, in the kernel's order.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Snapshot {
     lines: Vec<String>,
+    of_others: bool,
 }
 
 impl Snapshot {
-    /// Takes `ip -j addr`, and all tables of both families.
+    /// Takes `ip -j addr`, and all rules and tables of both families.
     ///
     /// # Errors
     /// When ip(8) refuses or prints something that is not JSON.
     pub fn take(netns: &Netns) -> Result<Self> {
         let mut lines = Vec::new();
-        for what in ["-j addr show", "-j -4 route show table all", "-j -6 route show table all"] {
+        for what in [
+            "-j addr show",
+            "-j -4 rule show",
+            "-j -6 rule show",
+            "-j -4 route show table all",
+            "-j -6 route show table all",
+        ] {
             let text = netns.ip(what)?;
             let Value::Array(entries) = serde_json::from_str(&text).with_context(|| format!("ip {what}"))?
             else {
@@ -28,7 +35,16 @@ impl Snapshot {
             };
             lines.extend(entries.iter().flat_map(|entry| describe(what, entry)));
         }
-        Ok(Self { lines })
+        Ok(Self { lines, of_others: false })
+    }
+
+    /// The same without what the daemon made to spread outbound flows, which is marked as its own; nor does it count in what
+    /// this is compared with.
+    #[must_use]
+    pub fn of_others(mut self) -> Self {
+        self.of_others = true;
+        self.lines.retain(|line| !line.contains(r#""protocol":"73""#));
+        self
     }
 
     /// The same without the order of what the kernel makes on every link by itself, `fe80::/64` and `ff00::/8`: that is the order
@@ -45,6 +61,7 @@ impl Snapshot {
 
     /// What differs, line by line; empty if nothing does.
     pub fn difference(&self, after: &Self) -> String {
+        let after = if self.of_others { &after.clone().of_others() } else { after };
         if self == after {
             return String::new();
         }

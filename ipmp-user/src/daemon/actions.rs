@@ -159,7 +159,9 @@ impl Daemon {
             moved: _,
         } = outcome;
         self.note_left_alone(group, left_alone);
-        self.note_outbound(group, outbound);
+        if let Some(outbound) = outbound {
+            self.note_outbound(group, outbound);
+        }
         let entirely = errors.is_empty();
         self.reassert.carried_out(now, group, entirely);
         if self.reassert.compared(group, epoch, changes, entirely) {

@@ -175,7 +175,6 @@ impl Daemon {
         file.daemon.control_group.clone_from(&self.admin.source.file.daemon.control_group);
         self.admin.source = Source { text, file };
         self.rename(now, identities, renames);
-        self.set_hash_policy();
         if config.groups == self.engine.config().groups {
             self.sync_links(now, Some(0));
             return Ok(changes);
@@ -328,6 +327,7 @@ impl Daemon {
             self.placements.keys().copied().filter(|group| !known.contains(group)).collect();
         self.placements.retain(|group, _| known.contains(group));
         self.outbound.retain(|group, _| known.contains(group));
+        self.set_hash_policy();
         if !gone.is_empty() {
             self.step(Work::Forget(gone));
         }

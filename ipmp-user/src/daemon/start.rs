@@ -109,7 +109,7 @@ impl Daemon {
         }
         self.follow_names(clock::now());
         self.restore_others();
-        self.set_hash_policy();
+        self.restore_hash_policy();
         self.attach_and_settle().context("the kernel's tables cannot be read")?;
         let now = clock::now();
         self.sync_links(now, None);

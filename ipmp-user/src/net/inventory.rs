@@ -25,6 +25,7 @@ use super::{
     nexthop::{self, Nexthop},
     resolve::NDA_PROTO_IPMP,
     route::{Route, RouteKey, TABLE_LOCAL},
+    rule::Rule,
     socket::{Socket, Table},
     spread::{Ours, PROTO_IPMP},
 };
@@ -175,7 +176,7 @@ impl Inventory {
         Ok(fresh)
     }
 
-    /// Reads what placing addresses needs: links, addresses, routes and nexthop objects.
+    /// Reads what placing addresses needs: links, addresses, routes, nexthop objects and rules.
     pub fn dump_without_neighbours(socket: &mut Socket) -> Result<Self, NetError> {
         let mut fresh = Self::dump_tables(socket, &[Table::Links, Table::Addresses])?;
         fresh.reload_routes(socket)?;
@@ -185,6 +186,7 @@ impl Inventory {
         fresh.nexthops = nexthops.into_iter().filter_map(|(id, nexthop)| Some((id, nexthop?))).collect();
         fresh.ours.nexthops =
             fresh.nexthops.extract_if(.., |_, nexthop| nexthop.protocol() == PROTO_IPMP).collect();
+        fresh.ours.rules = rules(socket)?;
         Ok(fresh)
     }
 
@@ -386,6 +388,27 @@ impl Inventory {
         self.neighbours.insert((ifindex, ip), neighbour);
         (known != Some(neighbour)).then_some(Change::Neighbour { ifindex, ip })
     }
+}
+
+/// All policy rules, each family's in their order. A kernel without policy routing, or without the family, has none.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "nothing but rules comes in answer to the question for them"
+)]
+fn rules(socket: &mut Socket) -> Result<Vec<Rule>, NetError> {
+    let rule = |message| match message {
+        RouteNetlinkMessage::NewRule(message) => Rule::from_message(message),
+        _ => None,
+    };
+    let mut rules = Vec::new();
+    for family in Family::ALL {
+        match socket.dump(Table::Rules(family)) {
+            Ok(messages) => rules.extend(messages.into_iter().filter_map(rule)),
+            Err(NetError::Refused { errno: libc::EOPNOTSUPP | libc::EAFNOSUPPORT, .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(rules)
 }
 
 /// Whether we made a route, to spread outbound flows.

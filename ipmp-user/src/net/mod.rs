@@ -11,6 +11,7 @@
 //! * [`apply`]: carries the plan out, make before break, in its own thread.
 //! * [`state`]: the base on disk, so that a restart while failed over knows homes and originals.
 //! * [`leftovers`]: what a daemon that has ended left: test addresses, neighbour entries, data addresses away from home.
+//! * [`rule`]: a policy rule, in a form that can be compared and sent back.
 //! * [`rules`]: policy rules of a member, also for its stand-in.
 //! * [`memberships`]: multicast groups on the member that stands in for another.
 //! * [`spread`]: outbound flows over all active members.
@@ -33,6 +34,7 @@ pub mod nexthop;
 pub mod plan;
 pub mod resolve;
 pub mod route;
+pub mod rule;
 pub mod rules;
 pub mod socket;
 pub mod spread;

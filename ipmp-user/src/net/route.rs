@@ -209,6 +209,11 @@ impl Route {
         self.key.table == TABLE_LOCAL && matches!(self.message.header.kind, RouteType::Broadcast)
     }
 
+    /// Whether a lookup that finds it goes on with the next rule (`RTN_THROW`).
+    pub fn is_throw(&self) -> bool {
+        matches!(self.message.header.kind, RouteType::Throw)
+    }
+
     /// Whether a hop leaves by this interface.
     pub fn uses(&self, ifindex: u32) -> bool {
         self.resolved_hops().iter().any(|hop| hop.oif == ifindex)

@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ipmp_common::engine::ids::Family;
 use rtnetlink::{
     packet_core::{NLM_F_CREATE, NLM_F_EXCL},
     packet_route::{
@@ -23,7 +22,8 @@ use super::{
     base::Base,
     inventory::Inventory,
     plan::Wanted,
-    socket::{Body, Request, Socket, Table},
+    rule::Rule,
+    socket::{Body, Request, Socket},
 };
 
 /// `FRA_PROTOCOL` of our copies, which no `RTPROT_*` of include/uapi/linux/rtnetlink.h is.
@@ -39,15 +39,7 @@ pub(super) fn follow(
     base: &Base,
     wanted: &Wanted,
 ) -> Vec<Failure> {
-    let mut rules = Vec::new();
-    for family in Family::ALL {
-        match socket.dump(Table::Rules(family)) {
-            Ok(messages) => rules.extend(messages.into_iter().filter_map(rule)),
-            // A kernel without policy routing, or without the family, has no rules.
-            Err(error) if matches!(error.errno(), libc::EOPNOTSUPP | libc::EAFNOSUPPORT) => {}
-            Err(error) => return vec![Failure::of("reading the kernel's policy rules", &error)],
-        }
-    }
+    let rules: Vec<RuleMessage> = inventory.ours.rules.iter().map(Rule::request).collect();
     let changes = changes(&rules, &stand_ins(inventory, base, wanted), &base.ordered(inventory, wanted));
     let requests: Vec<Request> = changes.iter().map(|(message, flags)| request(message, *flags)).collect();
     let results = socket.batch(&requests);
@@ -58,10 +50,6 @@ pub(super) fn follow(
         Some(Failure::of(what, &error))
     });
     refused.collect()
-}
-
-fn rule(message: RouteNetlinkMessage) -> Option<RuleMessage> {
-    if let RouteNetlinkMessage::NewRule(message) = message { Some(message) } else { None }
 }
 
 fn stand_ins(inventory: &Inventory, base: &Base, wanted: &Wanted) -> StandIns {

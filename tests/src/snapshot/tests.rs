@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 
 fn snapshot(entries: &[Value]) -> Snapshot {
-    Snapshot { lines: entries.iter().flat_map(|entry| describe("route", entry)).collect() }
+    Snapshot { lines: entries.iter().flat_map(|entry| describe("route", entry)).collect(), of_others: false }
 }
 
 #[test]

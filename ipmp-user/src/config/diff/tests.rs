@@ -24,7 +24,7 @@ fn every_key_that_differs_is_told() {
         ("on-group-failure = \"fail\"", "on-group-failure: keep → fail"),
         ("quiet-period = \"1s\"", "quiet-period: 40.0 s → 1.00 s"),
         ("suspicion = false", "suspicion: true → false"),
-        ("outbound-spreading = true", "outbound-spreading: false → true"),
+        ("outbound-spreading = false", "outbound-spreading: true → false"),
         ("link-down-delay = \"1s\"", "link-down-delay: 0 ns → 1.00 s"),
         ("link-up-delay = \"1s\"", "link-up-delay: 0 ns → 1.00 s"),
         ("failback-delay = \"1s\"", "failback-delay: 0 ns → 1.00 s"),
