@@ -31,6 +31,7 @@ mod reassert;
 mod reload;
 mod serve;
 mod settle;
+mod settling;
 mod start;
 mod targets;
 mod ungrouped;
@@ -208,7 +209,7 @@ impl Daemon {
         if self.unread || !self.admin.refused.is_empty() {
             return Some(Timestamp(0));
         }
-        let ours = [self.reassert.due(), self.targets.due(), self.culprits.due()];
+        let ours = [self.reassert.due(), self.targets.due(), self.culprits.due(), self.settled_at()];
         self.engine.poll_timeout().into_iter().chain(ours.into_iter().flatten()).min()
     }
 

@@ -25,6 +25,7 @@ mod privilege;
 mod release;
 mod reload;
 mod restart;
+mod settle;
 mod solaris;
 mod spread;
 mod stall;

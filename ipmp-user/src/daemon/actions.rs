@@ -89,6 +89,7 @@ impl Daemon {
         let members = || self.members.iter().filter(|member| member.group == group);
         let wanted = Wanted {
             members: members()
+                .filter(|member| !member.is_withheld())
                 .filter_map(|member| Some(MemberLink { group, member: member.id, ifindex: member.ifindex? }))
                 .collect(),
             data: placement.data.clone(),
