@@ -8,6 +8,8 @@ mod groups;
 mod harness;
 #[path = "net/identity.rs"]
 mod identity;
+#[path = "net/lifetimes.rs"]
+mod lifetimes;
 #[path = "net/monitoring.rs"]
 mod monitoring;
 #[path = "net/moving.rs"]
@@ -18,8 +20,12 @@ mod neighbours;
 mod nexthops;
 #[path = "net/obstacles.rs"]
 mod obstacles;
+#[path = "net/order.rs"]
+mod order;
 #[path = "net/property.rs"]
 mod property;
+#[path = "net/rules.rs"]
+mod rules;
 #[path = "net/sources.rs"]
 mod sources;
 #[path = "net/witness.rs"]

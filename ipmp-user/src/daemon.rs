@@ -20,9 +20,11 @@ mod culprit;
 mod detach;
 mod detached;
 mod draw;
+mod follow;
 mod gather;
 mod identity;
 mod kept;
+mod left_alone;
 mod members;
 mod offline;
 mod outbound;
@@ -120,6 +122,7 @@ struct Daemon {
     unread: bool,
     reassert: Reassert,
     culprits: Culprits,
+    left_alone: left_alone::LeftAlone,
     watch: watch::Watch,
     claims: claim::Claims,
     admin: Admin,
@@ -135,7 +138,8 @@ struct SessionIo {
     unseen_departures: u32,
 }
 
-/// Runs until a signal ends the daemon. Addresses stay where they are, and what is pinned stays pinned.
+/// Runs until a signal ends the daemon. Addresses stay where they are, and what is pinned stays pinned; outbound flows leave
+/// as routes say.
 pub fn run(options: &DaemonOptions) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -144,8 +148,10 @@ pub fn run(options: &DaemonOptions) -> Result<ExitCode> {
     runtime.block_on(async {
         let mut daemon = Daemon::start(options)?;
         daemon.run().await?;
+        let members = daemon.members.iter().map(|member| member.config.name.clone()).collect();
         // What was carried out is written down.
         daemon.applier.stop();
+        outbound::end_spreading(&members);
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -45,9 +45,12 @@ pub fn run(runtime_dir: &Path, pin_dir: &Path) -> Result<Vec<String>> {
         let policy = sysctl.set_hash_policy(false).context("settings")?;
         done.extend(policy.iter().map(|change| format!("net.{change}")));
     }
-    let (routes, objects) = spread::leftovers::remove(scope.as_ref()).context("outbound load spreading")?;
-    if routes + objects > 0 {
-        done.push(format!("outbound load spreading: {routes} routes, {objects} nexthop objects removed"));
+    let spread = spread::leftovers::remove(scope.as_ref()).context("outbound load spreading")?;
+    if spread != [0; 3] {
+        let [rules, routes, objects] = spread;
+        done.push(format!(
+            "outbound load spreading: {rules} rules, {routes} routes, {objects} nexthop objects removed"
+        ));
     }
     let removed =
         leftovers::remove_test_addresses(&BTreeSet::new(), scope.as_ref()).context("test addresses")?;

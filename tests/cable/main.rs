@@ -1,6 +1,7 @@
 //! A cable to pull: emulated NICs of a virtual machine, whose drivers tell of the carrier themselves, where a veth pair
 //! only plays it. Runs under `cargo xtask vm KERNEL --nic MODEL`; elsewhere there is no cable, which is said.
 
+mod card;
 mod monitor;
 mod rig;
 

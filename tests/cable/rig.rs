@@ -21,7 +21,9 @@ const NEEDED: usize = 3;
 pub(crate) struct Rig {
     /// The driver of all of them.
     pub(crate) driver: String,
-    host: Netns,
+    /// Where the first ones are, by the machine's own sysfs; no other network namespace shows it.
+    pub(crate) functions: [String; 2],
+    pub(crate) host: Netns,
     pub(crate) peer: Netns,
     monitor: RefCell<Monitor>,
 }
@@ -33,14 +35,16 @@ impl Rig {
             return Ok(None);
         };
         let nics = fs::read_to_string(NICS).context(NICS)?;
-        let names: Vec<&str> = nics.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
-        ensure!(names.len() >= NEEDED, "{NEEDED} NICs are needed: give --nic as often; there are {names:?}");
+        let addresses: Vec<&str> = nics.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();
+        ensure!(addresses.len() >= NEEDED, "{NEEDED} NICs are needed: give --nic as often: {addresses:?}");
+        let names = names(&addresses)?;
         let driver = fs::read_link(format!("/sys/class/net/{}/device/driver", names[0]))
             .ok()
             .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
             .context("the driver's name")?;
         let rig = Self {
             driver,
+            functions: [pci_function(&names[0])?, pci_function(&names[1])?],
             host: Netns::new("host")?,
             peer: Netns::new("peer")?,
             monitor: RefCell::new(monitor),
@@ -49,7 +53,7 @@ impl Rig {
         Ok(Some(rig))
     }
 
-    fn wire(&self, names: &[&str]) -> Result<()> {
+    fn wire(&self, names: &[String]) -> Result<()> {
         for scope in ["all", "default"] {
             self.host.sysctl(&format!("net/ipv4/conf/{scope}/rp_filter"), "2")?;
         }
@@ -57,7 +61,7 @@ impl Rig {
         let places = [(&self.host, "eth0"), (&self.host, "eth1"), (&self.peer, "eth0")];
         for (name, (place, new)) in names.iter().zip(places) {
             ip_words(&format!("link set {name} netns {}", place.name()))?;
-            if *name != new {
+            if name != new {
                 place.ip(&format!("link set {name} name {new}"))?;
             }
             place.ip(&format!("link set {new} up"))?;
@@ -83,9 +87,12 @@ impl Rig {
     }
 
     pub(crate) fn start_daemon(&self, fdt_ms: u64) -> Result<Daemon> {
+        Daemon::start(&self.host, &Self::config(fdt_ms))
+    }
+
+    pub(crate) fn config(fdt_ms: u64) -> Config {
         // A driver that looks at its link every two seconds is slower than probes on suspicion.
-        let config = Config { fdt_ms, ..Config::active_active(fdt_ms) }.with("suspicion", "false");
-        Daemon::start(&self.host, &config)
+        Config { fdt_ms, ..Config::active_active(fdt_ms) }.with("suspicion", "false")
     }
 
     /// How often the carrier of the members has changed, as the kernel counts it.
@@ -106,4 +113,28 @@ impl Rig {
     pub(crate) fn plug(&self, member: usize) -> Result<u64> {
         self.monitor.borrow_mut().set_link(&format!("nic{member}"), true)
     }
+}
+
+/// `0000:00:10.0`, for a NIC of the machine's first network namespace.
+fn pci_function(name: &str) -> Result<String> {
+    let device = fs::canonicalize(format!("/sys/class/net/{name}/device")).context("the NIC's device")?;
+    let mut parts = device.iter().rev().filter_map(|part| part.to_str());
+    let function = parts.find(|part| part.len() == 12 && part.contains('.') && part.contains(':'));
+    function.map(str::to_owned).with_context(|| format!("no PCI function in {}", device.display()))
+}
+
+/// What NICs are called. A namespace that ends gives its NICs back, in its own time and perhaps under other names.
+fn names(addresses: &[&str]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    wait::until("the machine's NICs", || {
+        let links: serde_json::Value = serde_json::from_str(&ip_words("-j link show")?)?;
+        let links = links.as_array().context("a list of links")?;
+        let name = |address: &&str| {
+            let link = links.iter().find(|link| link["address"] == **address)?;
+            link["ifname"].as_str().map(str::to_owned)
+        };
+        names = addresses.iter().filter_map(name).collect();
+        Ok(names.len() == addresses.len())
+    })?;
+    Ok(names)
 }

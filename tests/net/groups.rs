@@ -4,6 +4,7 @@ use ipmp_common::engine::ids::{GroupId, MemberId};
 use ipmp_user::net::{
     apply::{Job, Outcome},
     plan::Wanted,
+    spread::leftovers::remove,
 };
 use serde_json::Value;
 
@@ -85,6 +86,13 @@ impl Two {
 fn everything() -> Vec<Value> {
     let mut all = snapshot();
     all.extend(ip_json("nexthop show"));
+    all.extend(rules());
+    all
+}
+
+fn rules() -> Vec<Value> {
+    let mut all = ip_json("-4 rule show");
+    all.extend(ip_json("-6 rule show"));
     all
 }
 
@@ -142,6 +150,30 @@ fn b29_the_first_group_after_a_restart_leaves_the_flows_of_the_others_spread() {
         two.second.spreads = false;
         two.second(&[]);
         assert_same(&one, &everything(), "the second group's alone are taken away");
+    });
+}
+
+#[test]
+fn b29_two_daemons_share_the_rules_that_lead_to_their_routes() {
+    in_namespace(|| {
+        let (mut first, mut second) = two_pairs();
+        (first.spreads, second.spreads) = (true, true);
+        let before = everything();
+        let members = |names: [&str; 2]| Some(names.map(str::to_owned).into());
+        second.home();
+        let alone = rules();
+        first.home();
+        let both = everything();
+        assert!(rules().len() > alone.len(), "sockets bound to the first pair need rules, too");
+        second.home();
+        first.home();
+        assert_same(&both, &everything(), "neither takes away what the other needs");
+
+        remove(members(["eth0", "eth1"]).as_ref()).expect("what the first made can be removed");
+        second.home();
+        assert_same(&alone, &rules(), "what is left is what the second needs");
+        remove(members(["eth2", "eth3"]).as_ref()).expect("what the second made can be removed");
+        assert_same(&before, &everything(), "nothing is left");
     });
 }
 

@@ -158,6 +158,32 @@ fn moved_addresses_are_announced() {
 }
 
 #[test]
+fn many_addresses_are_announced_before_they_are_added_and_after() {
+    /// More than what is added before the announcement.
+    const COUNT: usize = 120;
+    in_namespace(|| {
+        interfaces(&["eth0", "eth1"]);
+        let data: Vec<String> = (1..=COUNT).map(|n| format!("10.1.0.{n}/24")).collect();
+        let data: Vec<(&str, &str)> = data.iter().map(|address| (address.as_str(), "eth0")).collect();
+        let mut group = Group::new(&["eth0", "eth1"], &data);
+        group.home();
+        let sniffer = Sniffer::open();
+        group.fail(&["eth0"], "eth1");
+        assert_eq!((addresses("eth0").len(), addresses("eth1").len()), (0, COUNT));
+        // Each frame is seen as it leaves eth1, and as it comes to the other end.
+        let mut seen = [0; COUNT];
+        eventually("two announcements of each", || {
+            for frame in sniffer.frames() {
+                if frame[12..14] == [8, 6] && frame[28..32] == frame[38..42] {
+                    seen[usize::from(frame[31]) - 1] += 1;
+                }
+            }
+            seen.iter().all(|times| *times == 4)
+        });
+    });
+}
+
+#[test]
 fn a_thousand_addresses_move() {
     in_namespace(|| {
         interfaces(&["eth0", "eth1"]);

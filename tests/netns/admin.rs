@@ -10,6 +10,7 @@ use ipmp_tests::{
     ping::Pinger,
     snapshot::Snapshot,
     topology::data,
+    wait,
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -72,11 +73,15 @@ fn a35_offline_outlives_a_restart_until_online_ends_it() -> Result<()> {
     let Some(mut bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
         return Ok(());
     };
-    let before = Snapshot::take(&bed.lab.host)?;
+    let before = Snapshot::take(&bed.lab.host)?.of_others();
     let address = data(0, false).to_string();
     assert_eq!(order(&bed, &["offline", "eth0"])?, (Some(0), String::new()));
     bed.wait_address_on(&address, "eth1")?;
-    let moved = Snapshot::take(&bed.lab.host)?;
+    wait::until("eth0 is without its data addresses", || {
+        let shown = bed.lab.host.ip("address show dev eth0")?;
+        Ok([false, true].iter().all(|ipv6| !shown.contains(&format!("{}/", data(0, *ipv6)))))
+    })?;
+    let moved = Snapshot::take(&bed.lab.host)?.of_others();
     let log = AddressLog::start(&bed.lab.host)?;
     bed.daemon.signal(Signal::SIGTERM)?;
     bed.daemon.wait_exit()?;

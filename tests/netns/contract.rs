@@ -51,7 +51,7 @@ fn sigterm_leaves_addresses_where_they_are_and_exits_0() -> Result<()> {
     bed.wait_address_on(&data(0, true).to_string(), "eth1")?;
     bed.daemon
         .wait_event("announced", 0, |event| event["kind"] == "moved" && event["announced_ns"].is_u64())?;
-    let before = Snapshot::take(&bed.lab.host)?;
+    let before = Snapshot::take(&bed.lab.host)?.of_others();
     bed.daemon.signal(Signal::SIGTERM)?;
     assert_eq!(bed.daemon.wait_exit()?.code(), Some(0));
     assert_eq!(before.difference(&Snapshot::take(&bed.lab.host)?), "");
@@ -80,7 +80,7 @@ fn a_restart_while_an_interface_is_failed_moves_nothing() -> Result<()> {
     let Some(mut bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
         return Ok(());
     };
-    let healthy = Snapshot::take(&bed.lab.host)?;
+    let healthy = Snapshot::take(&bed.lab.host)?.of_others();
     bed.lab.cut(0)?;
     let addresses = [data(0, false).to_string(), data(0, true).to_string()];
     for address in &addresses {
@@ -90,7 +90,7 @@ fn a_restart_while_an_interface_is_failed_moves_nothing() -> Result<()> {
         event["kind"] == "moved"
             && event["address"].as_str().is_some_and(|address| address.starts_with(&addresses[1]))
     })?;
-    let failed = Snapshot::take(&bed.lab.host)?;
+    let failed = Snapshot::take(&bed.lab.host)?.of_others();
     bed.daemon.signal(Signal::SIGTERM)?;
     bed.daemon.wait_exit()?;
     bed.daemon.start_again(&bed.lab.host)?;

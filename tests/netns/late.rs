@@ -1,5 +1,5 @@
 //! B27, as a property: whichever interfaces were missing at start, and in whichever order they come, the host ends as after
-//! a start with all of them: addresses and routes of both families are the same, and on each device in the same order.
+//! a start with all of them: addresses and routes of both families are the same, and in the same order.
 
 use anyhow::{Context as _, Result, anyhow};
 use ipmp_tests::{
@@ -108,7 +108,7 @@ fn settled(bed: &Bed) -> Result<Snapshot> {
     bed.daemon.wait_healthy()?;
     let (mut last, mut same) = (Snapshot::take(&bed.lab.host)?, 0);
     wait::until("addresses and routes at rest", || {
-        let now = Snapshot::take(&bed.lab.host)?.each_device_apart();
+        let now = Snapshot::take(&bed.lab.host)?.of_others().without_order_of_links();
         same = if now == last { same + 1 } else { 0 };
         last = now;
         Ok(same >= 20 && !format!("{last:?}").contains("tentative"))
@@ -142,7 +142,8 @@ fn ends_the_same(case: &Case) -> Result<()> {
     bed.daemon.wait_healthy()?;
     let mut difference = String::new();
     let same = wait::until("the state of a complete start", || {
-        difference = complete.difference(&Snapshot::take(&bed.lab.host)?.each_device_apart());
+        difference =
+            complete.difference(&Snapshot::take(&bed.lab.host)?.of_others().without_order_of_links());
         Ok(difference.is_empty())
     });
     same.with_context(|| format!("{difference}\n{}", bed.daemon.log_tail()))

@@ -9,7 +9,7 @@ use ipmp_tests::{
     daemon::{Daemon, address_on, group, interface},
     skip,
     snapshot::Snapshot,
-    topology::{Lab, Shape, data, data4, test4},
+    topology::{Lab, PREFIX4, Shape, data, data4, test4},
     wait::{self, now_ns},
 };
 use nix::sys::signal::Signal;
@@ -239,7 +239,7 @@ fn nobody_else(bed: &Bed) -> Result<()> {
 
 /// After a reload that put the interfaces into other groups: all of them serve, and no address was moved.
 fn regrouped_serves(bed: &Bed, text: &str, said: &str) -> Result<()> {
-    let before = Snapshot::take(&bed.lab.host)?;
+    let before = Snapshot::take(&bed.lab.host)?.of_others();
     let log = AddressLog::start(&bed.lab.host)?;
     let traffic = Traffic::start(&bed.lab, false)?;
     let from_ns = now_ns();
@@ -328,16 +328,30 @@ fn a_member_taken_out_and_put_back_by_reload_is_nobody_elses_change() -> Result<
     let Some(bed) = Bed::healthy(&config)? else {
         return Ok(());
     };
+    let address = data(1, false).to_string();
     let mut without = config.clone();
     without.members.remove(0);
     for text in [without.to_string(), config.to_string()] {
         let from_ns = now_ns();
         reload(&bed, &text)?;
         bed.daemon.wait_event("in force", from_ns, |event| event["kind"] == "reconfigured")?;
-        // What changed by it was compared again.
-        bed.wait_address_on(&data(1, false).to_string(), "eth1")?;
-        std::thread::sleep(std::time::Duration::from_millis(1_500));
+        bed.wait_address_on(&address, "eth1")?;
+        // What changed by it has been compared when somebody's change is told, which nothing was before.
+        let from_ns = now_ns();
+        wait::until("a command's change is told", || {
+            if bed.lab.host.ip("address show dev eth1")?.contains(&format!("{address}/")) {
+                bed.lab.host.ip(&format!("address delete {address}/{PREFIX4} dev eth1"))?;
+            }
+            Ok(bed.count("put-back", from_ns)? > 0)
+        })?;
+        bed.wait_address_on(&address, "eth1")?;
     }
     bed.daemon.wait_healthy()?;
-    nobody_else(&bed)
+    let told = bed.daemon.events()?.into_iter().filter(|event| event["kind"] == "put-back");
+    for event in told {
+        let by = event["why"]["by"].as_array().context("who")?;
+        let command = |who: &serde_json::Value| who["class"] == "command";
+        ensure!(!by.is_empty() && by.iter().all(command), "somebody else: {event}");
+    }
+    Ok(())
 }

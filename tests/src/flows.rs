@@ -20,6 +20,7 @@ use nix::sys::socket::{
 };
 
 use crate::{
+    netns::Netns,
     topology::{FIRST_CABLE_INDEX, Lab},
     wait::DEADLINE,
 };
@@ -78,6 +79,20 @@ impl Flows {
     /// # Errors
     /// When a connection cannot be made.
     pub fn start(lab: &Lab, to: &[IpAddr], count: usize, interval: Duration) -> Result<Self> {
+        Self::start_from(&lab.host, lab, to, count, interval)
+    }
+
+    /// The same from a host behind the lab's, for which that forwards.
+    ///
+    /// # Errors
+    /// When a connection cannot be made.
+    pub fn start_from(
+        from: &Netns,
+        lab: &Lab,
+        to: &[IpAddr],
+        count: usize,
+        interval: Duration,
+    ) -> Result<Self> {
         let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
         let (listener, inbox) = lab.peer().run(|| -> io::Result<_> {
             let listener = TcpListener::bind(any)?;
@@ -98,7 +113,7 @@ impl Flows {
         let (seen, told) = ((Arc::clone(&log), Arc::clone(&stop)), (Arc::clone(&log), Arc::clone(&stop)));
         flows.threads.push(thread::spawn(move || watch(&tap, port, &seen.0, &seen.1)));
         flows.threads.push(thread::spawn(move || receive(&listener, &inbox, &told.0, &told.1)));
-        let (streams, sockets) = lab.host.run(|| -> io::Result<_> {
+        let (streams, sockets) = from.run(|| -> io::Result<_> {
             let (mut streams, mut sockets) = (Vec::new(), Vec::new());
             for at in to.iter().map(|ip| SocketAddr::new(*ip, port)) {
                 for _ in 0..count {

@@ -7,20 +7,27 @@ use serde_json::Value;
 
 use crate::netns::Netns;
 
-/// Addresses and routes as iproute2 shows them, in the kernel's order.
+/// Addresses, rules and routes as iproute2 shows them, in the kernel's order.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Snapshot {
     lines: Vec<String>,
+    of_others: bool,
 }
 
 impl Snapshot {
-    /// Takes `ip -j addr`, and all tables of both families.
+    /// Takes `ip -j addr`, and all rules and tables of both families.
     ///
     /// # Errors
     /// When ip(8) refuses or prints something that is not JSON.
     pub fn take(netns: &Netns) -> Result<Self> {
         let mut lines = Vec::new();
-        for what in ["-j addr show", "-j -4 route show table all", "-j -6 route show table all"] {
+        for what in [
+            "-j addr show",
+            "-j -4 rule show",
+            "-j -6 rule show",
+            "-j -4 route show table all",
+            "-j -6 route show table all",
+        ] {
             let text = netns.ip(what)?;
             let Value::Array(entries) = serde_json::from_str(&text).with_context(|| format!("ip {what}"))?
             else {
@@ -28,19 +35,33 @@ impl Snapshot {
             };
             lines.extend(entries.iter().flat_map(|entry| describe(what, entry)));
         }
-        Ok(Self { lines })
+        Ok(Self { lines, of_others: false })
     }
 
-    /// The same with the routes of each device by themselves: among equal routes through several devices, the kernel's own
-    /// included, the order tells which one came first.
+    /// The same without what the daemon made to spread outbound flows, which is marked as its own; nor does it count in what
+    /// this is compared with.
     #[must_use]
-    pub fn each_device_apart(mut self) -> Self {
-        self.lines.sort_by_key(|line| device(line).map(str::to_owned));
+    pub fn of_others(mut self) -> Self {
+        self.of_others = true;
+        self.lines.retain(|line| !line.contains(r#""protocol":"73""#));
+        self
+    }
+
+    /// The same without the order of what the kernel makes on every link by itself, `fe80::/64` and `ff00::/8`: that is the order
+    /// in which its work queue found them up.
+    #[must_use]
+    pub fn without_order_of_links(mut self) -> Self {
+        let own =
+            |line: &String| line.contains(r#""dst":"fe80::/64""#) || line.contains(r#""dst":"ff00::/8""#);
+        let mut links: Vec<String> = self.lines.extract_if(.., |line| own(line)).collect();
+        links.sort();
+        self.lines.append(&mut links);
         self
     }
 
     /// What differs, line by line; empty if nothing does.
     pub fn difference(&self, after: &Self) -> String {
+        let after = if self.of_others { &after.clone().of_others() } else { after };
         if self == after {
             return String::new();
         }
@@ -67,12 +88,6 @@ impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.lines.join("\n"))
     }
-}
-
-/// The device of a route.
-fn device(line: &str) -> Option<&str> {
-    let (_, device) = line.split_once(r#""dev":""#)?;
-    device.split('"').next()
 }
 
 /// One line for an interface and one for each of its addresses, so that a difference is readable; one for a route.

@@ -31,7 +31,7 @@ struct Tool {
     needed: bool,
 }
 
-const TOOLS: [Tool; 4] = [
+const TOOLS: [Tool; 5] = [
     Tool {
         program: "ip",
         why: "network namespaces, addresses, routes",
@@ -55,6 +55,14 @@ const TOOLS: [Tool; 4] = [
         fedora: "util-linux",
         arch: "util-linux",
         needed: true,
+    },
+    Tool {
+        program: "busybox",
+        why: "its DHCP server and client, for a test",
+        debian: "busybox-static",
+        fedora: "busybox",
+        arch: "busybox",
+        needed: false,
     },
     Tool {
         program: "bpftool",

@@ -115,6 +115,8 @@ impl Engine {
             Event::Command(command) => self.command(now, &command),
             Event::Reconfigure { groups } => self.reconfigure(now, groups),
             Event::InterfaceAwaited { member, until } => self.await_interface(member, until),
+            Event::LeftAlone { member, address } => self.left_alone(now, member, address),
+            Event::Renamed { member, name } => self.renamed(now, member, name),
         }
     }
 

@@ -140,6 +140,20 @@ pub enum Event {
         /// When the wait is over.
         until: Timestamp,
     },
+    /// An address of a member that is out of use is somebody else's to renew, and stays.
+    LeftAlone {
+        /// The member.
+        member: MemberId,
+        /// The address.
+        address: IpNet,
+    },
+    /// The hardware that a member is has another name now. It is the same member as before.
+    Renamed {
+        /// The member.
+        member: MemberId,
+        /// Its name from now on; no other member's.
+        name: alloc::string::String,
+    },
 }
 
 /// What is known of a present interface.

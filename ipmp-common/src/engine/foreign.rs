@@ -1,14 +1,16 @@
-//! Somebody else changed what we had placed, and it was put back: told with what is known of who that was.
+//! What is others': their changes of what we had placed, put back and told with what is known of who that was; and addresses
+//! that they renew.
 
 use alloc::{string::String, vec::Vec};
 use core::fmt;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{
     core_loop::Engine,
-    ids::GroupId,
-    reason::{Kind, Reason},
+    ids::{GroupId, MemberId},
+    reason::{Kind, Reason, Record},
     time::Timestamp,
 };
 
@@ -86,6 +88,14 @@ pub(super) fn tell(by: &[Culprit], (changes, times): (u32, u64), f: &mut fmt::Fo
 }
 
 impl Engine {
+    /// What others renew is told where it stays while its interface is of no use.
+    pub(super) fn left_alone(&mut self, now: Timestamp, member: MemberId, address: IpNet) {
+        let Some(group) = self.member(member).map(|member| member.group) else { return };
+        let record = Record::new(now, Kind::LeftAlone, Reason::Renewed);
+        let (group, member, address) = (Some(group), Some(member), Some(address));
+        self.publish_with(Record { group, member, address, ..record });
+    }
+
     /// What others changed was put back.
     pub(super) fn put_back(&mut self, now: Timestamp, id: GroupId, changes: u32, by: Vec<Culprit>) {
         let Some(group) = self.group_mut(id) else { return };

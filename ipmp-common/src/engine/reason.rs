@@ -204,6 +204,13 @@ pub enum Reason {
     },
     /// The interface was there and is no longer.
     InterfaceRemoved,
+    /// A DHCP client or router advertisements renew it.
+    Renewed,
+    /// The hardware that the configuration means has another name.
+    Renamed {
+        /// The one it had before.
+        former: alloc::string::String,
+    },
     /// Another member in use has the same hardware address: neighbours and switches would mix them up.
     DuplicateMac {
         /// The address.

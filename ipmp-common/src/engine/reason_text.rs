@@ -60,7 +60,9 @@ impl fmt::Display for Reason {
             | Self::GroupRemoved
             | Self::Rehomed { .. }
             | Self::Awaited { .. }
-            | Self::Missing { .. } => self.of_configuration(f),
+            | Self::Missing { .. }
+            | Self::Renewed
+            | Self::Renamed { .. } => self.of_configuration(f),
             Self::Announcement { addresses } => write!(f, "{} announced", addresses_of(*addresses)),
             Self::LateWakeup { .. } | Self::ProbesStayed { .. } | Self::ProbesLeave { .. } => {
                 self.of_stalls(f)
@@ -234,6 +236,10 @@ impl Reason {
             }
             Self::GroupRemoved => f.write_str("no longer in the configuration"),
             Self::Awaited { .. } => f.write_str("missing at start; it may still come"),
+            Self::Renewed => f.write_str(
+                "it has a lifetime, so a DHCP client or router advertisements renew it, and it is not moved",
+            ),
+            Self::Renamed { former } => write!(f, "the same hardware was known as {former}"),
             Self::Rehomed { .. } => {
                 f.write_str("its home left the group, so it stays where it is; taken over")
             }

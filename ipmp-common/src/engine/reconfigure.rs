@@ -6,6 +6,7 @@
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
+    string::String,
     vec::Vec,
 };
 use core::net::IpAddr;
@@ -286,6 +287,22 @@ impl Engine {
             group.members.push(id);
         }
         id
+    }
+
+    /// The same hardware under another name: all that is known of it stays.
+    pub(super) fn renamed(&mut self, now: Timestamp, id: MemberId, name: String) {
+        let Some(group) = self.member(id).map(|member| member.group) else { return };
+        let Some(config) = self.group_mut(group).and_then(|group| {
+            let at = group.members.iter().position(|member| *member == id)?;
+            group.config.interfaces.get_mut(at)
+        }) else {
+            return;
+        };
+        let former = core::mem::replace(&mut config.name, name.clone());
+        if let Some(member) = self.member_mut(id) {
+            member.config.name = name;
+        }
+        self.publish(now, Kind::Renamed, Some(group), Some(id), Reason::Renamed { former });
     }
 
     /// What the keys of a group bring about at once; all others are read when they are needed.

@@ -117,4 +117,8 @@ pub enum Kind {
     Reconfigured,
     /// Interfaces were waited for in vain at start.
     Missing,
+    /// An address that others renew stays on an interface that is out of use.
+    LeftAlone,
+    /// A member's hardware has another name.
+    Renamed,
 }

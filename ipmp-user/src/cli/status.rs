@@ -99,15 +99,7 @@ fn group_text(group: &GroupStatus, verbose: bool, clock: &Clock) -> String {
         ]);
     }
     text.push_str(&table.text(2));
-    if group.put_back > 0 {
-        let times = times(group.put_back);
-        let _ =
-            writeln!(text, "  others changed its addresses or routes, put back {times}; see `ipmp events`");
-    }
-    if !group.outbound.is_empty() {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "  outbound flows leave by {}", group.outbound.join(", "));
-    }
+    text.push_str(&remarks(group));
     if verbose {
         text.push_str(&targets_text(&group.interfaces));
         text.push_str(&counters_text(&group.interfaces));
@@ -125,6 +117,31 @@ fn group_text(group: &GroupStatus, verbose: bool, clock: &Clock) -> String {
             table.row([data.address.to_string(), data.home.clone(), on]);
         }
         text.push_str(&table.text(2));
+    }
+    text
+}
+
+/// What the table has no column for.
+fn remarks(group: &GroupStatus) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    for interface in &group.interfaces {
+        let Some(device) = &interface.device else { continue };
+        if let Some(section) = &device.section {
+            let _ = writeln!(text, "  {} is the hardware of section {section}", interface.name);
+        }
+        for address in &device.left_alone {
+            let name = &interface.name;
+            let _ = writeln!(text, "  {address} on {name} is renewed by others (DHCP, router), so not moved");
+        }
+    }
+    if group.put_back > 0 {
+        let times = times(group.put_back);
+        let _ =
+            writeln!(text, "  others changed its addresses or routes, put back {times}; see `ipmp events`");
+    }
+    if !group.outbound.is_empty() {
+        let _ = writeln!(text, "  outbound flows leave by {}", group.outbound.join(", "));
     }
     text
 }

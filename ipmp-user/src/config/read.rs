@@ -106,7 +106,7 @@ fn top(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Draft {
     let mut inherited = Inherited {
         failure_detection_time: DEFAULT_FAILURE_DETECTION_TIME,
         failback: true,
-        outbound_spreading: false,
+        outbound_spreading: true,
     };
     let mut daemon = DaemonConfig {
         real_time_priority: DEFAULT_REAL_TIME_PRIORITY,

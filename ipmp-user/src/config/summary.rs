@@ -40,13 +40,13 @@ fn group_lines(group: &GroupConfig, text: &mut String) {
     let targets = if group.targets.is_empty() { "discovered".to_owned() } else { list(&group.targets) };
     let _ = writeln!(
         text,
-        "group {}: failure detection time {}, failback {}, on group failure {policy}, quiet period {}, suspicion {}, {}targets {targets}",
+        "group {}: failure detection time {}, failback {}, on group failure {policy}, quiet period {}, suspicion {}, outbound spreading {}, targets {targets}",
         group.name,
         group.failure_detection_time,
         if group.failback { "yes" } else { "no" },
         group.quiet_period,
         if group.suspicion { "on" } else { "off" },
-        if group.outbound_spreading { "outbound spreading on, " } else { "" },
+        if group.outbound_spreading { "on" } else { "off" },
     );
     if let Some(line) = damping_line(&group.damping) {
         let _ = writeln!(text, "  damping: {line}");

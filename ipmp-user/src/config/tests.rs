@@ -60,10 +60,10 @@ fn the_contracts_example_is_understood() {
 fn outbound_spreading_is_inherited_and_overridden() {
     let on = |text: &str| parse("f", text.as_bytes()).unwrap().engine.groups[0].outbound_spreading;
     let group = "[group.g.interface.a]\n";
-    assert!(!on(group), "the default");
-    assert!(on(&format!("outbound-spreading = true\n{group}")));
-    assert!(on(&format!("[group.g]\noutbound-spreading = true\n{group}")));
-    assert!(!on(&format!("outbound-spreading = true\n[group.g]\noutbound-spreading = false\n{group}")));
+    assert!(on(group), "the default");
+    assert!(!on(&format!("outbound-spreading = false\n{group}")));
+    assert!(!on(&format!("[group.g]\noutbound-spreading = false\n{group}")));
+    assert!(on(&format!("outbound-spreading = false\n[group.g]\noutbound-spreading = true\n{group}")));
     assert!(problems("[group.g]\noutbound-spreading = 2\n[group.g.interface.a]\n")[0].contains("outbound"));
 }
 
@@ -361,7 +361,7 @@ fn the_summary_shows_defaults() {
     assert_eq!(
         lines,
         [
-            "group ipmp0: failure detection time 100 ms, failback yes, on group failure keep, quiet period 40.0 s, suspicion on, targets 192.168.10.1, fe80::1",
+            "group ipmp0: failure detection time 100 ms, failback yes, on group failure keep, quiet period 40.0 s, suspicion on, outbound spreading on, targets 192.168.10.1, fe80::1",
             "  eth0: data 192.168.10.10/24, 2001:db8::10/64; test 192.168.10.110",
             "  eth1: data those found on it; test 192.168.10.111, standby",
             "daemon: real-time priority 10, control socket readable by root",

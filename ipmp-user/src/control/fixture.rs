@@ -103,6 +103,8 @@ pub(crate) fn evidence() -> BTreeMap<MemberId, EvidenceInfo> {
         counters: Some(Counters { seen: 5000, ours: 899, ..Counters::default() }),
         outbound: false,
         device: Some(DeviceInfo {
+            section: None,
+            left_alone: Vec::new(),
             up: true,
             mac: Some("00:03:ba:93:90:fc".to_owned()),
             mtu: 1500,

@@ -45,10 +45,16 @@ pub struct EvidenceInfo {
 pub struct DeviceInfo {
     /// Administratively up (`IFF_UP`).
     pub up: bool,
+    /// The section of the file that means it by `mac` or `pci`, if that has another name; left out else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub section: Option<String>,
     /// Its hardware address, as `ip link` writes it.
     pub mac: Option<String>,
     /// Largest packet in bytes.
     pub mtu: u32,
+    /// Addresses that a DHCP client or router advertisements renew: never moved. Left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_alone: Vec<IpNet>,
     /// The addresses that probes leave from, IPv4 first; at most one of each family.
     pub test: Vec<TestInfo>,
 }

@@ -86,6 +86,7 @@ impl Daemon {
     /// Hands a placement to the thread that carries it out.
     pub(super) fn set_placement(&mut self, now: Timestamp, placement: Placement) {
         let group = placement.group;
+        self.tell_what_stays(now, &placement);
         let members = || self.members.iter().filter(|member| member.group == group);
         let wanted = Wanted {
             members: members()
@@ -147,8 +148,21 @@ impl Daemon {
 
     pub(super) fn take_outcome(&mut self, now: Timestamp, outcome: Outcome) {
         self.note_detach_outcome(&outcome);
-        let Outcome { group, epoch, applied_at, announced_at, changes, errors, outbound, .. } = outcome;
-        self.note_outbound(group, outbound);
+        let Outcome {
+            group,
+            epoch,
+            applied_at,
+            announced_at,
+            changes,
+            errors,
+            outbound,
+            left_alone,
+            moved: _,
+        } = outcome;
+        self.note_left_alone(group, left_alone);
+        if let Some(outbound) = outbound {
+            self.note_outbound(group, outbound);
+        }
         let entirely = errors.is_empty();
         self.reassert.carried_out(now, group, entirely);
         if self.reassert.compared(group, epoch, changes, entirely) {

@@ -64,7 +64,7 @@ impl Admin {
         !self.detached.holds(link) && self.identities.accepts(link)
     }
 
-    pub(super) fn new(options: &DaemonOptions, inventory: &Inventory) -> Self {
+    pub(super) fn new(options: &DaemonOptions, inventory: &Inventory, identities: Identities) -> Self {
         let (text, file) = (options.config_text.clone().into(), options.config.clone());
         Self {
             config_path: options.config_path.clone(),
@@ -75,7 +75,7 @@ impl Admin {
             refused: Vec::new(),
             detached: Detached::load(&options.runtime_dir, inventory),
             offline: offline::load(&options.runtime_dir),
-            identities: Identities::load(&options.runtime_dir, options.config.identities.clone()),
+            identities,
             detaching: None,
             attaching: None,
             started: false,

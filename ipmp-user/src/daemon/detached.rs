@@ -11,7 +11,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::kept;
-use crate::net::inventory::{Inventory, Link};
+use crate::net::{
+    Renames,
+    inventory::{Inventory, Link},
+    renamed,
+};
 
 /// The list.
 #[derive(Debug, Default)]
@@ -60,6 +64,16 @@ impl Detached {
         if self.known.here.remove(name).is_some() | self.known.gone.remove(name) {
             self.save();
         }
+    }
+
+    /// Interfaces that have other names now.
+    pub(super) fn rename(&mut self, renames: &Renames) {
+        let Known { here, gone } = std::mem::take(&mut self.known);
+        self.known = Known {
+            here: here.into_iter().map(|(name, ifindex)| (renamed(renames, &name), ifindex)).collect(),
+            gone: gone.iter().map(|name| renamed(renames, name)).collect(),
+        };
+        self.save();
     }
 
     /// An interface has gone; the next one of that name is a new one.

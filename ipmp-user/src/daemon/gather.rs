@@ -86,6 +86,7 @@ impl Daemon {
                 } else {
                     self.take_back(name);
                 }
+                self.follow_names(now);
                 self.sync_links(now, Some(*ifindex));
                 self.sync_hardware(now, *ifindex);
                 if !self.outbound.is_empty() {
@@ -109,6 +110,7 @@ impl Daemon {
                 }
             }
             Change::Resync => {
+                self.follow_names(now);
                 self.sync_links(now, None);
                 self.sync_sources(now);
                 let present: Vec<u32> = self.members.iter().filter_map(|member| member.ifindex).collect();

@@ -1,5 +1,5 @@
-//! Which hardware a name means: by default whatever has the name, and a warning when that is another piece than before; with
-//! `mac` or `pci` in the configuration, only that piece.
+//! Which hardware a section means: by default whatever has its name, and a warning when that is another piece than before; with
+//! `mac` or `pci`, that piece, whatever its name is.
 
 use std::{
     collections::BTreeMap,
@@ -8,14 +8,26 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use self::names::Presents;
 use super::{kept, pci};
-use crate::{config::Identity, net::inventory::Link};
+use crate::{
+    config::{FileConfig, Identity},
+    net::inventory::Link,
+};
+
+mod names;
 
 /// What the file says a name means, and what it meant so far.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Identities {
     file: PathBuf,
+    names: PathBuf,
+    /// By section.
     wanted: BTreeMap<String, Identity>,
+    /// The names of those sections' hardware.
+    present: Presents,
+    /// Sections whose hardware has a name that is another section's.
+    disputed: BTreeMap<String, String>,
     seen: BTreeMap<String, Seen>,
     /// Refusals that were told.
     told: BTreeMap<String, String>,
@@ -33,10 +45,7 @@ struct Seen {
 
 impl Seen {
     fn of(link: &Link) -> Self {
-        Self {
-            mac: link.permanent_mac.map(pci::mac_text),
-            pci: pci::function_of(Path::new(pci::CLASS_NET), link),
-        }
+        Self { mac: link.permanent_mac.map(pci::mac_text), pci: pci::function(link) }
     }
 
     fn words(&self) -> String {
@@ -47,14 +56,12 @@ impl Seen {
 
 impl Identities {
     /// As an earlier run saw it.
-    pub(super) fn load(runtime_dir: &Path, wanted: BTreeMap<String, Identity>) -> Self {
-        let file = runtime_dir.join("hardware.json");
-        Self { wanted, seen: kept::load(&file), told: BTreeMap::new(), file }
-    }
-
-    /// Another configuration.
-    pub(super) fn set(&mut self, wanted: BTreeMap<String, Identity>) {
-        self.wanted = wanted;
+    pub(super) fn load(runtime_dir: &Path, config: &FileConfig) -> Self {
+        let (file, names) = (runtime_dir.join("hardware.json"), runtime_dir.join("names.json"));
+        let (seen, present) = (kept::load(&file), kept::load(&names));
+        let mut identities = Self { file, names, present, seen, ..Self::default() };
+        identities.set(config);
+        identities
     }
 
     /// Whether this is the hardware that its name stands for in the configuration.
@@ -64,7 +71,7 @@ impl Identities {
 
     /// Why this is other hardware than the configuration means.
     pub(super) fn refusal(&self, link: &Link) -> Option<String> {
-        let wanted = self.wanted.get(&link.name)?;
+        let wanted = self.wanted.get(self.section_of(&link.name)?)?;
         // A virtual device has only the address that it was given.
         let mac = link.permanent_mac.or(link.mac);
         if let Some(expected) = wanted.mac.filter(|expected| Some(*expected) != mac) {
@@ -72,7 +79,7 @@ impl Identities {
             return Some(format!("its hardware address is {has}, and mac says {}", pci::mac_text(expected)));
         }
         let expected = wanted.pci.as_deref()?;
-        let has = pci::function_of(Path::new(pci::CLASS_NET), link);
+        let has = pci::function(link);
         (has.as_deref() != Some(expected)).then(|| {
             format!("it is at {}, and pci says {expected}", has.as_deref().unwrap_or("no PCI device"))
         })
@@ -103,7 +110,8 @@ impl Identities {
         if before.as_ref() == Some(&now) {
             return;
         }
-        if let Some(before) = before {
+        let tied = self.section_of(&link.name).is_some_and(|section| self.wanted.contains_key(section));
+        if let Some(before) = before.filter(|_| !tied) {
             tracing::warn!(
                 interface = link.name,
                 "this name means other hardware than before: {}, it was {}; mac or pci in its section tie it to one",

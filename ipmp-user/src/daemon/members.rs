@@ -90,11 +90,16 @@ pub(super) fn port_of(master: &Link) -> String {
 impl Daemon {
     /// Why an interface that is there is no member's, if it is to be one.
     pub(super) fn why_not_taken(&self, name: &str) -> Option<String> {
-        let link = self.inventory.link_by_name(name)?;
+        let dispute = self.admin.identities.dispute(name);
+        let Some(link) = self.inventory.link_by_name(name) else { return dispute };
         if self.admin.detached.holds(link) {
             return Some(format!("it is detached: `ipmp attach {name}` undoes that"));
         }
-        self.inventory.swallower(link).map(port_of).or_else(|| self.admin.identities.refusal(link))
+        self.inventory
+            .swallower(link)
+            .map(port_of)
+            .or(dispute)
+            .or_else(|| self.admin.identities.refusal(link))
     }
 
     /// Likewise, also for one that is not there.

@@ -9,6 +9,7 @@ use ipmp_common::engine::{
 };
 
 use super::{Daemon, kept};
+use crate::net::{Renames, renamed};
 
 const FILE: &str = "offline.json";
 
@@ -27,6 +28,12 @@ impl Daemon {
         for order in orders {
             self.engine.handle(now, Event::Command(order));
         }
+    }
+
+    /// Interfaces that have other names now.
+    pub(super) fn rename_offline(&mut self, renames: &Renames) {
+        self.admin.offline = self.admin.offline.iter().map(|name| renamed(renames, name)).collect();
+        kept::save(&self.admin.runtime_dir.join(FILE), &self.admin.offline);
     }
 
     /// After an order: writes the list if it is another one now.

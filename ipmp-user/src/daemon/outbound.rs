@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use ipmp_common::engine::ids::GroupId;
 
 use super::Daemon;
+use crate::net::spread;
 
 impl Daemon {
-    /// Makes the kernel tell flows apart by their ports while flows of any group are to be spread.
+    /// Makes the kernel tell flows apart by their ports while flows of any group are spread.
     pub(super) fn set_hash_policy(&mut self) {
-        let groups = &self.admin.source.file.engine.groups;
-        match self.sysctl.set_hash_policy(groups.iter().any(|group| group.outbound_spreading)) {
+        match self.sysctl.set_hash_policy(!self.outbound.is_empty()) {
             Ok(changed) if changed.is_empty() => {}
             Ok(changed) => tracing::info!("flows that are spread: {}", changed.join(", ")),
             Err(error) => tracing::warn!(%error, "flows between two hosts are not told apart"),
@@ -39,5 +39,20 @@ impl Daemon {
             );
             self.outbound.insert(group, outbound);
         }
+        self.set_hash_policy();
+    }
+
+    /// What the daemon before this one set, if nothing is to be spread now.
+    pub(super) fn restore_hash_policy(&mut self) {
+        if !self.admin.source.file.engine.groups.iter().any(|group| group.outbound_spreading) {
+            self.set_hash_policy();
+        }
+    }
+}
+
+/// Ends spreading over these interfaces. Without a daemon nobody would see to it that what somebody does to routes counts.
+pub(super) fn end_spreading(members: &BTreeSet<String>) {
+    if let Err(error) = spread::leftovers::remove(Some(members)) {
+        tracing::warn!(%error, "outbound flows are still spread; `ipmpd --release` ends that");
     }
 }

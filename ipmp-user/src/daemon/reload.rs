@@ -159,22 +159,22 @@ impl Daemon {
     /// Puts a configuration in force; returns what was different. Refused if another daemon serves one of its groups or
     /// interfaces.
     pub(super) fn change_config(&mut self, now: Timestamp, source: Source) -> Result<Vec<String>, Refusal> {
-        self.claims.add(&source.file.engine).map_err(|error| {
+        let mut identities = self.admin.identities.clone();
+        identities.set(&source.file);
+        let renames = identities.follow(&self.inventory, &source.file.engine);
+        let mut config = identities.read(&source.file.engine);
+        self.claims.add(&config).map_err(|error| {
             let text = format!("{error:#}; the configuration in force stays as it is");
             Refusal::new(RefusalCode::Refused, text)
         })?;
         let changes = config::differences(&self.admin.source.file, &source.file);
-        let mut config = source.file.engine.clone();
-        if !source.file.daemon.track_interfaces_only_with_groups {
-            config.groups.extend(ungrouped::group(&self.inventory, &config));
-        }
+        ungrouped::complete(&mut config, &source.file.daemon, &self.inventory);
         // What takes a restart stays different until then.
         let Source { text, mut file } = source;
         file.daemon.real_time_priority = self.admin.source.file.daemon.real_time_priority;
         file.daemon.control_group.clone_from(&self.admin.source.file.daemon.control_group);
-        self.admin.identities.set(file.identities.clone());
         self.admin.source = Source { text, file };
-        self.set_hash_policy();
+        self.rename(now, identities, renames);
         if config.groups == self.engine.config().groups {
             self.sync_links(now, Some(0));
             return Ok(changes);
@@ -204,8 +204,9 @@ impl Daemon {
     /// Watches interfaces in no group that were not there before; with them those that have gone meanwhile are forgotten.
     pub(super) fn track_newcomers(&mut self, now: Timestamp) {
         let Source { text, file } = &self.admin.source;
+        let config = self.admin.identities.read(&file.engine);
         let found =
-            ungrouped::group(&self.inventory, &file.engine).map_or_else(Vec::new, |group| group.interfaces);
+            ungrouped::group(&self.inventory, &config).map_or_else(Vec::new, |group| group.interfaces);
         let in_force = self.engine.config();
         let known = |name: &str| {
             let mut groups = in_force.groups.iter();
@@ -251,11 +252,16 @@ impl Daemon {
             };
             self.members.push(member);
         }
+        self.name_all();
+        left
+    }
+
+    /// Gives the journal the names in force.
+    pub(super) fn name_all(&mut self) {
         let groups = self.engine.roster().map(|group| (group.group, group.config.name.clone()));
         let members = self.members.iter().filter(|member| !member.is_nobody());
         let members = members.map(|member| (member.id, member.config.name.clone()));
         self.names = self.names.with(groups, members);
-        left
     }
 
     /// The test addresses of every present member.
@@ -321,6 +327,7 @@ impl Daemon {
             self.placements.keys().copied().filter(|group| !known.contains(group)).collect();
         self.placements.retain(|group, _| known.contains(group));
         self.outbound.retain(|group, _| known.contains(group));
+        self.set_hash_policy();
         if !gone.is_empty() {
             self.step(Work::Forget(gone));
         }

@@ -14,7 +14,7 @@ use ipmp_common::{
     },
 };
 
-use super::{Daemon, members::MemberIo, pci};
+use super::{Daemon, left_alone, members::MemberIo, pci};
 use crate::{
     control::{
         Request, RequestKind, Response,
@@ -52,6 +52,7 @@ impl Daemon {
         interface: &str,
         command: impl Fn(MemberId) -> Command,
     ) -> Response {
+        let interface = &*self.meant(interface);
         let Some(member) = self.members.iter().find(|member| member.config.name == interface) else {
             let text = format!("{interface}: is in no group: `ipmp status` lists the interfaces");
             return Response::Refused(Refusal::new(RefusalCode::NotFound, text));
@@ -113,8 +114,15 @@ impl Daemon {
         };
         DeviceInfo {
             up: link.admin_up(),
+            section: self
+                .admin
+                .identities
+                .section_of(&link.name)
+                .filter(|s| *s != link.name)
+                .map(str::to_owned),
             mac: link.mac.map(pci::mac_text),
             mtu: link.mtu,
+            left_alone: left_alone::on(&self.inventory, link.ifindex),
             test: member.probe_sources().into_iter().map(test).collect(),
         }
     }

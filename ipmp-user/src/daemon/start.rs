@@ -16,6 +16,7 @@ use super::{
     clock::{self, Alarm},
     culprit::Culprits,
     draw::{self, Draw},
+    identity::Identities,
     members,
     reassert::Reassert,
     targets::Targets,
@@ -40,7 +41,8 @@ impl Daemon {
         std::fs::create_dir_all(&options.runtime_dir).with_context(|| {
             format!("runtime directory: {}: cannot be made", options.runtime_dir.display())
         })?;
-        let mut config = options.config.engine.clone();
+        let tied = Identities::load(&options.runtime_dir, &options.config);
+        let mut config = tied.read(&options.config.engine);
         config.seed = draw::random().context("cannot draw random numbers")?;
         let journal = Journal::new();
         // First of all: a second daemon must not touch anything of the first.
@@ -61,11 +63,9 @@ impl Daemon {
         let applier = apply::spawn(&options.runtime_dir, move || tell_priority("applier", priority))
             .context("addresses and routes cannot be managed")?;
         let (monitor, inventory) = Monitor::open().context("the kernel's tables cannot be read")?;
-        if !options.config.daemon.track_interfaces_only_with_groups {
-            config.groups.extend(ungrouped::group(&inventory, &config));
-        }
+        ungrouped::complete(&mut config, &options.config.daemon, &inventory);
         let mut daemon = Self {
-            admin: Admin::new(options, &inventory),
+            admin: Admin::new(options, &inventory, tied),
             members: members::from_config(&config),
             names: Names::of(&config),
             engine: Recorded::new(config, options.record.as_deref())
@@ -89,6 +89,7 @@ impl Daemon {
             unread: false,
             reassert: Reassert::default(),
             culprits: Culprits::start().context("no thread that finds out who changes addresses")?,
+            left_alone: super::left_alone::LeftAlone::default(),
             watch: super::watch::Watch::default(),
             claims,
             outbound: BTreeMap::new(),
@@ -106,8 +107,9 @@ impl Daemon {
         for complaint in self.kernel.complaints() {
             tracing::warn!("{complaint}");
         }
+        self.follow_names(clock::now());
         self.restore_others();
-        self.set_hash_policy();
+        self.restore_hash_policy();
         self.attach_and_settle().context("the kernel's tables cannot be read")?;
         let now = clock::now();
         self.sync_links(now, None);

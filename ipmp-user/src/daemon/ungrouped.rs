@@ -7,7 +7,10 @@ use ipmp_common::engine::config::{
 use rtnetlink::packet_route::link::LinkFlags;
 
 use super::members::bare;
-use crate::net::inventory::{Inventory, Link};
+use crate::{
+    config::DaemonConfig,
+    net::inventory::{Inventory, Link},
+};
 
 /// Devices without a wire of their own: their carrier says nothing, or repeats what another one says.
 const VIRTUAL: [&str; 17] = [
@@ -29,6 +32,13 @@ const VIRTUAL: [&str; 17] = [
     "vxlan",
     "wireguard",
 ];
+
+/// A configuration with the anonymous group, if interfaces in no group are to be watched.
+pub(super) fn complete(config: &mut Config, daemon: &DaemonConfig, inventory: &Inventory) {
+    if !daemon.track_interfaces_only_with_groups {
+        config.groups.extend(group(inventory, config));
+    }
+}
 
 /// The anonymous group of a host; `None` if every interface is in a group. Asked for again when an interface appears.
 pub(super) fn group(inventory: &Inventory, config: &Config) -> Option<GroupConfig> {

@@ -167,7 +167,7 @@ fn bonding_becomes_a_proposal() {
         "eth3: data those found on it; test none",
     ];
     assert_eq!(interfaces(&summary), wanted);
-    let bond0 = "group bond0: failure detection time 1.00 s, failback yes, on group failure keep, quiet period 40.0 s, suspicion on, targets 192.168.10.1, 192.168.10.2\n";
+    let bond0 = "group bond0: failure detection time 1.00 s, failback yes, on group failure keep, quiet period 40.0 s, suspicion on, outbound spreading on, targets 192.168.10.1, 192.168.10.2\n";
     assert!(summary.starts_with(bond0), "{summary}");
     let notes = notes(&propose("bonding", From::Bonding)).join("\n");
     let toml = propose("bonding", From::Bonding).toml;

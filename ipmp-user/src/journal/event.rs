@@ -98,6 +98,8 @@ const fn member_of(reason: &Reason) -> Option<(&'static str, MemberId)> {
         | Reason::NoInterface
         | Reason::NotTaken { .. }
         | Reason::InterfaceRemoved
+        | Reason::Renamed { .. }
+        | Reason::Renewed
         | Reason::UniqueMac { .. }
         | Reason::DuplicateTestAddress { .. }
         | Reason::UniqueTestAddress { .. }

@@ -52,7 +52,7 @@ pub(super) fn level(record: &Record, was_failed: bool) -> Level {
         Kind::Offline | Kind::Online if hardware => Level::ERROR,
         Kind::Probing if test_address => Level::ERROR,
         Kind::Absent if record.reason != Reason::InterfaceRemoved => Level::WARN,
-        Kind::Withdrawn | Kind::Missing | Kind::PutBack => Level::WARN,
+        Kind::Withdrawn | Kind::Missing | Kind::PutBack | Kind::Renamed | Kind::LeftAlone => Level::WARN,
         Kind::Absent
         | Kind::Activity
         | Kind::Moved
@@ -113,6 +113,8 @@ pub(super) fn text(record: &Record, names: &Names, was_failed: bool) -> String {
         Kind::Reconfigured if interface.is_empty() => format!("Group {group}"),
         Kind::Reconfigured => format!("Data address {address}{of_group} on {interface}"),
         Kind::Missing => return missing(&record.reason, names),
+        Kind::LeftAlone => format!("Address {address} stays on {interface}{of_group}"),
+        Kind::Renamed => format!("IP interface {interface}{of_group} has another name"),
         Kind::Deferred => format!("IP interface {interface}{of_group} waits"),
     };
     format!("{what}: {}", reason_text(&record.reason, names))

@@ -1,6 +1,7 @@
 //! What a driver says of its interface, by ethtool's ioctl (linux/ethtool.h).
 
 use std::{
+    ffi::CStr,
     io,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
 };
@@ -10,7 +11,10 @@ use std::{
 struct DriverInfo {
     command: u32,
     driver: [u8; 32],
-    rest: [u8; 160],
+    version: [u8; 32],
+    firmware: [u8; 32],
+    bus: [u8; 32],
+    rest: [u8; 64],
 }
 
 /// Asks the drivers of the network namespace in which it was made.
@@ -34,9 +38,21 @@ impl Drivers {
     /// Whether it is a bond, whose native XDP runs on its ports, with their ifindexes (`bond_xdp_set` in
     /// `drivers/net/bonding/bond_main.c`): our programs would take the frames for another interface's.
     pub(super) fn is_bond(&self, name: &str) -> bool {
+        self.info(name).is_ok_and(|info| info.driver.starts_with(b"bonding\0"))
+    }
+
+    fn info(&self, name: &str) -> io::Result<DriverInfo> {
         const ETHTOOL_GDRVINFO: u32 = 3;
-        let mut info = DriverInfo { command: ETHTOOL_GDRVINFO, driver: [0; 32], rest: [0; 160] };
-        self.ask(name, &mut info).is_ok() && info.driver.starts_with(b"bonding\0")
+        let mut info = DriverInfo {
+            command: ETHTOOL_GDRVINFO,
+            driver: [0; 32],
+            version: [0; 32],
+            firmware: [0; 32],
+            bus: [0; 32],
+            rest: [0; 64],
+        };
+        self.ask(name, &mut info)?;
+        Ok(info)
     }
 
     /// Has a structure filled in that begins with the command. It takes the RTNL lock (`dev_ethtool` in
@@ -56,6 +72,14 @@ impl Drivers {
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), SIOCETHTOOL as _, &raw mut request) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
+}
+
+/// Where a device is on its bus, such as `0000:3b:00.0`, as its driver says; none for a virtual one. Unlike sysfs this is of the
+/// caller's network namespace.
+pub fn bus_of(name: &str) -> Option<String> {
+    let info = Drivers::new().ok()?.info(name).ok()?;
+    let bus = CStr::from_bytes_until_nul(&info.bus).ok()?.to_str().ok()?;
+    (!bus.is_empty()).then(|| bus.to_ascii_lowercase())
 }
 
 /// Any socket will do for ioctl(2) and for options of the namespace.

@@ -46,6 +46,7 @@ use self::{
 };
 pub use self::{
     carrier::CarrierChange,
+    driver::bus_of,
     evidence::Totals,
     load::detach_clsact,
     options::{KernelError, KernelOptions, prepare},

@@ -8,10 +8,13 @@ use rtnetlink::packet_route::{
     AddressFamily,
     address::{
         AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
-        CacheInfo,
     },
     neighbour::{NeighbourAddress, NeighbourAttribute},
 };
+
+mod lifetimes;
+
+pub use self::lifetimes::Lifetimes;
 
 /// `IFA_PROTO` of the test addresses we create (kernel 5.18 and later show it; older ones ignore it).
 /// Values above 3 are free for user space: `include/uapi/linux/if_addr.h`.
@@ -78,9 +81,7 @@ impl Address {
         address.message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(IFA_PROTO_IPMP)));
         address.message.header.scope = AddressScope::Link;
         if ip.is_ipv6() {
-            let mut deprecated = CacheInfo::default();
-            deprecated.ifa_valid = u32::MAX;
-            address.message.attributes.push(AddressAttribute::CacheInfo(deprecated));
+            address = address.living(Lifetimes { preferred: 0, valid: u32::MAX });
         }
         address.set_flags(AddressFlags::Noprefixroute | address.nodad());
         address
@@ -150,7 +151,18 @@ impl Address {
             .find_map(|a| if let AddressAttribute::Protocol(p) = a { Some(u8::from(*p)) } else { None })
     }
 
-    /// Whether it has no lifetime: DHCP's, autoconfigured and privacy addresses have one and are left alone.
+    /// Whether a router's advertisements keep it alive, or it was made from one that they do (`addrconf_prefix_rcv` in
+    /// net/ipv6/addrconf.c).
+    pub fn is_autoconfigured(&self) -> bool {
+        // IFAPROT_KERNEL_RA in include/uapi/linux/if_addr.h; kernels before 5.18 only set the flag.
+        const KERNEL_RA: u8 = 2;
+        let flags = self.flags();
+        self.ip.is_ipv6()
+            && (self.protocol() == Some(KERNEL_RA)
+                || flags.intersects(AddressFlags::Managetempaddr | AddressFlags::Secondary))
+    }
+
+    /// Whether it lives for ever.
     pub fn is_permanent(&self) -> bool {
         self.flags().contains(AddressFlags::Permanent)
     }
@@ -178,16 +190,9 @@ impl Address {
     /// The kernel's message, without what only it can say (time stamps, state flags): fit to be sent.
     pub fn request(&self) -> AddressMessage {
         let mut copy = self.clone();
+        copy = copy.living(self.lifetimes());
         copy.set_flags(self.flags() & REQUEST_FLAGS);
-        copy.message.attributes.retain_mut(|attribute| {
-            if let AddressAttribute::CacheInfo(info) = attribute {
-                let mut fresh = CacheInfo::default();
-                fresh.ifa_preferred = info.ifa_preferred;
-                fresh.ifa_valid = info.ifa_valid;
-                *info = fresh;
-            }
-            !matches!(attribute, AddressAttribute::TargetNetNsId(_))
-        });
+        copy.message.attributes.retain(|attribute| !matches!(attribute, AddressAttribute::TargetNetNsId(_)));
         copy.message
     }
 

@@ -1,5 +1,7 @@
 //! Carries placements out: make before break, one failing request never stops the rest.
 
+mod ahead;
+mod announcing;
 mod job;
 mod outbound;
 mod step;
@@ -14,15 +16,16 @@ use std::{
 
 use ipmp_common::engine::{ids::GroupId, time::Timestamp};
 
+use self::{
+    ahead::{Ahead, Learned},
+    outbound::Spreading,
+    watch::{PATIENCE, Watch},
+};
 pub use self::{
     job::{Failure, Job, Outcome},
     step::{Step, Taken, Work},
     watch::News,
     worker::{Handle, spawn},
-};
-use self::{
-    outbound::Spreading,
-    watch::{PATIENCE, Watch},
 };
 use super::{
     NetError,
@@ -35,10 +38,11 @@ use super::{
         placement::Placement,
     },
     route::RouteKey,
+    rules,
     socket::{Request, Socket},
     state::StateFile,
 };
-use crate::announce::{Announcement, Announcer};
+use crate::announce::Announcer;
 
 /// What the kernel refused of one exchange.
 #[derive(Debug, Default)]
@@ -61,8 +65,8 @@ pub struct Applier {
     /// Trouble met outside of a job, reported with the next.
     pending: Vec<Failure>,
     watch: Watch,
-    /// The kernel's state after the last job, true as long as the watch has nothing to say.
-    picture: Option<Inventory>,
+    /// What is known of the kernel's state before the next job.
+    ahead: Option<Ahead>,
     /// Addresses that the last job deleted.
     deleted: BTreeSet<(u32, IpAddr)>,
     /// What was heard after the kernel was read, or meanwhile: it explains what is missing in what was read, or what will be
@@ -100,7 +104,7 @@ impl Applier {
             present: BTreeSet::new(),
             state,
             pending,
-            picture: None,
+            ahead: None,
             deleted: BTreeSet::new(),
             late: News::default(),
             spreading: Spreading::default(),
@@ -135,37 +139,12 @@ impl Applier {
         self.wanted.insert(job.group, job.wanted.clone());
         let mut outcome = Outcome::nothing(job, std::mem::take(&mut self.pending));
         match self.look() {
-            Ok(inventory) => self.converge(inventory, job, &mut outcome),
+            Ok((inventory, learned)) => self.converge(inventory, learned, job, &mut outcome),
             Err(error) => {
                 outcome.errors.push(Failure::of("reading the kernel's addresses and routes", &error));
             }
         }
         outcome
-    }
-
-    /// Looks at the kernel while nobody waits, so that the next job need not. Without success it looks itself.
-    pub fn look_ahead(&mut self) {
-        self.watch.collect(None, &self.deleted, &mut self.base.news);
-        self.deleted.clear();
-        self.picture = Inventory::dump_without_neighbours(&mut self.socket).ok();
-    }
-
-    /// The kernel's state now.
-    fn look(&mut self) -> Result<Inventory, NetError> {
-        let mut picture = self.picture.take();
-        let stale = self.watch.collect(picture.as_mut(), &self.deleted, &mut self.base.news);
-        if let Some(picture) = picture.filter(|_| !stale) {
-            return Ok(picture);
-        }
-        let inventory = Inventory::dump_without_neighbours(&mut self.socket)?;
-        self.hear();
-        Ok(inventory)
-    }
-
-    /// Takes in what was changed while the kernel was read.
-    fn hear(&mut self) {
-        self.watch.collect(None, &self.deleted, &mut self.late);
-        self.base.news.extend(&self.late);
     }
 
     fn merged(&self) -> Wanted {
@@ -176,49 +155,55 @@ impl Applier {
         all
     }
 
-    fn learn_from(&mut self, inventory: &Inventory, wanted: &Wanted) {
-        self.base.learn(inventory, wanted, &self.present);
-        // What is gone and comes back later is news.
-        let mut there: BTreeSet<Vec<u8>> =
-            inventory.routes.values().flatten().map(|route| route.identity().to_vec()).collect();
-        there.extend(inventory.nexthops.keys().map(|id| presence(*id)));
-        self.present.retain(|identity| there.contains(identity));
-    }
-
-    fn converge(&mut self, mut inventory: Inventory, job: &Job, outcome: &mut Outcome) {
+    fn converge(
+        &mut self,
+        mut inventory: Inventory,
+        learned: Option<Learned>,
+        job: &Job,
+        outcome: &mut Outcome,
+    ) {
         let wanted = self.merged();
-        self.learn_from(&inventory, &wanted);
+        self.learn_from(&inventory, &wanted, learned);
         if self.state.is_blank() {
             // Whoever comes after a crash in the first move must know what was there before it.
             let failure = self.save();
             outcome.errors.extend(failure);
         }
-        let mut addresses = plan::addresses(&inventory, &self.base, &wanted);
+        let mut addresses = plan::addresses(&inventory, &self.base, &wanted, monotonic());
         outcome.left_alone.append(&mut addresses.left_alone);
         let blocked = addresses.blocked.drain(..).map(|what| Failure { what, errno: libc::ENETDOWN });
         outcome.errors.extend(blocked);
         self.narrow_outbound(&mut inventory, &wanted, outcome);
         self.watch.begin();
-        let failed = self.add_and_route(&mut inventory, &wanted, &addresses, &job.neighbours, outcome);
+        let (first, later) = addresses.stages(&inventory);
+        let known = &job.neighbours;
+        let mut failed = self.add_and_route(&mut inventory, &wanted, &addresses, first, known, outcome);
         outcome.applied_at = monotonic();
         self.base.news = std::mem::take(&mut self.late);
-        let moved = addresses.moved.iter().map(|(_, on, net)| (*on, net.addr()));
-        outcome.moved = moved.filter(|place| !failed.contains(place)).collect();
-        self.announce(&inventory, outcome);
+        outcome.moved = addresses.arrived(&failed);
+        outcome.announced_at = self.announce(&inventory, &outcome.moved, &mut outcome.errors);
+        if !later.is_empty() {
+            failed.extend(self.execute(&later, outcome).addresses);
+            outcome.moved = addresses.arrived(&failed);
+        }
         if !addresses.remove.is_empty() {
             let mut added = addresses.added_v6();
             added.retain(|place| !failed.contains(place));
             self.watch.wait_serving(added, PATIENCE, &mut self.base.news);
         }
-        self.remove(&wanted, &addresses, &failed, outcome);
-        let moving = Moving { wanted: &wanted, known: &job.neighbours, moved: &addresses.moved, routes: &[] };
-        self.execute(&moving.deletions(), outcome);
+        let moving = Moving { wanted: &wanted, known, moved: &addresses.moved, routes: &[] };
+        self.remove(&moving, &addresses, &failed, outcome);
+        if !later.is_empty() {
+            // Now nobody else answers for them, and what was refused stands where it was.
+            self.announce(&inventory, &addresses.places(&failed), &mut outcome.errors);
+        }
         self.watch.collect(None, &self.deleted, &mut self.base.news);
         let flushed = self.watch.saw_carrier_loss() && !inventory.nexthops.is_empty();
         if addresses.orphans || flushed {
             self.restore_orphans(&wanted, outcome);
         }
         self.spread_outbound(&mut inventory, &wanted, outcome);
+        outcome.errors.extend(rules::follow(&mut self.socket, &inventory, &self.base, &wanted));
         outcome.errors.extend(self.memberships.follow(&wanted));
         self.base.note_placement(&inventory, &wanted, &failed);
         if outcome.errors.is_empty() {
@@ -233,8 +218,9 @@ impl Applier {
         self.present.clear();
         match Inventory::dump_without_neighbours(&mut self.socket) {
             Ok(mut inventory) => {
-                let addresses = plan::addresses(&inventory, &self.base, wanted);
-                self.add_and_route(&mut inventory, wanted, &addresses, &Neighbours::new(), outcome);
+                let addresses = plan::addresses(&inventory, &self.base, wanted, monotonic());
+                let (add, known) = (addresses.add.clone(), Neighbours::new());
+                self.add_and_route(&mut inventory, wanted, &addresses, add, &known, outcome);
             }
             Err(error) => {
                 outcome.errors.push(Failure::of("reading the kernel's addresses after the move", &error));
@@ -249,13 +235,15 @@ impl Applier {
         inventory: &mut Inventory,
         wanted: &Wanted,
         addresses: &AddressPlan,
+        mut ops: Vec<Op>,
         neighbours: &Neighbours,
         outcome: &mut Outcome,
     ) -> BTreeSet<(u32, IpAddr)> {
-        let mut ops = addresses.add.clone();
         let mut failed = BTreeSet::new();
         if addresses.brings_routes {
             failed = self.execute(&ops, outcome).addresses;
+            // The kernel appends their connected routes: no order that somebody wants.
+            self.base.news.robbed.extend(ops.iter().filter_map(Op::brings_route));
             ops.clear();
             match inventory.reload_routes(&mut self.socket) {
                 Ok(()) => {
@@ -323,53 +311,39 @@ impl Applier {
             Op::DelAddress(address) => {
                 self.deleted.insert((address.ifindex(), address.ip()));
             }
-            Op::AddAddress(_) | Op::SetAddressFlags(_) | Op::AddNeighbour(_) | Op::DelNeighbour(_) => {}
-        }
-    }
-
-    fn announce(&mut self, inventory: &Inventory, outcome: &mut Outcome) {
-        let announcement = |(ifindex, ip): &(u32, IpAddr)| {
-            let mac = inventory.link(*ifindex)?.mac?;
-            Some(Announcement { ifindex: *ifindex, mac, ip: *ip })
-        };
-        let announcements: Vec<Announcement> = outcome.moved.iter().filter_map(announcement).collect();
-        let Some(announcer) = self.announcer.as_mut().filter(|_| !announcements.is_empty()) else {
-            return;
-        };
-        match announcer.send(&announcements) {
-            Ok(()) => outcome.announced_at = Some(monotonic()),
-            Err(error) => {
-                outcome.errors.push(Failure::of("announcing", &error));
+            Op::AddAddress(address) => {
+                if address.has_prefix_route() && self.base.original(address.ip()).is_none() {
+                    self.base.made.insert(address.ip());
+                }
             }
+            Op::SetAddress(_) | Op::AddNeighbour(_) | Op::DelNeighbour(_) => {}
         }
     }
 
     /// Takes addresses off their old interfaces, except where the new one did not accept them, and those that shall be
-    /// nowhere off whatever they are on.
+    /// nowhere off whatever they are on; what stays there by mistake of the kernel comes back, and neighbours are forgotten.
     fn remove(
         &mut self,
-        wanted: &Wanted,
+        moving: &Moving<'_>,
         addresses: &AddressPlan,
         failed: &BTreeSet<(u32, IpAddr)>,
         outcome: &mut Outcome,
     ) {
+        let wanted = moving.wanted;
         let places: BTreeMap<IpAddr, u32> = wanted
             .data
             .iter()
             .filter_map(|placed| Some((placed.address.addr(), wanted.ifindex(placed.on)?)))
             .collect();
         let stands = |ip: IpAddr| places.get(&ip).is_some_and(|on| !failed.contains(&(*on, ip)));
-        let ops: Vec<Op> = addresses
-            .remove
-            .iter()
-            .filter(|op| {
-                matches!(op, Op::DelAddress(address)
-                    if wanted.withdraws(address.ip()) || stands(address.ip()))
-            })
-            .cloned()
-            .collect();
+        let goes = |op: &&Op| {
+            matches!(op, Op::DelAddress(address)
+                if stands(address.ip()) || wanted.withdraws(address.ip()))
+        };
+        let mut ops: Vec<Op> = addresses.remove.iter().filter(goes).cloned().collect();
+        ops.extend(addresses.bystanders.iter().cloned());
+        ops.extend(moving.deletions());
         self.execute(&ops, outcome);
-        self.execute(&addresses.bystanders, outcome);
         if !wanted.withdrawn.is_empty() {
             // The routes that the kernel takes along with an address were not removed by an administrator.
             self.present.clear();
@@ -378,7 +352,7 @@ impl Applier {
 }
 
 /// `CLOCK_MONOTONIC` now. The applier's outcome carries times because it is the only place that knows them.
-fn monotonic() -> Timestamp {
+pub(super) fn monotonic() -> Timestamp {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
     now.map_or(Timestamp::default(), |t| {
         Timestamp(t.tv_sec().cast_unsigned() * 1_000_000_000 + t.tv_nsec().cast_unsigned())

@@ -6,6 +6,8 @@
 
 mod compare;
 mod former;
+mod lifetimes;
+mod order;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,16 +16,18 @@ use std::{
 
 use ipnet::IpNet;
 
-use ipmp_common::engine::{action::PlacedAddress, ids::MemberId};
+use ipmp_common::engine::{action::PlacedAddress, ids::MemberId, time::Timestamp};
 
 use self::compare::Comparison;
 use super::{
+    Renames,
     address::Address,
     apply::News,
     broadcast,
     inventory::Inventory,
     nexthop::Nexthop,
     plan::{MemberLink, Wanted, nexthops, placement::Placement, up_link},
+    renamed,
     route::{Route, RouteKey},
 };
 
@@ -34,6 +38,8 @@ pub struct Original {
     pub home: String,
     /// The address with all its attributes.
     pub address: Address,
+    /// When its lifetimes were what the attributes say.
+    pub as_of: Timestamp,
 }
 
 /// Homes and originals.
@@ -44,6 +50,8 @@ pub struct Base {
     pub(crate) addresses: BTreeMap<IpAddr, Original>,
     /// Addresses of each home interface in kernel order.
     pub(crate) order: BTreeMap<String, Vec<IpAddr>>,
+    /// Those that nobody had made when they first came home.
+    pub(crate) made: BTreeSet<IpAddr>,
     /// Every list in which a member appears, complete.
     pub(crate) routes: BTreeMap<RouteKey, Vec<Route>>,
     /// Nexthop objects by a member, and groups with one of them, as they are at home.
@@ -75,7 +83,9 @@ impl Base {
     /// The data addresses whose home is this interface, in kernel order.
     pub fn at_home(&self, name: &str) -> Vec<IpNet> {
         let order = self.order.get(name).into_iter().flatten();
-        order.filter_map(|ip| Some(self.addresses.get(ip)?.address.net())).collect()
+        // What only stood there when the order was learned is at home elsewhere.
+        let homed = order.filter_map(|ip| self.addresses.get(ip)).filter(|known| known.home == name);
+        homed.map(|known| known.address.net()).collect()
     }
 
     /// Each data address and its home.
@@ -91,9 +101,23 @@ impl Base {
     /// A data address that is ours no longer.
     pub fn forget(&mut self, ip: IpAddr) {
         self.addresses.remove(&ip);
+        self.made.remove(&ip);
         self.placement.remove(&ip);
         for order in self.order.values_mut() {
             order.retain(|known| *known != ip);
+        }
+    }
+
+    /// Interfaces that have other names now: what is known of the one is known of the other.
+    pub fn rename(&mut self, renames: &Renames) {
+        let new = |name: &String| renamed(renames, name);
+        self.names.values_mut().for_each(|name| *name = new(name));
+        self.addresses.values_mut().for_each(|original| original.home = new(&original.home));
+        self.placement.values_mut().for_each(|name| *name = new(name));
+        rename_keys(&mut self.order, renames);
+        rename_keys(&mut self.carrier_downs, renames);
+        for names in [&mut self.unusable, &mut self.failed, &mut self.inherited] {
+            *names = names.iter().map(new).collect();
         }
     }
 
@@ -138,7 +162,8 @@ impl Base {
         let stable = self.stable(inventory, &before);
         self.learn_nexthops(inventory, &before, present, &stable);
         let placement = Placement::new(self, &before);
-        let comparison = Comparison { base: self, placement: &placement, present, stable: &stable };
+        let turns = self.turns(wanted);
+        let comparison = Comparison { base: self, placement: &placement, present, stable: &stable, turns };
         let ours = inventory.routes.iter().filter(|(_, list)| list.iter().any(|r| placement.moves(r)));
         let keys: BTreeSet<RouteKey> = ours.map(|(key, _)| *key).chain(self.keys()).collect();
         let learn = |key: RouteKey| {
@@ -262,6 +287,7 @@ impl Base {
     }
 
     fn learn_addresses(&mut self, inventory: &Inventory, before: &Wanted) {
+        self.learn_lifetimes(inventory, before);
         for MemberLink { member, ifindex, .. } in &before.members {
             let Some(link) = inventory.link(*ifindex) else {
                 continue;
@@ -272,13 +298,10 @@ impl Base {
             let mut complete = true;
             for placed in homed() {
                 let ip = placed.address.addr();
-                let there = there.get(&ip).filter(|a| a.is_permanent() && placed.on == *member);
+                let there = there.get(&ip).filter(|a| !inventory.is_renewed(a) && placed.on == *member);
                 match there.copied() {
-                    Some(address) => {
-                        let original = Original { home: link.name.clone(), address: address.clone() };
-                        self.addresses.insert(ip, original);
-                    }
-                    None => complete = false,
+                    Some(address) => self.learn_address(&link.name, address, inventory.read_at),
+                    None => complete &= self.original(ip).is_some_and(|o| o.is_over(inventory.read_at)),
                 }
             }
             if complete {
@@ -286,6 +309,7 @@ impl Base {
                 self.order.insert(link.name.clone(), order);
             }
         }
+        self.bury(inventory.read_at);
     }
 
     /// Members whose link stood since the last comparison, and that lost no address.
@@ -344,6 +368,14 @@ impl Base {
 /// What stands for a nexthop object among the identities of routes, which begin with their family.
 pub(super) fn presence(nexthop: u32) -> Vec<u8> {
     [&[0_u8][..], &nexthop.to_ne_bytes()].concat()
+}
+
+/// What is known by the present name already is newer.
+fn rename_keys<V>(map: &mut BTreeMap<String, V>, renames: &Renames) {
+    let (former, present): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        std::mem::take(map).into_iter().partition(|(name, _)| renames.contains_key(name));
+    map.extend(former.into_iter().map(|(name, value)| (renamed(renames, &name), value)));
+    map.extend(present);
 }
 
 fn member_by_name(inventory: &Inventory, wanted: &Wanted, name: &str) -> Option<MemberId> {

@@ -25,19 +25,14 @@ use super::{
 
 type Lists = BTreeMap<RouteKey, Vec<Route>>;
 
-/// Takes in what the kernel has while the data addresses are placed as `before` says. As long as an address is away its
-/// entry keeps its place; what is missing although nothing is away was removed by somebody, or, where the
-/// base is inherited, by a daemon that died while it restored the order.
+/// Takes in what the kernel has while the data addresses are placed as `before` says. As long as an address is away, or
+/// nowhere, its entry keeps its place; what is missing although its address is there was removed by somebody, or, where
+/// the base is inherited, by a daemon that died while it restored the order.
 pub(super) fn learn(known: &mut Lists, inventory: &Inventory, before: &Wanted, base: &Base) {
+    let turns = base.turns(before);
     let members: BTreeSet<u32> = before.members.iter().map(|member| member.ifindex).collect();
     let homes: BTreeMap<IpAddr, Option<u32>> =
         before.data.iter().map(|placed| (placed.address.addr(), before.ifindex(placed.home))).collect();
-    let away: BTreeSet<IpAddr> = before
-        .data
-        .iter()
-        .filter(|placed| placed.on != placed.home)
-        .map(|placed| placed.address.addr())
-        .collect();
     let is_guests = |route: &Route| {
         let home = route.prefsrc().and_then(|source| homes.get(&source).copied());
         home.is_some_and(|home| home.is_none_or(|home| !route.uses(home)))
@@ -48,7 +43,9 @@ pub(super) fn learn(known: &mut Lists, inventory: &Inventory, before: &Wanted, b
             || base.news.lost || route.hops().iter().any(|hop| base.news.robbed.contains(&hop.oif));
         !link_stands
             || is_robbed()
-            || route.prefsrc().is_some_and(|source| away.contains(&source))
+            || route
+                .prefsrc()
+                .is_some_and(|source| homes.contains_key(&source) && !has_source(inventory, route))
             || (is_inherited(base, route) && has_source(inventory, route))
     };
     let of_a_member =
@@ -60,12 +57,13 @@ pub(super) fn learn(known: &mut Lists, inventory: &Inventory, before: &Wanted, b
             inventory.broadcasts.get(&key).into_iter().flatten().filter(|route| !is_guests(route)).collect();
         let mut list = known.remove(&key).unwrap_or_default();
         list.retain(|route| kernel.contains(&route) || is_expected(route));
-        if list.iter().any(is_expected) {
-            let fresh: Vec<Route> =
-                kernel.into_iter().filter(|route| !list.contains(route)).cloned().collect();
-            list.extend(fresh);
-        } else {
-            list = kernel.into_iter().cloned().collect();
+        let fresh: Vec<Route> =
+            kernel.iter().filter(|route| !list.contains(route)).map(|route| Route::clone(route)).collect();
+        if !list.iter().any(is_expected) {
+            list = kernel.into_iter().filter(|route| list.contains(route)).cloned().collect();
+        }
+        for route in fresh {
+            turns.insert(&mut list, route);
         }
         if !list.is_empty() {
             known.insert(key, list);

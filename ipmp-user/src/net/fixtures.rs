@@ -4,14 +4,15 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ipmp_common::engine::{
     action::PlacedAddress,
-    ids::{GroupId, MemberId},
+    ids::{Family, GroupId, MemberId},
 };
 use ipnet::IpNet;
 use rtnetlink::packet_route::{
-    RouteNetlinkMessage,
+    AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags},
     link::{LinkAttribute, LinkFlags, LinkMessage},
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
+    rule::{RuleAction, RuleAttribute, RuleMessage},
 };
 
 use super::{
@@ -20,6 +21,7 @@ use super::{
     inventory::Inventory,
     plan::{MemberLink, Op, Wanted},
     route::Route,
+    rule::{Rule, TABLE_MAIN},
 };
 
 pub(crate) const HOME: MemberId = MemberId(0);
@@ -35,7 +37,30 @@ pub(crate) fn inventory() -> Inventory {
         link.attributes = vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::CarrierDownCount(1)];
         inventory.update(RouteNetlinkMessage::NewLink(link));
     }
+    inventory.ours.rules = Family::ALL.into_iter().flat_map(rules).collect();
     inventory
+}
+
+/// A rule as the kernel shows it.
+pub(crate) fn rule(family: Family, priority: u32, table: u32) -> Rule {
+    let mut message = RuleMessage::default();
+    message.header.family = if family == Family::V4 { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    message.header.table = u8::try_from(table).expect("a small number");
+    message.header.action = RuleAction::ToTable;
+    message.attributes = vec![
+        RuleAttribute::Table(table),
+        RuleAttribute::SuppressPrefixLen(u32::MAX),
+        RuleAttribute::Protocol(RouteProtocol::Kernel),
+    ];
+    if priority > 0 {
+        message.attributes.push(RuleAttribute::Priority(priority));
+    }
+    Rule::from_message(message).expect("a rule")
+}
+
+/// Those that a kernel begins with.
+fn rules(family: Family) -> Vec<Rule> {
+    vec![rule(family, 0, 255), rule(family, 32766, TABLE_MAIN), rule(family, 32767, 253)]
 }
 
 pub(crate) fn set_up(inventory: &mut Inventory, ifindex: u32, up: bool) {

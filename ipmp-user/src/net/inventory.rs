@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use ipmp_common::engine::ids::Family;
+use ipmp_common::engine::{ids::Family, time::Timestamp};
 use rtnetlink::packet_route::{
     AddressFamily, RouteNetlinkMessage,
     link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State},
@@ -20,10 +20,12 @@ pub use self::search::RouterSearch;
 use super::{
     NetError,
     address::Address,
+    apply::monotonic,
     monitor::Change,
     nexthop::{self, Nexthop},
     resolve::NDA_PROTO_IPMP,
     route::{Route, RouteKey, TABLE_LOCAL},
+    rule::Rule,
     socket::{Socket, Table},
     spread::{Ours, PROTO_IPMP},
 };
@@ -150,6 +152,8 @@ impl Neighbour {
 /// The kernel's view, in ordered maps.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
+    /// When it was read: what is left of the lives of addresses is as of then.
+    pub(crate) read_at: Timestamp,
     pub(crate) links: BTreeMap<u32, Link>,
     pub(crate) addresses: BTreeMap<u32, Vec<Address>>,
     pub(crate) routes: BTreeMap<RouteKey, Vec<Route>>,
@@ -172,7 +176,7 @@ impl Inventory {
         Ok(fresh)
     }
 
-    /// Reads what placing addresses needs: links, addresses, routes and nexthop objects.
+    /// Reads what placing addresses needs: links, addresses, routes, nexthop objects and rules.
     pub fn dump_without_neighbours(socket: &mut Socket) -> Result<Self, NetError> {
         let mut fresh = Self::dump_tables(socket, &[Table::Links, Table::Addresses])?;
         fresh.reload_routes(socket)?;
@@ -182,12 +186,13 @@ impl Inventory {
         fresh.nexthops = nexthops.into_iter().filter_map(|(id, nexthop)| Some((id, nexthop?))).collect();
         fresh.ours.nexthops =
             fresh.nexthops.extract_if(.., |_, nexthop| nexthop.protocol() == PROTO_IPMP).collect();
+        fresh.ours.rules = rules(socket)?;
         Ok(fresh)
     }
 
     /// Reads these tables; for routes see [`Self::reload_routes`].
     pub fn dump_tables(socket: &mut Socket, tables: &[Table]) -> Result<Self, NetError> {
-        let mut fresh = Self::default();
+        let mut fresh = Self { read_at: monotonic(), ..Self::default() };
         for table in tables {
             for message in socket.dump(*table)? {
                 fresh.take_dumped(message);
@@ -323,6 +328,7 @@ impl Inventory {
             if route.key().table == TABLE_LOCAL && !broadcast {
                 continue;
             }
+            let route = if self.came_with_an_address(&route) { route.without_end() } else { route };
             let list = self.routes_like(&route).entry(route.key()).or_default();
             if !list.contains(&route) {
                 list.push(route);
@@ -382,6 +388,27 @@ impl Inventory {
         self.neighbours.insert((ifindex, ip), neighbour);
         (known != Some(neighbour)).then_some(Change::Neighbour { ifindex, ip })
     }
+}
+
+/// All policy rules, each family's in their order. A kernel without policy routing, or without the family, has none.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "nothing but rules comes in answer to the question for them"
+)]
+fn rules(socket: &mut Socket) -> Result<Vec<Rule>, NetError> {
+    let rule = |message| match message {
+        RouteNetlinkMessage::NewRule(message) => Rule::from_message(message),
+        _ => None,
+    };
+    let mut rules = Vec::new();
+    for family in Family::ALL {
+        match socket.dump(Table::Rules(family)) {
+            Ok(messages) => rules.extend(messages.into_iter().filter_map(rule)),
+            Err(NetError::Refused { errno: libc::EOPNOTSUPP | libc::EAFNOSUPPORT, .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(rules)
 }
 
 /// Whether we made a route, to spread outbound flows.

@@ -11,6 +11,8 @@
 //! * [`apply`]: carries the plan out, make before break, in its own thread.
 //! * [`state`]: the base on disk, so that a restart while failed over knows homes and originals.
 //! * [`leftovers`]: what a daemon that has ended left: test addresses, neighbour entries, data addresses away from home.
+//! * [`rule`]: a policy rule, in a form that can be compared and sent back.
+//! * [`rules`]: policy rules of a member, also for its stand-in.
 //! * [`memberships`]: multicast groups on the member that stands in for another.
 //! * [`spread`]: outbound flows over all active members.
 //! * [`sysctl`]: the settings members need, remembered and restored.
@@ -32,18 +34,28 @@ pub mod nexthop;
 pub mod plan;
 pub mod resolve;
 pub mod route;
+pub mod rule;
+pub mod rules;
 pub mod socket;
 pub mod spread;
 pub mod state;
 pub mod sysctl;
 
-use std::{io, path::PathBuf};
+use std::{collections::BTreeMap, io, path::PathBuf};
 
 pub(crate) use state::write_atomically;
 
 /// What says in the kernel's tables that we made an entry: 73 is none of the protocols that
 /// include/uapi/linux/rtnetlink.h, `linux/if_addr.h` and iproute2's `rt_protos` name.
 const MARK: u8 = 0x49;
+
+/// Other names for known interfaces: from the former name to the present one.
+pub type Renames = BTreeMap<String, String>;
+
+/// What an interface is called now.
+pub(crate) fn renamed(renames: &Renames, name: &str) -> String {
+    renames.get(name).map_or(name, String::as_str).to_owned()
+}
 
 /// What went wrong between us and the kernel.
 #[derive(Debug, thiserror::Error)]

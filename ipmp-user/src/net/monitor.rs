@@ -35,7 +35,7 @@ const MAX_REPLAYED: usize = 32 << 10;
 /// no use.
 const MAX_TOLD: usize = 16 << 20;
 
-const GROUPS: [MulticastGroup; 7] = [
+const GROUPS: [MulticastGroup; 9] = [
     MulticastGroup::Link,
     MulticastGroup::Ipv4Ifaddr,
     MulticastGroup::Ipv6Ifaddr,
@@ -43,6 +43,8 @@ const GROUPS: [MulticastGroup; 7] = [
     MulticastGroup::Ipv6Route,
     MulticastGroup::Neigh,
     MulticastGroup::Nexthop,
+    MulticastGroup::Ipv4Rule,
+    MulticastGroup::Ipv6Rule,
 ];
 
 /// What changed; the inventory already holds the new state.
@@ -64,7 +66,7 @@ pub enum Change {
         /// The interface.
         ifindex: u32,
     },
-    /// Some route changed.
+    /// Some route changed, or what leads to routes.
     Route,
     /// A neighbour's state or hardware address changed.
     Neighbour {
@@ -249,8 +251,8 @@ struct Told {
 }
 
 fn tell(frame: &Frame<'_>, message: Option<RouteNetlinkMessage>, inventory: &mut Inventory) -> Told {
-    if frame.is_about_nexthop() {
-        // Its routes go along without a word (`fib_flush` in net/ipv4/fib_frontend.c).
+    if frame.is_about_nexthop() || frame.is_about_rule() {
+        // An object's routes go along without a word (`fib_flush` in net/ipv4/fib_frontend.c).
         return Told { change: Some(Change::Route), clear: true };
     }
     match message.filter(|_| !frame.is_about_bucket()) {

@@ -1,13 +1,15 @@
 //! Pure planning: the kernel's state, the base and what is wanted give an ordered list of operations.
 //!
-//! Order of a move, make before break: add addresses, move routes, announce, delete old addresses. An address is
-//! deleted from its old interface only if it stands on the new one. The same wanted twice plans nothing.
+//! Order of a move, make before break: add addresses, move routes, announce, delete old addresses. Many addresses are added
+//! after the announcement, see [`stages`]. An address is deleted from its old interface only if it stands on the new one. The
+//! same wanted twice plans nothing.
 
 pub mod addresses;
 pub mod neighbours;
 pub mod nexthops;
 pub mod placement;
 pub mod routes;
+pub mod stages;
 
 use std::net::IpAddr;
 
@@ -74,6 +76,12 @@ impl Wanted {
         self.data.iter().any(|placed| placed.address.addr() == ip && self.withdrawn.contains(&placed.home))
     }
 
+    /// Whether members are the same, and so are data addresses and their homes, wherever these shall be.
+    pub fn has_homes_of(&self, other: &Self) -> bool {
+        let home = |placed: &PlacedAddress| (placed.address, placed.home);
+        self.members == other.members && self.data.iter().map(home).eq(other.data.iter().map(home))
+    }
+
     /// Adds another group's wishes to these; routes of equal key are one list for the kernel, whoever owns them.
     pub fn extend(&mut self, other: &Self) {
         self.members.extend_from_slice(&other.members);
@@ -91,9 +99,9 @@ impl Wanted {
 pub enum Op {
     /// Put an address on an interface.
     AddAddress(Address),
-    /// Give a present address the flags it had originally; IPv6 only (`inet6_addr_modify`), where it changes them
-    /// without duplicate address detection.
-    SetAddressFlags(Address),
+    /// Give a present address other lifetimes; for IPv6 also the flags it had originally, which is done without duplicate
+    /// address detection (`inet6_addr_modify`).
+    SetAddress(Address),
     /// Take an address off.
     DelAddress(Address),
     /// Append a route to the list of its key.
@@ -116,7 +124,7 @@ impl Op {
                 message: Body::Known(RouteNetlinkMessage::NewAddress(address.request())),
                 flags: NLM_F_CREATE | NLM_F_EXCL,
             },
-            Self::SetAddressFlags(address) => Request {
+            Self::SetAddress(address) => Request {
                 message: Body::Known(RouteNetlinkMessage::NewAddress(address.request())),
                 flags: NLM_F_REPLACE,
             },
@@ -160,11 +168,20 @@ impl Op {
         match self {
             Self::AddRoute(route) | Self::DelRoute(route) => Some(route.key()),
             Self::AddAddress(_)
-            | Self::SetAddressFlags(_)
+            | Self::SetAddress(_)
             | Self::DelAddress(_)
             | Self::SetNexthop(_)
             | Self::AddNeighbour(_)
             | Self::DelNeighbour(_) => None,
+        }
+    }
+
+    /// The interface on which it makes the kernel add a connected route, if it does.
+    pub fn brings_route(&self) -> Option<u32> {
+        if let Self::AddAddress(address) = self {
+            address.has_prefix_route().then(|| address.ifindex())
+        } else {
+            None
         }
     }
 
@@ -174,7 +191,7 @@ impl Op {
             Self::AddAddress(_) | Self::AddRoute(_) => errno == libc::EEXIST,
             Self::DelAddress(_) => matches!(errno, libc::EADDRNOTAVAIL | libc::ENODEV),
             Self::DelRoute(_) => matches!(errno, libc::ESRCH | libc::ENODEV),
-            Self::SetAddressFlags(_) | Self::SetNexthop(_) => false,
+            Self::SetAddress(_) | Self::SetNexthop(_) => false,
             // Only time is lost: the kernel resolves what it does not know.
             Self::AddNeighbour(_) | Self::DelNeighbour(_) => errno != 0,
         }
@@ -185,7 +202,9 @@ impl std::fmt::Display for Op {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::AddAddress(a) => write!(f, "add address {} on ifindex {}", a.net(), a.ifindex()),
-            Self::SetAddressFlags(a) => write!(f, "set flags of {} on ifindex {}", a.net(), a.ifindex()),
+            Self::SetAddress(a) => {
+                write!(f, "set flags and lifetimes of {} on ifindex {}", a.net(), a.ifindex())
+            }
             Self::DelAddress(a) => write!(f, "delete address {} on ifindex {}", a.net(), a.ifindex()),
             Self::AddRoute(r) => write!(f, "add route {r}"),
             Self::DelRoute(r) => write!(f, "delete route {r}"),

@@ -209,6 +209,11 @@ impl Route {
         self.key.table == TABLE_LOCAL && matches!(self.message.header.kind, RouteType::Broadcast)
     }
 
+    /// Whether a lookup that finds it goes on with the next rule (`RTN_THROW`).
+    pub fn is_throw(&self) -> bool {
+        matches!(self.message.header.kind, RouteType::Throw)
+    }
+
     /// Whether a hop leaves by this interface.
     pub fn uses(&self, ifindex: u32) -> bool {
         self.resolved_hops().iter().any(|hop| hop.oif == ifindex)
@@ -233,6 +238,26 @@ impl Route {
                 RouteProtocol::Ra | RouteProtocol::Dhcp | RouteProtocol::IcmpRedirect
             )
             || !matches!(self.message.header.kind, RouteType::Unicast)
+    }
+
+    /// The route with another preferred source address, or none.
+    #[must_use]
+    pub fn sourced(&self, source: Option<IpAddr>) -> Self {
+        let mut message = self.message.clone();
+        message.attributes.retain(|a| !matches!(a, RouteAttribute::PrefSource(_)));
+        message.attributes.extend(source.map(|ip| RouteAttribute::PrefSource(ip.into())));
+        Self::canonical(message).map_or_else(|| self.clone(), |route| Self { dynamic: self.dynamic, ..route })
+    }
+
+    /// Whether it has an end of its own.
+    pub(super) const fn ends(&self) -> bool {
+        self.dynamic
+    }
+
+    /// The same route as one without an end of its own: it has that of the address it came with.
+    #[must_use]
+    pub(super) fn without_end(self) -> Self {
+        Self { dynamic: false, ..self }
     }
 
     /// The route with every interface replaced; hops that become equal are merged.

@@ -4,7 +4,7 @@ use std::{io, os::fd::RawFd, time::Duration};
 
 use ipmp_common::engine::ids::Family;
 use nix::sys::{
-    socket::{setsockopt, sockopt},
+    socket::{MsgFlags, setsockopt, sockopt},
     time::TimeVal,
 };
 use rtnetlink::{
@@ -19,14 +19,19 @@ use rtnetlink::{
         link::{LinkAttribute, LinkExtentMask, LinkMessage},
         neighbour::NeighbourMessage,
         route::RouteMessage,
+        rule::RuleMessage,
     },
     sys,
 };
 
 mod frames;
+mod inbox;
 
 use self::frames::is_kernels_own;
-pub(super) use self::frames::{Frame, Frames};
+pub(super) use self::{
+    frames::{Frame, Frames},
+    inbox::Inbox,
+};
 use super::{
     NetError,
     nexthop::{self, GET_NEXTHOP, NEW_NEXTHOP, Nexthop},
@@ -55,6 +60,8 @@ pub enum Table {
     Routes(Family),
     /// Neighbours of both families.
     Neighbours,
+    /// Policy rules of one family.
+    Rules(Family),
 }
 
 /// What is asked.
@@ -83,7 +90,7 @@ pub struct Socket {
     inner: sys::Socket,
     port: u32,
     sequence: u32,
-    buffer: Vec<u8>,
+    inbox: Inbox,
 }
 
 impl Socket {
@@ -93,7 +100,7 @@ impl Socket {
         let timeout = TimeVal::new(ANSWER_TIMEOUT.as_secs().cast_signed(), 0);
         setsockopt(&inner, sockopt::ReceiveTimeout, &timeout)
             .map_err(|e| NetError::io("setting a netlink timeout", e.into()))?;
-        Ok(Self { inner, port, sequence: 0, buffer: Vec::with_capacity(64 << 10) })
+        Ok(Self { inner, port, sequence: 0, inbox: Inbox::new() })
     }
 
     /// Its port, by which notifications name who made a change.
@@ -134,7 +141,7 @@ impl Socket {
         Err(NetError::Interrupted)
     }
 
-    /// None: the table changed meanwhile.
+    /// None: the table changed meanwhile, or an answer was larger than expected.
     fn read_dump<T>(
         &mut self,
         sequence: u32,
@@ -146,7 +153,8 @@ impl Socket {
         let mut consistent = true;
         loop {
             self.receive()?;
-            for frame in Frames(&self.buffer) {
+            consistent &= !self.inbox.cut;
+            for frame in self.inbox.frames() {
                 if frame.sequence != sequence {
                     continue;
                 }
@@ -192,7 +200,7 @@ impl Socket {
             if failure.is_some() {
                 break;
             }
-            for frame in Frames(&self.buffer) {
+            for frame in self.inbox.frames() {
                 let index = frame.sequence.wrapping_sub(first) as usize;
                 if let (NLMSG_ERROR, Some(slot @ None)) = (frame.kind, results.get_mut(index)) {
                     *slot = Some(frame.refusal().map_or(Ok(()), Err));
@@ -221,7 +229,7 @@ impl Socket {
     }
 
     fn receive(&mut self) -> Result<(), NetError> {
-        receive(&self.inner, &mut self.buffer, 0)
+        self.inbox.receive(&self.inner, MsgFlags::empty())
     }
 }
 
@@ -303,6 +311,13 @@ fn serialize_raw(kind: u16, payload: &[u8], flags: u16, sequence: u32, out: &mut
     out.resize(out.len().next_multiple_of(4), 0);
 }
 
+const fn number(family: Family) -> AddressFamily {
+    match family {
+        Family::V4 => AddressFamily::Inet,
+        Family::V6 => AddressFamily::Inet6,
+    }
+}
+
 fn dump_request(table: Table) -> RouteNetlinkMessage {
     match table {
         Table::Links => {
@@ -313,11 +328,13 @@ fn dump_request(table: Table) -> RouteNetlinkMessage {
         Table::Addresses => RouteNetlinkMessage::GetAddress(AddressMessage::default()),
         Table::Routes(family) => {
             let mut message = RouteMessage::default();
-            message.header.address_family = match family {
-                Family::V4 => AddressFamily::Inet,
-                Family::V6 => AddressFamily::Inet6,
-            };
+            message.header.address_family = number(family);
             RouteNetlinkMessage::GetRoute(message)
+        }
+        Table::Rules(family) => {
+            let mut message = RuleMessage::default();
+            message.header.family = number(family);
+            RouteNetlinkMessage::GetRule(message)
         }
         Table::Neighbours => RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()),
     }

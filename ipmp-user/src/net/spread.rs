@@ -1,10 +1,9 @@
 //! Outbound load spreading: flows leave by all active members of a group, whichever of them a route names.
 //!
-//! The routes of others stay as they are. Beside a route that leaves by an active member stand two of ours, to the two halves
-//! of its destination, by a group of nexthop objects. They are longer, so the kernel prefers them to that route and to nothing
-//! else that it did not take precedence over before; their metric is so high that any other route to the same half wins. A
-//! route of the same destination, as the kernel would also take, would be what a plain `ip route replace` or `ip route del`
-//! hits, instead of the administrator's.
+//! The routes of others stay as they are. For a route of the table `main` that leaves by an active member there is one of
+//! ours to the same destination, by a group of nexthop objects, in a table of ours; `rules` says how packets that this host
+//! itself sends come to it, and which do not. What is forwarded never does: masquerading gives a flow up when it leaves
+//! elsewhere.
 //!
 //! By which member a flow leaves is all that changes: the source address is the one that the route of others gives, for
 //! it is the one that others know this host by, and a test address must never be one. IPv4 is told it with the route
@@ -14,16 +13,20 @@
 //! Nothing is remembered: what is ours is found by its protocol number, and what is to be follows from the routes of
 //! others and the active members.
 //!
-//! * `ways`: which routes get companions, over which members, with which source; pure.
+//! * `ways`: which routes are spread, over which members, with which source; pure.
+//! * `rules`: how packets come to our routes; pure.
 //! * `plan`: what is missing, wrong or needless; pure.
 //! * `leftovers`: takes everything away.
 
 pub mod leftovers;
 mod plan;
+mod rules;
 mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipmp_common::engine::ids::Family;
+use ipnet::IpNet;
 use rtnetlink::{
     packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE},
     packet_route::RouteNetlinkMessage,
@@ -36,19 +39,26 @@ pub use self::{
 use super::{
     nexthop::{DEL_NEXTHOP, NEW_NEXTHOP, Nexthop},
     route::{Route, RouteKey},
+    rule::Rule,
     socket::{Body, Request},
 };
 
-/// Protocol number of our routes and nexthop objects.
+/// Protocol number of our rules, routes and nexthop objects.
 pub const PROTO_IPMP: u8 = super::MARK;
-/// Metric of our routes: nobody writes a higher one.
-pub const METRIC: u32 = u32::from_be_bytes(*b"IPMP");
+/// The table of our routes to prefixes of length 0; those of the other lengths follow. Our protocol number, and room for the
+/// 128 lengths of IPv6: far from the numbers that people (small ones), systemd and VPNs (those of ports and marks) choose.
+pub const TABLES: u32 = 73_000;
 /// Buckets of a resilient group, each of which holds the flows of some hashes: a share is right to a fifth of a percent, and
 /// a replacement moves no more than these.
 const BUCKETS: u16 = 512;
 /// After so long without traffic, in hundredths of a second, the flows of a bucket may leave by another member: what
 /// left before has arrived by then, so nothing is overtaken.
 const IDLE_CS: u32 = 100;
+
+/// The table of our route to a destination.
+fn table(dst: &IpNet) -> u32 {
+    TABLES + u32::from(dst.prefix_len())
+}
 
 /// What the kernel has of ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +69,10 @@ pub struct Ours {
     pub nexthops: BTreeMap<u32, Nexthop>,
     /// All numbers of nexthop objects in use, whoever uses them.
     pub taken: BTreeSet<u32>,
+    /// All rules of both families in their order, whoever made them.
+    pub rules: Vec<Rule>,
+    /// The lengths of prefixes to which another daemon has routes, which need the rules as ours do.
+    pub others: BTreeSet<(Family, u8)>,
 }
 
 impl Ours {
@@ -78,11 +92,15 @@ impl Ours {
             .map(|(id, n)| (*id, n.clone()))
             .collect();
         let ours = |route: &Route| route.nexthop_id().is_some_and(|id| nexthops.contains_key(&id));
-        let routes = self.routes.iter().filter(|(_, route)| ours(route));
+        let (routes, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            self.routes.clone().into_iter().partition(|(_, route)| ours(route));
+        let tables = others.values().filter(|route| route.key().table == table(&route.key().dst));
         Self {
-            routes: routes.map(|(key, route)| (*key, route.clone())).collect(),
+            others: tables.map(|route| (route.family(), route.key().dst.prefix_len())).collect(),
+            routes,
             nexthops,
             taken: self.taken.clone(),
+            rules: self.rules.clone(),
         }
     }
 
@@ -111,6 +129,17 @@ impl Ours {
             Change::Delete(route) => {
                 self.routes.remove(&route.key());
             }
+            Change::AddRule(rule) => {
+                let later =
+                    |other: &Rule| other.family() == rule.family() && other.priority() > rule.priority();
+                let place = self.rules.iter().position(later).unwrap_or(self.rules.len());
+                self.rules.insert(place, rule.clone());
+            }
+            Change::DropRule(rule) => {
+                if let Some(place) = self.rules.iter().position(|other| other == rule) {
+                    self.rules.remove(place);
+                }
+            }
         }
     }
 }
@@ -130,6 +159,10 @@ pub enum Change {
     Replace(Route),
     /// Delete a route of ours.
     Delete(Route),
+    /// Add a rule, behind all of its priority.
+    AddRule(Rule),
+    /// Delete a rule of ours, the first that is like this.
+    DropRule(Rule),
 }
 
 impl Change {
@@ -146,6 +179,9 @@ impl Change {
             Self::Add(new) => (route(new), NLM_F_CREATE | NLM_F_EXCL),
             Self::Replace(new) => (route(new), NLM_F_CREATE | NLM_F_REPLACE),
             Self::Delete(old) => (Body::Known(RouteNetlinkMessage::DelRoute(old.request())), 0),
+            // Without NLM_F_EXCL there may be two alike for a moment.
+            Self::AddRule(rule) => (Body::Known(RouteNetlinkMessage::NewRule(rule.request())), NLM_F_CREATE),
+            Self::DropRule(rule) => (Body::Known(RouteNetlinkMessage::DelRule(rule.request())), 0),
         };
         Request { message, flags }
     }
@@ -154,9 +190,9 @@ impl Change {
     pub const fn is_satisfied_by(&self, errno: i32) -> bool {
         match self {
             // The kernel takes routes along with a group, and a group with its last interface.
-            Self::Drop(_) => errno == libc::ENOENT,
+            Self::Drop(_) | Self::DropRule(_) => errno == libc::ENOENT,
             Self::Delete(_) => errno == libc::ESRCH,
-            Self::Make(_) | Self::Alter(_) | Self::Add(_) | Self::Replace(_) => false,
+            Self::Make(_) | Self::Alter(_) | Self::Add(_) | Self::Replace(_) | Self::AddRule(_) => false,
         }
     }
 }
@@ -170,6 +206,8 @@ impl std::fmt::Display for Change {
             Self::Add(r) => write!(f, "add route {r}"),
             Self::Replace(r) => write!(f, "replace route {r}"),
             Self::Delete(r) => write!(f, "delete route {r}"),
+            Self::AddRule(r) => write!(f, "add rule {r}"),
+            Self::DropRule(r) => write!(f, "delete rule {r}"),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ipmp_common::engine::time::Timestamp;
 use rtnetlink::{
     packet_core::{Emitable as _, Parseable as _},
     packet_route::address::AddressMessage,
@@ -36,6 +37,8 @@ struct Document {
     interfaces: BTreeMap<u32, String>,
     addresses: Vec<SavedAddress>,
     order: BTreeMap<String, Vec<std::net::IpAddr>>,
+    #[serde(default)]
+    made: std::collections::BTreeSet<std::net::IpAddr>,
     /// Netlink messages in hexadecimal: nothing of a route is lost, known to us or not.
     routes: Vec<String>,
     #[serde(default)]
@@ -51,6 +54,9 @@ struct Document {
 struct SavedAddress {
     home: String,
     message: String,
+    /// `CLOCK_MONOTONIC` in nanoseconds at which an address with an end had the lifetimes in the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    as_of_ns: Option<u64>,
 }
 
 /// The file `state.json` in the runtime directory.
@@ -145,7 +151,8 @@ fn encode(base: &Base) -> serde_json::Result<Vec<u8>> {
         let message = original.address.request();
         let mut bytes = vec![0; message.buffer_len()];
         message.emit(&mut bytes);
-        SavedAddress { home: original.home.clone(), message: to_hex(&bytes) }
+        let as_of_ns = original.address.lifetimes().run_out().then_some(original.as_of.0);
+        SavedAddress { home: original.home.clone(), message: to_hex(&bytes), as_of_ns }
     };
     let document = Document {
         version: VERSION,
@@ -153,6 +160,7 @@ fn encode(base: &Base) -> serde_json::Result<Vec<u8>> {
         interfaces: base.names.clone(),
         addresses: base.addresses.values().map(address).collect(),
         order: base.order.clone(),
+        made: base.made.clone(),
         routes: base
             .routes
             .values()
@@ -181,6 +189,7 @@ fn decode(bytes: &[u8]) -> Result<Option<Base>, String> {
         inherited: document.interfaces.values().cloned().collect(),
         names: document.interfaces,
         order: document.order,
+        made: document.made,
         placement: document.placement,
         unusable: document.unusable.into_iter().collect(),
         failed: document.failed.into_iter().collect(),
@@ -190,7 +199,8 @@ fn decode(bytes: &[u8]) -> Result<Option<Base>, String> {
         let bytes = from_hex(&saved.message).ok_or("an address is not hexadecimal")?;
         let message = AddressMessage::parse(&bytes).map_err(|e| e.to_string())?;
         let address = Address::from_message(message).ok_or("an address message names no address")?;
-        base.addresses.insert(address.ip(), Original { home: saved.home, address });
+        let as_of = Timestamp(saved.as_of_ns.unwrap_or_default());
+        base.addresses.insert(address.ip(), Original { home: saved.home, address, as_of });
     }
     for hex in document.routes {
         let bytes = from_hex(&hex).ok_or("a route is not hexadecimal")?;

@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{NetError, state::write_atomically};
+use super::{NetError, Renames, renamed, state::write_atomically};
 
 /// Settings of each member and why, see Documentation/networking/ip-sysctl.rst:
 /// * `arp_ignore` 1: only the interface that has an address answers ARP for it, not every one on the segment.
@@ -120,6 +120,13 @@ impl Sysctl {
         }
         refused.and(self.save())?;
         Ok(true)
+    }
+
+    /// What is remembered of interfaces that have other names now goes by these.
+    pub fn rename(&mut self, renames: &Renames) -> Result<(), NetError> {
+        let known = std::mem::take(&mut self.previous.ipv4).into_iter();
+        self.previous.ipv4 = known.map(|(name, values)| (renamed(renames, &name), values)).collect();
+        self.save()
     }
 
     /// Strict reverse path filtering (RFC 3704; the larger of `all` and the interface's own value counts) drops answers

@@ -11,6 +11,11 @@ use clap::ValueEnum;
 const KERNEL_ARGUMENTS: &str =
     "console=ttyS0 panic=-1 oops=panic net.ifnames=0 random.trust_cpu=1 mitigations=off";
 
+/// The first NICs are the ports of one card, functions of one PCI device, …
+const PORTS_OF_CARD: usize = 2;
+/// … in a slot that nothing else takes.
+const CARD_SLOT: u8 = 0x10;
+
 /// Who executes the guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Accelerator {
@@ -216,6 +221,9 @@ impl Words {
             let port = format!("port{index}");
             self.add(&["-device", &format!("pcie-root-port,id={port},chassis={}", index + 1)]);
             bus = format!(",bus={port}");
+        } else if index < PORTS_OF_CARD {
+            let several = if index == 0 { ",multifunction=on" } else { "" };
+            bus = format!(",addr={CARD_SLOT:x}.{index:x}{several}");
         }
         self.add(&["-netdev", &format!("hubport,id=hub{index},hubid=0")]);
         self.add(&["-device", &format!("{device},netdev=hub{index},id=nic{index},mac={address}{bus}")]);

@@ -6,11 +6,13 @@ use std::io::{self, Write};
 use anyhow::{Context as _, Result};
 
 use super::{
-    Options,
+    Options, cable,
     cache::{Cache, Kernel},
     conclude, machine,
     name::Request,
-    needs, start,
+    needs,
+    qemu::Nic,
+    start,
     tiers::{Suite, Tests},
 };
 use crate::test::tally::{Counts, sections};
@@ -37,7 +39,8 @@ pub(crate) fn run(kernel: &str, wide: bool) -> Result<Outcome> {
         Err(error) => return Ok(Outcome::Impossible(error)),
     };
     let tests = Tests::build()?;
-    let options = Options::of_machine(LIMIT_S);
+    let nic = if wide { vec![Nic::VirtioNet; cable::NEEDED] } else { Vec::new() };
+    let options = Options { nic, ..Options::of_machine(LIMIT_S) };
     let command = tests.command(if wide { Suite::Wide } else { Suite::Small })?;
     let mut output = Tee::new(io::stdout());
     let run = start(&cache, &kernel, &options, &command, &mut output)?;

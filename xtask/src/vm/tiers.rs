@@ -30,7 +30,7 @@ pub(super) enum Suite {
     All,
     /// The kernel's programs, and a few tests of the daemon as a whole.
     Small,
-    /// These, members that are no plain NICs, and paths that spoil packets.
+    /// These, members that are no plain NICs, paths that spoil packets, and a card with two ports; wants NICs.
     Wide,
     /// A pulled cable; wants NICs.
     Cable,
@@ -42,7 +42,7 @@ impl Suite {
         match self {
             Self::All => &[("ebpf", &[]), ("net", &[]), ("netns", &[])],
             Self::Small => &[("ebpf", &[]), ("netns", &FEW)],
-            Self::Wide => &[("ebpf", &[]), ("netns", &WIDE)],
+            Self::Wide => &[("ebpf", &[]), ("netns", &WIDE), ("cable", &["ports_of_one_card"])],
             Self::Cable => &[("cable", &[])],
         }
     }

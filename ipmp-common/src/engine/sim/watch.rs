@@ -53,6 +53,8 @@ const fn explains(kind: Kind) -> bool {
         | Kind::Consistent
         | Kind::DetectionTime
         | Kind::Missing
+        | Kind::Renamed
+        | Kind::LeftAlone
         | Kind::PutBack
         | Kind::TargetSlow => false,
     }

@@ -107,6 +107,11 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => (member(), any::<bool>())
             .prop_map(|(member, force)| Event::Command(Command::Offline { member, force })),
         1 => member().prop_map(|member| Event::Command(Command::Online { member })),
+        1 => member().prop_map(|member| Event::LeftAlone {
+            member,
+            address: "192.0.2.9/24".parse().expect("an address"),
+        }),
+        1 => member().prop_map(|member| Event::Renamed { member, name: "eth9".into() }),
     ]
 }
 

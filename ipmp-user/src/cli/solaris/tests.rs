@@ -24,6 +24,8 @@ fn interface(name: &str, ifindex: u32, mac: &str, test: &[&str]) -> InterfaceSta
         notes: Vec::new(),
         counters: None,
         device: Some(DeviceInfo {
+            section: None,
+            left_alone: Vec::new(),
             up: true,
             mac: Some(mac.to_owned()),
             mtu: 1500,

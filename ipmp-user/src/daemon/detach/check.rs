@@ -1,7 +1,5 @@
 //! Whether interfaces may be detached, and why not.
 
-use std::path::Path;
-
 use ipmp_common::engine::{event::Command, ids::MemberId, snapshot::ShownState};
 use rtnetlink::packet_route::link::LinkFlags;
 
@@ -16,15 +14,14 @@ impl Daemon {
     pub(super) fn leaving(&self, wanted: &Detach) -> Result<Vec<Leaving>, Refusal> {
         self.admin.idle("detach")?;
         let named = match &wanted.device {
-            Some(device) => {
-                pci::interfaces_of(Path::new(pci::CLASS_NET), self.inventory.links.values(), device)
-            }
-            None => wanted.interfaces.clone(),
+            Some(device) => pci::interfaces_of(self.inventory.links.values(), device, pci::function),
+            None => wanted.interfaces.iter().map(|name| self.meant(name)).collect(),
         };
         if named.is_empty() {
             let what = wanted.device.as_deref().unwrap_or("nothing named");
-            let text =
-                format!("{what}: has no interface: `ls -l /sys/class/net` shows which device each is on");
+            let text = format!(
+                "{what}: has no interface: bus-info of `ethtool -i IFACE` is the device that one is on"
+            );
             return Err(Refusal::new(RefusalCode::NotFound, text));
         }
         let mut leaving = Vec::new();

@@ -49,7 +49,7 @@ fn b11_all_ports_of_a_card_are_found_by_its_device() {
     for (link, place) in links.iter().zip(places) {
         show(&class, link, place.map(|place| devices.join(place)).as_deref());
     }
-    let on = |device: &str| interfaces_of(&class, links.iter(), device);
+    let on = |device: &str| interfaces_of(links.iter(), device, |link| function_of(&class, link));
     assert_eq!(on("0000:3b:00"), ["eth0", "eth1"]);
     assert_eq!(on("0000:3B:00.1"), ["eth1"]);
     assert_eq!(on("0000:00:03"), ["ens3"]);
@@ -64,9 +64,10 @@ fn the_sysfs_of_another_network_namespace_is_not_believed() {
     let theirs = links(&["eth0", "eth1"]);
     show(&class, &theirs[0], Some(&device));
     show(&class, &theirs[1], Some(&device));
+    let function = |link: &Link| function_of(&class, link);
     let mut ours = theirs.clone();
     ours[0].ifindex = 7;
     ours[1].mac = Some([2; 6]);
-    assert_eq!(interfaces_of(&class, theirs.iter(), "0000:3b:00").len(), 2);
-    assert_eq!(interfaces_of(&class, ours.iter(), "0000:3b:00"), Vec::<String>::new());
+    assert_eq!(interfaces_of(theirs.iter(), "0000:3b:00", function).len(), 2);
+    assert_eq!(interfaces_of(ours.iter(), "0000:3b:00", function), Vec::<String>::new());
 }

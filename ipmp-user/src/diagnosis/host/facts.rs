@@ -98,6 +98,11 @@ pub(super) fn gather(scene: &Scene<'_>) -> io::Result<Facts> {
         Some(config) => config.groups.iter().map(group_of_config).collect(),
         None => scene.status.map(groups_of_status).unwrap_or_default(),
     };
+    for member in groups.iter_mut().flat_map(|group| &mut group.members) {
+        if let Some(present) = scene.status.and_then(|status| present(status, &member.name)) {
+            member.name = present;
+        }
+    }
     let names: Vec<String> =
         groups.iter().flat_map(|group| &group.members).map(|member| member.name.clone()).collect();
     let links = read(|name| names.iter().any(|member| member == name))?;
@@ -134,6 +139,15 @@ pub(super) fn gather(scene: &Scene<'_>) -> io::Result<Facts> {
     let unheard = scene.unheard;
     let no_daemon = scene.status.is_none() && !unheard;
     Ok(Facts { kernel: kernel(scene.root), no_daemon, unheard, groups, links })
+}
+
+/// What the hardware is called that a section is tied to.
+fn present(status: &Status, section: &str) -> Option<String> {
+    let mut interfaces = status.groups.iter().flat_map(|group| &group.interfaces);
+    let means = |interface: &&InterfaceStatus| {
+        interface.device.as_ref().is_some_and(|device| device.section.as_deref() == Some(section))
+    };
+    interfaces.find(means).map(|interface| interface.name.clone())
 }
 
 fn group_of_config(group: &GroupConfig) -> GroupFacts {

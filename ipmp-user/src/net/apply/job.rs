@@ -33,7 +33,7 @@ pub struct Failure {
 
 impl Failure {
     /// What was tried, and what came of it.
-    pub(super) fn of(what: impl Display, error: &NetError) -> Self {
+    pub(in crate::net) fn of(what: impl Display, error: &NetError) -> Self {
         Self { what: format!("{what}: {error}"), errno: error.errno() }
     }
 }
@@ -45,7 +45,8 @@ pub struct Outcome {
     pub group: GroupId,
     /// The job's number.
     pub epoch: u64,
-    /// `CLOCK_MONOTONIC` right after the last answer to additions and routes.
+    /// `CLOCK_MONOTONIC` right after the last answer to additions and routes, of many addresses to routes alone: from here on
+    /// traffic takes the new way.
     pub applied_at: Timestamp,
     /// The same after the announcements were handed over; none if there were none.
     pub announced_at: Option<Timestamp>,
@@ -57,8 +58,8 @@ pub struct Outcome {
     pub errors: Vec<Failure>,
     /// What was found on members but is somebody else's to manage.
     pub left_alone: Vec<String>,
-    /// The interfaces that outbound flows of the group are spread over; none if they are not.
-    pub outbound: BTreeSet<u32>,
+    /// The interfaces that outbound flows of the group are spread over, empty if they are not; none if nobody looked.
+    pub outbound: Option<BTreeSet<u32>>,
 }
 
 impl Outcome {
@@ -73,7 +74,7 @@ impl Outcome {
             changes: 0,
             errors,
             left_alone: Vec::new(),
-            outbound: BTreeSet::new(),
+            outbound: None,
         }
     }
 }

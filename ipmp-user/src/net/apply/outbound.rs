@@ -14,8 +14,8 @@ use crate::net::{
 /// What this kernel was found to have, and what people were told.
 #[derive(Debug)]
 pub(super) struct Spreading {
-    /// Nexthop objects, kernel 5.3.
-    objects: bool,
+    /// Nexthop objects, kernel 5.3, and the rules that lead to routes by them.
+    possible: bool,
     /// Resilient groups of them, kernel 5.13.
     resilient: bool,
     /// Interfaces of the groups that were ordered until now: what spreads over others is not for us to judge.
@@ -25,7 +25,7 @@ pub(super) struct Spreading {
 
 impl Default for Spreading {
     fn default() -> Self {
-        Self { objects: true, resilient: true, ordered: BTreeSet::new(), told: BTreeSet::new() }
+        Self { possible: true, resilient: true, ordered: BTreeSet::new(), told: BTreeSet::new() }
     }
 }
 
@@ -53,17 +53,23 @@ impl Applier {
         wanted: &Wanted,
         outcome: &mut Outcome,
     ) {
-        let ways = spread::ways(inventory, &self.base, wanted);
+        let mut ways = self.ways(inventory, wanted);
         for note in ways.unspread.difference(&self.spreading.told) {
             tracing::info!("outbound flows are not spread: {note}");
         }
         self.spreading.told.clone_from(&ways.unspread);
-        if self.spreading.objects {
+        self.make_outbound(inventory, &ways, &mut outcome.errors);
+        if !self.spreading.possible && !ways.ways.is_empty() {
+            ways = Ways::default();
             self.make_outbound(inventory, &ways, &mut outcome.errors);
         }
         let ours = self.known(inventory);
         let used = spread::claims(&ours, &ways).into_iter().filter(|(way, _)| way.group == outcome.group);
-        outcome.outbound = used.flat_map(|(_, group)| ours.interfaces(group)).collect();
+        outcome.outbound = Some(used.flat_map(|(_, group)| ours.interfaces(group)).collect());
+    }
+
+    fn ways(&self, inventory: &Inventory, wanted: &Wanted) -> Ways {
+        if self.spreading.possible { spread::ways(inventory, &self.base, wanted) } else { Ways::default() }
     }
 
     /// The same where no job does: groups are gone.
@@ -74,7 +80,7 @@ impl Applier {
             Err(error) => return vec![Failure::of("reading the kernel's routes", &error)],
         };
         let mut errors = Vec::new();
-        let ways = spread::ways(&inventory, &self.base, &wanted);
+        let ways = self.ways(&inventory, &wanted);
         self.make_outbound(&mut inventory, &ways, &mut errors);
         errors
     }
@@ -106,22 +112,37 @@ impl Applier {
                 Ok(()) | Err(_) => ours.note(change),
             }
         }
-        let Some((first, error)) = refused.first() else { return };
-        match (first, error.errno()) {
-            (Change::Make(object), libc::EOPNOTSUPP) if object.oif().is_some() => {
-                self.spreading.objects = false;
-                tracing::warn!("outbound flows are not spread: this kernel has no nexthop objects: {error}");
-            }
-            (Change::Make(object), libc::EOPNOTSUPP | libc::EINVAL) if object.is_resilient() => {
-                self.spreading.resilient = false;
-                tracing::info!(
-                    "outbound flows change their interface whenever one comes or goes: this kernel has no resilient \
-                     nexthop groups: {error}"
-                );
-            }
-            _ => {
-                errors.extend(refused.iter().map(|(change, error)| Failure::of(change, error)));
-            }
+        let lacking = |lacks: fn(&Change, i32) -> bool| {
+            refused.iter().find(|(change, error)| lacks(change, error.errno())).map(|(_, error)| error)
+        };
+        if let Some(error) = lacking(lacks_objects) {
+            self.spreading.possible = false;
+            tracing::warn!("outbound flows are not spread: this kernel has no nexthop objects: {error}");
+        } else if let Some(error) = lacking(lacks_rules) {
+            self.spreading.possible = false;
+            tracing::warn!("outbound flows are not spread: this kernel refuses the rules for it: {error}");
+        } else if let Some(error) = lacking(lacks_resilient_groups) {
+            self.spreading.resilient = false;
+            tracing::info!(
+                "outbound flows change their interface whenever one comes or goes: this kernel has no resilient nexthop \
+                 groups: {error}"
+            );
+        } else {
+            errors.extend(refused.iter().map(|(change, error)| Failure::of(change, error)));
         }
     }
+}
+
+fn lacks_objects(change: &Change, errno: i32) -> bool {
+    matches!(change, Change::Make(object) if object.oif().is_some()) && errno == libc::EOPNOTSUPP
+}
+
+fn lacks_rules(change: &Change, errno: i32) -> bool {
+    matches!(change, Change::AddRule(_))
+        && matches!(errno, libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EINVAL)
+}
+
+fn lacks_resilient_groups(change: &Change, errno: i32) -> bool {
+    matches!(change, Change::Make(object) if object.is_resilient())
+        && matches!(errno, libc::EOPNOTSUPP | libc::EINVAL)
 }

@@ -10,6 +10,7 @@ use rtnetlink::packet_route::{
 
 use super::{Applier, Failure};
 use crate::net::{
+    Renames,
     address::Address,
     plan::Op,
     socket::{Body, Request},
@@ -38,6 +39,8 @@ pub enum Work {
     Restore(Vec<Address>),
     /// Groups that are ours no longer: their addresses and routes are left as they are.
     Forget(Vec<GroupId>),
+    /// Interfaces that have other names now.
+    Rename(Renames),
     /// Sets an interface administratively up or down.
     SetLink {
         /// The interface.
@@ -59,6 +62,7 @@ pub struct Taken {
 impl Applier {
     /// Takes a step. Total: whatever fails is in the result.
     pub fn take(&mut self, step: &Step) -> Taken {
+        self.ahead = None;
         let errors = match &step.work {
             Work::Remove { addresses, forget } => {
                 for ip in forget {
@@ -75,6 +79,10 @@ impl Applier {
                     self.wanted.remove(group);
                 }
                 self.respread()
+            }
+            Work::Rename(renames) => {
+                self.base.rename(renames);
+                Vec::new()
             }
             Work::SetLink { ifindex, up } => self.set_link(*ifindex, *up),
         };

@@ -14,7 +14,7 @@ use std::{
 use nix::{
     poll::{PollFd, PollFlags, ppoll},
     sys::{
-        socket::{setsockopt, sockopt},
+        socket::{MsgFlags, setsockopt, sockopt},
         time::TimeSpec,
     },
 };
@@ -29,16 +29,18 @@ use crate::net::{
     address::Address,
     inventory::Inventory,
     route::{Route, RouteKey},
-    socket::{Frame, Frames, listening, receive},
+    socket::{Frame, Inbox, listening},
 };
 
-const GROUPS: [MulticastGroup; 6] = [
+const GROUPS: [MulticastGroup; 8] = [
     MulticastGroup::Link,
     MulticastGroup::Ipv4Ifaddr,
     MulticastGroup::Ipv6Ifaddr,
     MulticastGroup::Ipv4Route,
     MulticastGroup::Ipv6Route,
     MulticastGroup::Nexthop,
+    MulticastGroup::Ipv4Rule,
+    MulticastGroup::Ipv6Rule,
 ];
 /// Receive buffer in bytes: a thousand IPv6 addresses make several thousand notifications, each of which takes about
 /// 1 KiB of it. Memory is only taken by what waits.
@@ -73,7 +75,7 @@ pub(super) struct Watch {
     socket: sys::Socket,
     /// The port of the socket whose changes are our own.
     own: u32,
-    buffer: Vec<u8>,
+    inbox: Inbox,
     seen: Seen,
 }
 
@@ -84,16 +86,18 @@ struct Seen {
     came: BTreeSet<(u32, IpAddr)>,
     /// A link without carrier.
     carrier_loss: bool,
+    /// Anything by others.
+    anything: bool,
 }
 
 impl Watch {
     pub(super) fn open(own: u32) -> Result<Self, NetError> {
         let socket = listening(&GROUPS)?;
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER);
-        Ok(Self { socket, own, buffer: Vec::with_capacity(64 << 10), seen: Seen::default() })
+        Ok(Self { socket, own, inbox: Inbox::new(), seen: Seen::default() })
     }
 
-    /// From here on it is noted which addresses serve.
+    /// From here on it is noted what is heard, and which addresses serve.
     pub(super) fn begin(&mut self) {
         self.seen = Seen::default();
     }
@@ -101,6 +105,11 @@ impl Watch {
     /// Whether a link without carrier was told of since.
     pub(super) const fn saw_carrier_loss(&self) -> bool {
         self.seen.carrier_loss
+    }
+
+    /// Whether nobody else has done anything since.
+    pub(super) const fn heard_nothing(&self) -> bool {
+        !self.seen.anything
     }
 
     /// Takes in what has arrived. `picture` is kept current where that is exact; the answer is whether it is out of date.
@@ -113,7 +122,11 @@ impl Watch {
     ) -> bool {
         let mut stale = false;
         loop {
-            match receive(&self.socket, &mut self.buffer, libc::MSG_DONTWAIT) {
+            match self.inbox.receive(&self.socket, MsgFlags::MSG_DONTWAIT) {
+                Ok(()) if self.inbox.cut => {
+                    news.lost = true;
+                    stale = true;
+                }
                 Ok(()) => {}
                 Err(error) if error.errno() == libc::ENOBUFS => {
                     news.lost = true;
@@ -124,7 +137,8 @@ impl Watch {
                 Err(_) => return stale,
             }
             let others = |frame: &Frame<'_>| frame.port != self.own && !frame.is_about_bucket();
-            for frame in Frames(&self.buffer).filter(others) {
+            for frame in self.inbox.frames().filter(others) {
+                self.seen.anything = true;
                 stale |= take(&frame, picture.as_deref_mut(), ours, news, &mut self.seen);
             }
         }
@@ -143,7 +157,7 @@ impl Watch {
         news: &mut News,
     ) {
         let end = Instant::now() + patience;
-        loop {
+        while !expected.is_empty() {
             self.collect(None, &BTreeSet::new(), news);
             expected.retain(|place| !self.seen.came.contains(place));
             let left = end.saturating_duration_since(Instant::now());

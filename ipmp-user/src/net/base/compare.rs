@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Base;
+use super::{Base, order::Turns};
 use crate::net::{plan::placement::Placement, route::Route};
 
 /// What the lists of the kernel are compared under.
@@ -11,6 +11,7 @@ pub(super) struct Comparison<'a> {
     pub(super) placement: &'a Placement<'a>,
     pub(super) present: &'a BTreeSet<Vec<u8>>,
     pub(super) stable: &'a BTreeSet<u32>,
+    pub(super) turns: Turns,
 }
 
 impl Comparison<'_> {
@@ -35,12 +36,22 @@ impl Comparison<'_> {
         let at_home =
             known.iter().zip(&placed).all(|(route, placed)| route == placed && !placement.demotes(placed));
         if !at_home || self.is_disturbed(known) {
-            return kept().chain(kernel.iter().filter(ours)).cloned().collect();
+            let mut list = kept().cloned().collect();
+            for route in kernel.iter().filter(ours) {
+                self.turns.insert(&mut list, route.clone());
+            }
+            return list;
         }
         // Everything is where it belongs: the kernel's order is the order. Routes that went with a link take their old
         // place among the others.
-        let mut list: Vec<Route> =
-            kernel.iter().filter(|route| known.contains(route) || ours(route)).cloned().collect();
+        let mut list: Vec<Route> = Vec::with_capacity(kernel.len());
+        for route in kernel {
+            match known.iter().find(|known| *known == route) {
+                Some(known) => list.push(known.clone()),
+                None if ours(&route) => self.turns.insert(&mut list, route.clone()),
+                None => {}
+            }
+        }
         for (index, route) in known.iter().enumerate() {
             let missing = !list.contains(route) && placement.moves(route);
             if missing && !removed(route) {

@@ -98,6 +98,12 @@ impl Base {
         self.inherited.iter().map(String::as_str).filter(|name| !named.contains(name)).collect()
     }
 
+    /// The interfaces of which something is known, but for those that an order is still to come for.
+    pub(in crate::net) fn ordered(&self, inventory: &Inventory, wanted: &Wanted) -> BTreeSet<String> {
+        let unclaimed = self.unclaimed(inventory, wanted);
+        self.members().filter(|name| !unclaimed.contains(name)).map(str::to_owned).collect()
+    }
+
     /// Where strays are, but for homes that were renamed: these are known by their old names.
     fn stray_interfaces(&self, inventory: &Inventory, wanted: &Wanted) -> BTreeSet<u32> {
         let mut strays: BTreeSet<u32> =
@@ -143,7 +149,7 @@ impl Complete<'_> {
                 parts.iter().filter_map(known).filter_map(Nexthop::oif).any(|oif| self.nobodys.contains(&oif))
             }
             Op::AddAddress(_)
-            | Op::SetAddressFlags(_)
+            | Op::SetAddress(_)
             | Op::DelAddress(_)
             | Op::AddNeighbour(_)
             | Op::DelNeighbour(_) => false,

@@ -1,10 +1,11 @@
 use rtnetlink::packet_route::{
     RouteNetlinkMessage,
+    address::AddressFlags,
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
 };
 
 use super::*;
-use crate::net::fixtures::{FOSTER, HOME, inventory, ip, message, texts, wanted};
+use crate::net::fixtures::{FOSTER, HOME, give, inventory, ip, message, texts, wanted};
 
 fn entry(oif: u32, source: &str) -> RouteMessage {
     let mut message = message("10.0.0.255/32", oif, None);
@@ -50,6 +51,7 @@ fn order_that_somebody_changed_at_home_is_the_new_one() {
     let mut base = Base::default();
     let home = wanted(&["10.0.0.10/24"], HOME);
     for (oif, source) in [(2, "10.0.0.10"), (3, "10.0.0.20")] {
+        give(&mut inventory, oif, &format!("{source}/24"), None, AddressFlags::Permanent);
         inventory.update(RouteNetlinkMessage::NewRoute(entry(oif, source)));
     }
     learn_into(&mut base, &inventory, &home);
@@ -57,4 +59,22 @@ fn order_that_somebody_changed_at_home_is_the_new_one() {
     inventory.update(RouteNetlinkMessage::NewRoute(entry(2, "10.0.0.10")));
     learn_into(&mut base, &inventory, &home);
     assert_eq!(restore_order(&inventory, &base), []);
+}
+
+/// As when all members fail and the addresses are withdrawn.
+#[test]
+fn entries_of_addresses_that_are_nowhere_keep_their_order() {
+    let mut inventory = inventory();
+    let mut base = Base::default();
+    let home = wanted(&["10.0.0.10/24", "10.0.0.20/24"], HOME);
+    for source in ["10.0.0.20", "10.0.0.10"] {
+        give(&mut inventory, 2, &format!("{source}/24"), None, AddressFlags::Permanent);
+        inventory.update(RouteNetlinkMessage::NewRoute(entry(2, source)));
+    }
+    learn_into(&mut base, &inventory, &home);
+    let known = base.broadcasts.clone();
+    inventory.addresses.clear();
+    inventory.broadcasts.clear();
+    learn_into(&mut base, &inventory, &home);
+    assert_eq!(base.broadcasts, known);
 }

@@ -7,10 +7,13 @@ use std::{
 
 use ipmp_common::engine::ids::Family;
 use ipnet::IpNet;
-use rtnetlink::packet_route::neighbour::NeighbourState;
+use rtnetlink::packet_route::{neighbour::NeighbourState, route::RouteProtocol};
 
 use super::{Inventory, Link, Neighbour};
-use crate::net::address::Address;
+use crate::net::{
+    address::Address,
+    route::{Hop, Route},
+};
 
 impl Inventory {
     /// The interface with this number.
@@ -36,6 +39,11 @@ impl Inventory {
         self.addresses.get(&ifindex).map_or(&[], Vec::as_slice)
     }
 
+    /// An address of an interface.
+    pub fn address(&self, ifindex: u32, ip: IpAddr) -> Option<&Address> {
+        self.addresses(ifindex).iter().find(|address| address.ip() == ip)
+    }
+
     /// Which interfaces each address is on.
     pub fn hosts(&self) -> BTreeSet<(IpAddr, u32)> {
         self.addresses.values().flatten().map(|address| (address.ip(), address.ifindex())).collect()
@@ -44,6 +52,28 @@ impl Inventory {
     /// Every address of this host.
     pub fn own_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.addresses.values().flatten().map(Address::ip)
+    }
+
+    /// Whether somebody keeps an address alive: it has an end, and it is a router's, or a route that DHCP made names it as its
+    /// source. An address with an end that bears neither mark may be an administrator's.
+    pub fn is_renewed(&self, address: &Address) -> bool {
+        let by_dhcp = || {
+            let mut routes = self.routes.values().flatten();
+            routes.any(|r| r.protocol() == RouteProtocol::Dhcp && r.prefsrc() == Some(address.ip()))
+        };
+        !address.is_permanent() && (address.is_autoconfigured() || by_dhcp())
+    }
+
+    /// Whether a route is the connected one of an IPv6 address with an end, and of no router's: the kernel gives it that end,
+    /// but leaves it behind when the address goes earlier (`ipv6_del_addr` in net/ipv6/addrconf.c).
+    pub(super) fn came_with_an_address(&self, route: &Route) -> bool {
+        if !route.ends() || route.protocol() != RouteProtocol::Kernel || route.family() != Family::V6 {
+            return false;
+        }
+        let [Hop { oif, gateway: None, .. }] = *route.hops() else { return false };
+        let of_prefix = || self.addresses(oif).iter().filter(|a| a.net().trunc() == route.key().dst);
+        of_prefix().any(|address| !address.is_permanent() && address.has_prefix_route())
+            && !of_prefix().any(Address::is_autoconfigured)
     }
 
     /// Whether an address is this host's.

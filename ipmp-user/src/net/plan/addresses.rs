@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
 };
 
-use ipmp_common::engine::{action::PlacedAddress, ids::Family};
+use ipmp_common::engine::{action::PlacedAddress, ids::Family, time::Timestamp};
 use ipnet::IpNet;
 use rtnetlink::packet_route::address::AddressFlags;
 
@@ -45,8 +45,8 @@ impl AddressPlan {
     }
 }
 
-/// Plans the addresses.
-pub fn addresses(inventory: &Inventory, base: &Base, wanted: &Wanted) -> AddressPlan {
+/// Plans the addresses. `now` tells what is left of their lives.
+pub fn addresses(inventory: &Inventory, base: &Base, wanted: &Wanted, now: Timestamp) -> AddressPlan {
     let mut plan = AddressPlan::default();
     let hosts = inventory.hosts();
     for (member, ip) in &wanted.test {
@@ -62,14 +62,22 @@ pub fn addresses(inventory: &Inventory, base: &Base, wanted: &Wanted) -> Address
     for placed in placed.filter(|placed| !wanted.withdrawn.contains(&placed.home)) {
         let ip = placed.address.addr();
         let ifindex = wanted.ifindex(placed.on);
-        if ifindex.is_some_and(|ifindex| hosts.contains(&(ip, ifindex))) {
+        if let Some(on) = ifindex.filter(|ifindex| hosts.contains(&(ip, *ifindex))) {
+            plan.add.extend(prolonged(inventory, base, on, ip, now));
+            continue;
+        }
+        let from = hosts.range((ip, 0)..=(ip, u32::MAX)).map(|(_, ifindex)| *ifindex).next();
+        if from.and_then(|from| inventory.address(from, ip)).is_some_and(|a| inventory.is_renewed(a)) {
+            // Whoever renews it would not find it; the removals say so.
             continue;
         }
         match up_link(inventory, ifindex) {
+            Some(_) if base.original(ip).is_some_and(|original| original.is_over(now)) => {
+                plan.left_alone.push(format!("the lifetime of {} is over", placed.address));
+            }
             Some(on) => {
-                let from = hosts.range((ip, 0)..=(ip, u32::MAX)).map(|(_, ifindex)| *ifindex).next();
                 plan.moved.push((from, on, placed.address));
-                add_data(inventory, base, wanted, placed, on, &mut plan);
+                add_data(inventory, base, wanted, placed, (on, now), &mut plan);
             }
             // Without an interface there can be no address: it is parked until one comes, or another takes it.
             None => plan.blocked.extend(ifindex.map(|ifindex| blocked(inventory, placed, ifindex))),
@@ -77,6 +85,15 @@ pub fn addresses(inventory: &Inventory, base: &Base, wanted: &Wanted) -> Address
     }
     plan_removals(inventory, base, wanted, &mut plan);
     plan
+}
+
+/// What gives an address that stands where it shall the life that it has by now.
+fn prolonged(inventory: &Inventory, base: &Base, on: u32, ip: IpAddr, now: Timestamp) -> Option<Op> {
+    let lifetimes = base.original(ip)?.lifetimes(now);
+    let there = inventory.address(on, ip)?;
+    let left = there.lifetimes().later(inventory.read_at, now);
+    let differs = lifetimes.valid != 0 && !inventory.is_renewed(there) && !left.agrees(lifetimes);
+    differs.then(|| Op::SetAddress(there.clone().living(lifetimes)))
 }
 
 fn blocked(inventory: &Inventory, placed: &PlacedAddress, ifindex: u32) -> String {
@@ -95,22 +112,20 @@ fn add_data(
     base: &Base,
     wanted: &Wanted,
     placed: &PlacedAddress,
-    on: u32,
+    (on, now): (u32, Timestamp),
     plan: &mut AddressPlan,
 ) {
     let ip = placed.address.addr();
     let original = base.original(ip);
     let at_home = placed.on == placed.home;
+    let address = original.map_or_else(|| Address::new(on, placed.address), |original| original.at(now));
     if at_home {
-        let address = original.map_or_else(
-            || Address::new(on, placed.address),
-            |original| original.address.clone().rebound(on),
-        );
+        let address = address.rebound(on);
         plan.brings_routes |= address.has_prefix_route();
         plan.add.push(Op::AddAddress(address.without_dad()));
         // Both: the address must serve at once, and `nodad` must not stay where it was not.
         if address.family() == Family::V6 && !address.has_nodad() {
-            plan.add.push(Op::SetAddressFlags(address));
+            plan.add.push(Op::SetAddress(address));
         }
         return;
     }
@@ -119,8 +134,6 @@ fn add_data(
         .map(|original| original.home.clone())
         .or_else(|| wanted.ifindex(placed.home).and_then(name))
         .unwrap_or_default();
-    let address =
-        original.map_or_else(|| Address::new(on, placed.address), |original| original.address.clone());
     let on_name = name(on).unwrap_or_default();
     plan.add.push(Op::AddAddress(address.fostered(on, &home_name, &on_name)));
 }
@@ -180,14 +193,12 @@ fn plan_removals(inventory: &Inventory, base: &Base, wanted: &Wanted, plan: &mut
             if up_link(inventory, elsewhere).is_none() && !nowhere.contains(&address.ip()) {
                 continue;
             }
-            if address.is_permanent() {
+            if inventory.is_renewed(address) {
+                plan.left_alone
+                    .push(format!("{} on ifindex {ifindex} is DHCP's or a router's to renew", address.net()));
+            } else {
                 plan.remove.push(Op::DelAddress(address.clone()));
                 removed.push(address);
-            } else {
-                plan.left_alone.push(format!(
-                    "{} on ifindex {ifindex} has a lifetime, so somebody else renews it",
-                    address.net()
-                ));
             }
         }
     }

@@ -118,7 +118,7 @@ impl Moving<'_> {
         let added = self.routes.iter().filter_map(|op| match op {
             Op::AddRoute(route) => Some(route),
             Op::AddAddress(_)
-            | Op::SetAddressFlags(_)
+            | Op::SetAddress(_)
             | Op::DelAddress(_)
             | Op::DelRoute(_)
             | Op::SetNexthop(_)

@@ -92,7 +92,7 @@ fn needs_gateway(op: &Op) -> bool {
             route.nexthop_id().is_some() || route.hops().iter().any(|hop| hop.gateway.is_some())
         }
         Op::AddAddress(_)
-        | Op::SetAddressFlags(_)
+        | Op::SetAddress(_)
         | Op::DelAddress(_)
         | Op::SetNexthop(_)
         | Op::AddNeighbour(_)

@@ -2,11 +2,13 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteFlags, RouteProtocol, RouteScope};
 
 use super::Route;
-use crate::net::spread::{METRIC, PROTO_IPMP};
+use crate::net::spread::PROTO_IPMP;
+
+/// `RT_TABLE_COMPAT`: the table's number has more than eight bits (`RTA_TABLE`).
+const TABLE_COMPAT: u8 = 252;
 
 impl Route {
     /// What keeps it from being said of a route by a nexthop object as well; none if all of it can.
@@ -34,25 +36,27 @@ impl Route {
         })
     }
 
-    /// A route of ours to a part of its destination, by a nexthop object; what else it says stays.
+    /// A route of ours to the same destination in another table, by a nexthop object; what else it says stays.
     ///
     /// Its scope is that of a route over a gateway also where it has none, so that gateways go on being looked for by the
     /// routes of others (`fib_check_nh_v4_gw` in `net/ipv4/fib_semantics.c`).
     #[must_use]
-    pub fn companion(&self, part: IpNet, nexthop: u32, source: Option<IpAddr>) -> Option<Self> {
+    pub fn companion(&self, table: u32, nexthop: u32, source: Option<IpAddr>) -> Option<Self> {
         let mut message = self.message.clone();
+        message.header.table = TABLE_COMPAT;
         message.header.protocol = RouteProtocol::from(PROTO_IPMP);
         message.header.scope = RouteScope::Universe;
         message.header.flags = RouteFlags::empty();
-        message.header.destination_prefix_length = part.prefix_len();
         message.attributes.retain(|attribute| {
             matches!(
                 attribute,
-                RouteAttribute::Table(_) | RouteAttribute::Metrics(_) | RouteAttribute::Preference(_)
+                RouteAttribute::Destination(_)
+                    | RouteAttribute::Priority(_)
+                    | RouteAttribute::Metrics(_)
+                    | RouteAttribute::Preference(_)
             )
         });
-        message.attributes.push(RouteAttribute::Destination(RouteAddress::from(part.addr())));
-        message.attributes.push(RouteAttribute::Priority(METRIC));
+        message.attributes.push(RouteAttribute::Table(table));
         message.attributes.push(RouteAttribute::NhId(nexthop));
         message.attributes.extend(source.map(|ip| RouteAttribute::PrefSource(RouteAddress::from(ip))));
         Self::canonical(message)

@@ -25,8 +25,10 @@ pub(super) fn is_kernels_own(frame: &Frame<'_>) -> bool {
     frame.kind == NEW_ROUTE && is(TABLE, TABLE_LOCAL as u8) && !is(TYPE, libc::RTN_BROADCAST)
 }
 
-/// `RTM_NEWROUTE` (linux/rtnetlink.h).
+/// `RTM_NEWROUTE`, `RTM_NEWRULE`, `RTM_DELRULE` (linux/rtnetlink.h).
 const NEW_ROUTE: u16 = 24;
+const NEW_RULE: u16 = 32;
+const DEL_RULE: u16 = 33;
 
 /// One netlink message in a datagram.
 pub(in crate::net) struct Frame<'a> {
@@ -65,6 +67,11 @@ impl Frame<'_> {
     /// Whether a nexthop object changed or went.
     pub(in crate::net) const fn is_about_nexthop(&self) -> bool {
         matches!(self.kind, NEW_NEXTHOP | DEL_NEXTHOP)
+    }
+
+    /// Whether a policy rule came or went.
+    pub(in crate::net) const fn is_about_rule(&self) -> bool {
+        matches!(self.kind, NEW_RULE | DEL_RULE)
     }
 
     /// For `NLMSG_ERROR`: none if it is an acknowledgement.

@@ -9,8 +9,8 @@ use crate::net::{
     socket::{Request, Socket},
 };
 
-/// Removes our routes and nexthop objects by these interfaces only, or all. Returns how many of each there were.
-pub fn remove(from: Option<&BTreeSet<String>>) -> Result<(usize, usize), NetError> {
+/// Removes our rules, routes and nexthop objects by these interfaces only, or all. Returns how many of each there were.
+pub fn remove(from: Option<&BTreeSet<String>>) -> Result<[usize; 3], NetError> {
     let mut socket = Socket::open()?;
     let inventory = Inventory::dump_without_neighbours(&mut socket)?;
     let name = |ifindex| inventory.link(ifindex).map(|link| link.name.as_str()).unwrap_or_default();
@@ -26,5 +26,6 @@ pub fn remove(from: Option<&BTreeSet<String>>) -> Result<(usize, usize), NetErro
             Ok(()) | Err(_) => {}
         }
     }
-    Ok((ours.routes.len(), ours.nexthops.len()))
+    let rules = changes.iter().filter(|change| matches!(change, Change::DropRule(_))).count();
+    Ok([rules, ours.routes.len(), ours.nexthops.len()])
 }

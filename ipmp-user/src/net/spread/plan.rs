@@ -5,14 +5,17 @@ use std::{
     net::IpAddr,
 };
 
-use super::{Change, Ours, Use, Way, Ways};
+use ipmp_common::engine::ids::Family;
+
+use super::{Change, Ours, Use, Way, Ways, rules};
 use crate::net::{
     nexthop::Nexthop,
     route::{Route, RouteKey},
+    rule::Rule,
 };
 
 /// Where free numbers are looked for: above those that people and kernels give, which begin with 1.
-const FIRST_ID: u32 = super::METRIC;
+const FIRST_ID: u32 = u32::from_be_bytes(*b"IPMP");
 
 /// The groups of nexthop objects that ways use already: that of the first route of ours that goes such a way.
 pub fn claims(ours: &Ours, ways: &Ways) -> BTreeMap<Way, u32> {
@@ -62,6 +65,7 @@ pub fn all(ours: &Ours, ways: &Ways, resilient: bool) -> Vec<Change> {
         let group = builder.group(way, &used.members, claim, resilient);
         wanted.extend(builder.routes(used, group));
     }
+    builder.rules(&wanted, &ways.bound);
     builder.drop_others(&wanted);
     builder.changes
 }
@@ -138,6 +142,25 @@ impl<'a> Builder<'a> {
             }
         }
         keys
+    }
+
+    /// Sees to the rules by which packets come to the routes.
+    fn rules(&mut self, wanted: &BTreeSet<RouteKey>, bound: &BTreeSet<String>) {
+        let others = &self.ours.others;
+        // Which interfaces another daemon's groups have is not known, but that they were seen to.
+        let theirs = self.ours.rules.iter().filter(|rule| rule.is_ours() && !others.is_empty());
+        let bound: BTreeSet<String> = bound
+            .iter()
+            .map(String::as_str)
+            .chain(theirs.filter_map(Rule::bound_to))
+            .map(str::to_owned)
+            .collect();
+        let own = wanted.iter().map(|key| (Family::of(key.dst.addr()), key.dst.prefix_len()));
+        let lengths: BTreeSet<(Family, u8)> = own.chain(others.iter().copied()).collect();
+        for family in Family::ALL {
+            let lengths = lengths.iter().filter(|(of, _)| *of == family).map(|(_, length)| *length).collect();
+            self.changes.extend(rules::changes(&self.ours.rules, family, &lengths, &bound));
+        }
     }
 
     /// Routes first, then the groups that they go by, then the objects of those.

@@ -3,13 +3,13 @@ use std::{collections::BTreeSet, net::IpAddr};
 use rtnetlink::packet_route::{
     RouteNetlinkMessage,
     address::AddressFlags,
-    route::{RouteAttribute, RouteMessage, RouteProtocol},
+    route::{RouteAttribute, RouteMessage, RouteProtocol, RouteType},
 };
 
 use super::*;
 use crate::net::{
     base::Base,
-    fixtures::{DATA, FOSTER, HOME, at_home, give, inventory, ip, message, wanted},
+    fixtures::{DATA, FOSTER, HOME, at_home, give, inventory, ip, message, rule, wanted},
     inventory::Inventory,
     plan::Wanted,
 };
@@ -44,7 +44,7 @@ fn parts(ways: &Ways) -> Vec<String> {
     companions.map(|companion| companion.key().dst.to_string()).collect()
 }
 
-const USUAL: [&str; 4] = ["10.0.0.0/25", "10.0.0.128/25", "0.0.0.0/1", "128.0.0.0/1"];
+const USUAL: [&str; 2] = ["10.0.0.0/24", "0.0.0.0/0"];
 
 /// All changes made, and the result.
 fn carried_out(mut ours: Ours, changes: &[Change]) -> Ours {
@@ -55,7 +55,7 @@ fn carried_out(mut ours: Ours, changes: &[Change]) -> Ours {
 }
 
 #[test]
-fn b29_connected_and_gateway_routes_get_companions() {
+fn b29_connected_and_gateway_routes_are_spread() {
     let (inventory, base) = at_home();
     let ways = ways(&inventory, &base, &spreading(&DATA, HOME));
     assert_eq!(parts(&ways), USUAL);
@@ -65,7 +65,11 @@ fn b29_connected_and_gateway_routes_get_companions() {
         for companion in &used.companions {
             let route = companion.by(9).expect("a route");
             assert_eq!(route.prefsrc(), Some(ip("10.0.0.10")), "the source is what it was");
-            assert_eq!((route.nexthop_id(), route.key().priority), (Some(9), METRIC));
+            let dst = route.key().dst;
+            assert_eq!(
+                (route.nexthop_id(), route.key().table),
+                (Some(9), 73_000 + u32::from(dst.prefix_len()))
+            );
             assert_eq!(route.protocol(), RouteProtocol::from(PROTO_IPMP));
             assert_eq!(route.request().header.scope, rtnetlink::packet_route::route::RouteScope::Universe);
         }
@@ -79,9 +83,9 @@ fn b29_routes_of_other_managers_are_left_alone() {
         route.header.protocol = protocol;
         assert_eq!(parts(&with(route)), USUAL);
     }
-    assert_eq!(parts(&with(message("192.0.2.7/32", 2, Some("10.0.0.1")))), USUAL, "one host has no halves");
     assert_eq!(parts(&with(message("192.0.2.0/24", 1, None))), USUAL, "not by a member");
-    assert_eq!(parts(&with(message("192.0.2.0/24", 2, Some("10.0.0.1")))).len(), 6);
+    assert_eq!(parts(&with(message("192.0.2.0/24", 2, Some("10.0.0.1")))).len(), 3);
+    assert_eq!(parts(&with(message("192.0.2.7/32", 2, Some("10.0.0.1")))).len(), 3, "to one host");
 }
 
 #[test]
@@ -92,7 +96,13 @@ fn b29_what_cannot_be_spread_is_told() {
         .push(RouteAttribute::PrefSource("10.0.0.110".parse::<std::net::Ipv4Addr>().unwrap().into()));
     let mut marked = message("192.0.2.0/24", 2, Some("10.0.0.1"));
     marked.attributes.push(RouteAttribute::Mark(7));
+    let mut by_service = message("0.0.0.0/0", 2, Some("10.0.0.1"));
+    by_service.header.tos = 8;
+    let mut by_rule = message("192.0.2.0/24", 2, Some("10.0.0.1"));
+    by_rule.attributes.retain(|attribute| !matches!(attribute, RouteAttribute::Table(_)));
+    by_rule.attributes.push(RouteAttribute::Table(100));
     for (route, why) in [
+        (by_rule, "another table than main"),
         (sourced, "its source is no data address"),
         (marked, "attributes"),
         (message("192.0.2.0/24", 2, None), "its destination is no data subnet"),
@@ -102,6 +112,94 @@ fn b29_what_cannot_be_spread_is_told() {
         assert_eq!(parts(&ways), USUAL, "{why}");
         assert!(ways.unspread.iter().any(|text| text.contains(why)), "{why}: {:?}", ways.unspread);
     }
+    let mut thrown = message("192.0.2.0/24", 0, None);
+    thrown.header.kind = RouteType::Throw;
+    thrown.attributes.retain(|attribute| !matches!(attribute, RouteAttribute::Oif(_)));
+    let mut in_ours = message("192.0.2.0/24", 1, None);
+    in_ours.attributes.retain(|attribute| !matches!(attribute, RouteAttribute::Table(_)));
+    in_ours.attributes.push(RouteAttribute::Table(TABLES));
+    for (route, why) in [
+        (by_service, "type of service"),
+        (thrown, "of type throw"),
+        (in_ours, "somebody else uses the table"),
+    ] {
+        let ways = with(route);
+        assert_eq!(parts(&ways), USUAL[..1], "{why}");
+        assert!(ways.unspread.iter().any(|text| text.contains(why)), "{why}: {:?}", ways.unspread);
+    }
+}
+
+/// Those of a family, from the first to the last, as `ip rule` would show them.
+fn rules(ours: &Ours, family: Family) -> Vec<String> {
+    let rules = ours.rules.iter().filter(|rule| rule.family() == family);
+    rules.map(|rule| rule.to_string().split_once(' ').expect("a family").1.to_owned()).collect()
+}
+
+const RULES: [&str; 7] = [
+    "32765: to 224.0.0.0/3 iif lo goto 32766",
+    "32765: iif lo goto 32766 oif eth0",
+    "32765: iif lo goto 32766 oif eth1",
+    "32765: iif lo suppress_prefixlength 24 lookup 254",
+    "32765: iif lo lookup 73024",
+    "32765: iif lo suppress_prefixlength 0 lookup 254",
+    "32765: iif lo lookup 73000",
+];
+
+#[test]
+fn b29_rules_stand_right_before_that_of_main() {
+    let (mut inventory, base) = at_home();
+    let ways = ways(&inventory, &base, &spreading(&DATA, HOME));
+    let before = inventory.ours.rules.clone();
+    let changes = all(&inventory.ours, &ways, true);
+    inventory.ours = carried_out(inventory.ours, &changes);
+    let mut all_rules = vec!["0: lookup 255"];
+    all_rules.extend(RULES);
+    all_rules.extend(["32766: lookup 254", "32767: lookup 253"]);
+    assert_eq!(rules(&inventory.ours, Family::V4), all_rules);
+    assert_eq!(rules(&inventory.ours, Family::V6).len(), 3, "nothing of IPv6 is spread");
+    assert_eq!(all(&inventory.ours, &ways, true), []);
+
+    // Somebody adds one behind ours, and takes one of ours away.
+    let foreign = rule(Family::V4, 32765, 100);
+    inventory.ours.note(&Change::AddRule(foreign.clone()));
+    inventory.ours.rules.remove(2);
+    let mended = carried_out(inventory.ours.clone(), &all(&inventory.ours, &ways, true));
+    all_rules.insert(1, "32765: lookup 100");
+    assert_eq!(rules(&mended, Family::V4), all_rules);
+    assert_eq!(all(&mended, &ways, true), []);
+    let mut left = carried_out(mended.clone(), &all(&mended, &Ways::default(), true)).rules;
+    left.retain(|rule| *rule != foreign);
+    assert_eq!(left, before);
+}
+
+#[test]
+fn b29_without_a_place_for_rules_nothing_is_spread() {
+    let (mut inventory, base) = at_home();
+    let usual = inventory.ours.rules.clone();
+    let unspread = |inventory: &Inventory| {
+        let ways = ways(inventory, &base, &spreading(&DATA, HOME));
+        assert_eq!(parts(&ways), [] as [&str; 0]);
+        ways.unspread.into_iter().collect::<String>()
+    };
+    inventory.ours.rules.retain(|rule| !rule.is_main());
+    assert!(unspread(&inventory).contains("no rule leads all packets"));
+    inventory.ours.rules = usual;
+    inventory.ours.rules.insert(1, rule(Family::V4, 32766, 100));
+    assert!(unspread(&inventory).contains("no room"));
+}
+
+/// Its routes are found by the same rules.
+#[test]
+fn b29_rules_stay_as_long_as_another_daemon_needs_them() {
+    let (inventory, base) = at_home();
+    let ways = ways(&inventory, &base, &spreading(&DATA, HOME));
+    let ours = carried_out(inventory.ours.clone(), &all(&inventory.ours, &ways, true));
+    let theirs = ours.by(|_| false);
+    assert_eq!(all(&theirs, &Ways::default(), true), []);
+    let fewer = Ours { others: [(Family::V4, 0)].into(), ..theirs };
+    let left = carried_out(fewer.clone(), &all(&fewer, &Ways::default(), true));
+    let kept = [&["0: lookup 255"], &RULES[..3], &RULES[5..], &["32766: lookup 254", "32767: lookup 253"]];
+    assert_eq!(rules(&left, Family::V4), kept.concat());
 }
 
 #[test]
@@ -112,7 +210,7 @@ fn b29_a_better_route_of_somebody_else_is_not_taken_traffic_from() {
     inventory.update(RouteNetlinkMessage::NewRoute(worse));
     let wanted = spreading(&DATA, HOME);
     let base = learned(&inventory, &wanted);
-    assert_eq!(parts(&ways(&inventory, &base, &wanted)).len(), 6);
+    assert_eq!(parts(&ways(&inventory, &base, &wanted)).len(), 3);
     inventory.update(RouteNetlinkMessage::NewRoute(message("192.0.2.0/24", 1, None)));
     assert_eq!(parts(&ways(&inventory, &base, &wanted)), USUAL);
 }
@@ -153,7 +251,7 @@ fn b29_ipv6_the_interface_of_the_route_comes_first() {
         (placed.home, placed.on) = (member, member);
     }
     let ways = ways(&inventory, &learned(&inventory, &wanted), &wanted);
-    assert_eq!(parts(&ways), ["::/1", "8000::/1"]);
+    assert_eq!(parts(&ways), ["::/0"]);
     let (way, used) = ways.ways.first_key_value().expect("a way");
     assert_eq!((used.members.as_slice(), way.subnet), (&[3, 2][..], None));
     assert!(used.companions.iter().all(|c| c.by(1).expect("a route").prefsrc().is_none()));
@@ -163,21 +261,22 @@ fn b29_ipv6_the_interface_of_the_route_comes_first() {
 fn b29_what_stands_needs_nothing_and_a_restart_adopts_it() {
     let (inventory, base) = at_home();
     let ways = ways(&inventory, &base, &spreading(&DATA, HOME));
-    let changes = all(&Ours::default(), &ways, true);
-    // Two objects and a group for the subnet and for the gateway, and four routes.
-    assert_eq!(changes.len(), 10, "{changes:?}");
-    let ours = carried_out(Ours::default(), &changes);
+    let nothing = inventory.ours;
+    let changes = all(&nothing, &ways, true);
+    // Two objects and a group for the subnet and for the gateway, two routes, and the rules.
+    assert_eq!(changes.len(), 8 + RULES.len(), "{changes:?}");
+    let ours = carried_out(nothing.clone(), &changes);
     assert_eq!(all(&ours, &ways, true), []);
     assert_eq!(all(&ours, &ways, false), [], "the kind of a group stays");
-    assert_eq!(all(&ours, &Ways::default(), true).len(), 10, "all goes");
-    assert_eq!(carried_out(ours.clone(), &all(&ours, &Ways::default(), true)), Ours::default());
+    assert_eq!(all(&ours, &Ways::default(), true).len(), changes.len(), "all goes");
+    assert_eq!(carried_out(ours.clone(), &all(&ours, &Ways::default(), true)), nothing);
 }
 
 #[test]
 fn b29_a_lost_member_costs_one_message_a_group_and_the_last_keeps_its_group() {
     let (inventory, base) = at_home();
     let home = ways(&inventory, &base, &spreading(&DATA, HOME));
-    let ours = carried_out(Ours::default(), &all(&Ours::default(), &home, true));
+    let ours = carried_out(inventory.ours.clone(), &all(&inventory.ours, &home, true));
     let away = ways(&inventory, &base, &spreading(&DATA, FOSTER));
     let narrowed = narrowing(&ours, &away);
     assert!(
@@ -203,7 +302,7 @@ fn b29_a_lost_member_costs_one_message_a_group_and_the_last_keeps_its_group() {
 fn b29_what_another_daemon_made_is_not_ours() {
     let (inventory, base) = at_home();
     let ways = ways(&inventory, &base, &spreading(&DATA, HOME));
-    let ours = carried_out(Ours::default(), &all(&Ours::default(), &ways, true));
+    let ours = carried_out(inventory.ours.clone(), &all(&inventory.ours, &ways, true));
     let foreign = ours.by(|ifindex| ifindex == 2);
     assert!(foreign.routes.is_empty(), "{foreign:?}");
     assert_eq!(ours.by(|ifindex| [2, 3].contains(&ifindex)), ours);

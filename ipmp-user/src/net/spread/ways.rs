@@ -1,4 +1,4 @@
-//! Which routes get companions, over which members, and with which source address.
+//! Which routes are spread, over which members, and with which source address.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,15 +12,16 @@ use ipmp_common::engine::{
 use ipnet::IpNet;
 use rtnetlink::packet_route::link::LinkFlags;
 
-use super::METRIC;
+use super::{rules::main_priority, table};
 use crate::net::{
     base::Base,
     inventory::{Inventory, Link},
     plan::{MemberLink, Wanted, placement::Placement, up_link},
     route::{Hop, Route, RouteKey},
+    rule::TABLE_MAIN,
 };
 
-/// Routes that get companions. Each costs two more; a host with more routes than this is a router with a full table.
+/// Routes that are spread. Each costs another; a host with more routes than this is a router with a full table.
 const MAX_SPREAD: usize = 1024;
 
 /// Why a route is not spread.
@@ -50,23 +51,23 @@ pub struct Use {
     pub companions: Vec<Companion>,
 }
 
-/// A route of ours to one half of a destination.
+/// A route of ours to the destination of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Companion {
     base: Route,
-    part: IpNet,
     source: Option<IpAddr>,
 }
 
 impl Companion {
     /// What it competes under.
-    pub const fn key(&self) -> RouteKey {
-        RouteKey { dst: self.part, priority: METRIC, ..self.base.key() }
+    pub fn key(&self) -> RouteKey {
+        let key = self.base.key();
+        RouteKey { table: table(&key.dst), ..key }
     }
 
     /// It, by a group of nexthop objects.
     pub fn by(&self, group: u32) -> Option<Route> {
-        self.base.companion(self.part, group, self.source)
+        self.base.companion(self.key().table, group, self.source)
     }
 }
 
@@ -75,6 +76,8 @@ impl Companion {
 pub struct Ways {
     /// Those to be had.
     pub ways: BTreeMap<Way, Use>,
+    /// The members of the groups whose flows are spread, by name.
+    pub bound: BTreeSet<String>,
     /// Routes that leave by a member only as they say themselves, with the reason, as text for people.
     pub unspread: BTreeSet<String>,
 }
@@ -92,7 +95,13 @@ pub fn ways(inventory: &Inventory, base: &Base, wanted: &Wanted) -> Ways {
     if wanted.outbound.is_empty() {
         return ways;
     }
-    let planner = Planner { inventory, base, wanted, placement: Placement::new(base, wanted) };
+    let planner = Planner {
+        inventory,
+        base,
+        wanted,
+        placement: Placement::new(base, wanted),
+        obstacles: Obstacles::of(inventory),
+    };
     let mut count = 0;
     for key in planner.in_force() {
         let Some((route, placed)) = planner.first(&key) else { continue };
@@ -109,16 +118,58 @@ pub fn ways(inventory: &Inventory, base: &Base, wanted: &Wanted) -> Ways {
             }
         };
         count += 1;
+        let of_group = wanted.members.iter().filter(|member| member.group == spread.way.group);
+        let names =
+            of_group.filter_map(|member| inventory.link(member.ifindex)).map(|link| link.name.clone());
+        ways.bound.extend(names);
         let entry = ways.ways.entry(spread.way).or_default();
         entry.members = spread.members;
-        let halves = key.dst.subnets(key.dst.prefix_len() + 1).into_iter().flatten();
-        entry.companions.extend(halves.map(|part| Companion {
-            base: route.clone(),
-            part,
-            source: spread.source,
-        }));
+        entry.companions.push(Companion { base: route.clone(), source: spread.source });
     }
     ways
+}
+
+/// What rules by the length of a prefix cannot do justice to.
+#[derive(Default)]
+struct Obstacles {
+    /// Destinations that `main` has more than once, by source or type of service: length and metric do not tell these apart.
+    chosen_otherwise: BTreeSet<IpNet>,
+    /// From these lookups go on to the rules behind `main`, where ours must not be taken for such.
+    thrown: Vec<IpNet>,
+    /// Tables in which somebody else has routes.
+    used: BTreeSet<u32>,
+}
+
+impl Obstacles {
+    fn of(inventory: &Inventory) -> Self {
+        let mut obstacles = Self::default();
+        for (key, list) in &inventory.routes {
+            obstacles.used.insert(key.table);
+            if key.table != TABLE_MAIN {
+                continue;
+            }
+            if key.src.is_some() || key.tos != 0 {
+                obstacles.chosen_otherwise.insert(key.dst.trunc());
+            }
+            if list.iter().any(Route::is_throw) {
+                obstacles.thrown.push(key.dst);
+            }
+        }
+        obstacles
+    }
+
+    fn in_the_way_of(&self, dst: &IpNet) -> Result<(), &'static str> {
+        if self.chosen_otherwise.contains(&dst.trunc()) {
+            return Err("routes to its destination are chosen by source or type of service, too");
+        }
+        if self.thrown.iter().any(|net| dst.contains(net)) {
+            return Err("a route of type throw lies within");
+        }
+        if self.used.contains(&table(dst)) {
+            return Err("somebody else uses the table that ours would be in");
+        }
+        Ok(())
+    }
 }
 
 struct Planner<'a> {
@@ -126,6 +177,7 @@ struct Planner<'a> {
     base: &'a Base,
     wanted: &'a Wanted,
     placement: Placement<'a>,
+    obstacles: Obstacles,
 }
 
 impl Planner<'_> {
@@ -151,22 +203,23 @@ impl Planner<'_> {
     /// How a route is spread. None: it is not ours to spread, or there is nothing to be spread. Else why not.
     fn spread(&self, route: &Route, placed: &Route) -> Result<Option<Spread>, &'static str> {
         let key = route.key();
-        let one_host = key.dst.prefix_len() == key.dst.max_prefix_len();
         let leader = placed.resolved_hops().iter().find_map(|hop| self.outbound(hop.oif));
         let (Some(leader), Some(home)) = (leader, route.resolved_hops().into_iter().next()) else {
             return Ok(None);
         };
         let of_group = |member: &&MemberLink| member.group == leader.group;
         let alone = self.wanted.members.iter().filter(of_group).count() < 2;
-        if route.is_left_alone() || one_host || alone {
+        if route.is_left_alone() || alone {
             return Ok(None);
         }
         if let Some(why) = route.unspreadable() {
             return Err(why);
         }
-        if key.src.is_some() {
-            return Err("it is for one source prefix only");
+        if key.table != TABLE_MAIN {
+            return Err("it is in another table than main");
         }
+        self.obstacles.in_the_way_of(&key.dst)?;
+        main_priority(&self.inventory.ours.rules, route.family())?;
         let group = leader.group;
         let subnet = self.subnet(group, route, &home)?;
         let source = self.source(leader, route, &home)?;

@@ -40,12 +40,15 @@ fn only_emulation_is_told_the_clock() {
 #[test]
 fn nics_share_a_segment_and_bring_the_monitor_into_the_guest() {
     assert!(!line(&plan()).contains("qmp"));
-    let line = line(&Plan { nics: vec![Nic::VirtioNet, Nic::Igb], ..plan() });
+    let nics = vec![Nic::VirtioNet, Nic::VirtioNet, Nic::VirtioNet, Nic::Igb];
+    let line = line(&Plan { nics, ..plan() });
     for part in [
         "hubport,id=hub0,hubid=0",
-        "virtio-net-pci,netdev=hub0,id=nic0,mac=52:54:00:69:70:00 ",
-        "pcie-root-port,id=port1,chassis=2",
-        "igb,netdev=hub1,id=nic1,mac=52:54:00:69:70:01,bus=port1",
+        "virtio-net-pci,netdev=hub0,id=nic0,mac=52:54:00:69:70:00,addr=10.0,multifunction=on ",
+        "virtio-net-pci,netdev=hub1,id=nic1,mac=52:54:00:69:70:01,addr=10.1 ",
+        "virtio-net-pci,netdev=hub2,id=nic2,mac=52:54:00:69:70:02 ",
+        "pcie-root-port,id=port3,chassis=4",
+        "igb,netdev=hub3,id=nic3,mac=52:54:00:69:70:03,bus=port3",
         "virtserialport,chardev=qmp,name=ipmp.qmp",
     ] {
         assert!(format!("{line} ").contains(part), "{part} in {line}");

@@ -21,7 +21,7 @@ fn run(list: &mut Vec<Route>, ops: &[Op], never_empty: bool) {
                 list.remove(at);
             }
             Op::AddAddress(_)
-            | Op::SetAddressFlags(_)
+            | Op::SetAddress(_)
             | Op::DelAddress(_)
             | Op::SetNexthop(_)
             | Op::AddNeighbour(_)
