@@ -4,6 +4,7 @@ mod admin;
 mod attach;
 mod clients;
 mod contract;
+mod counted;
 mod crash;
 mod damping;
 mod detach;

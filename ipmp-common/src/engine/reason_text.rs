@@ -67,6 +67,7 @@ impl fmt::Display for Reason {
             Self::LateWakeup { .. } | Self::ProbesStayed { .. } | Self::ProbesLeave { .. } => {
                 self.of_stalls(f)
             }
+            Self::Counted { within, errors } => write!(f, "since {within}: {errors}"),
             Self::ForeignChange { changes, times, by } => tell(by, (*changes, *times), f),
             Self::Errno { errno, what } => write!(f, "{what}: errno {errno}"),
         }

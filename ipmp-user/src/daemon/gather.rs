@@ -40,6 +40,7 @@ impl Daemon {
         self.gather_settled(now);
         self.gather_outcomes(now);
         self.tell_put_backs(now);
+        self.gather_counted(now);
         self.gather_stamps(now);
     }
 
@@ -246,6 +247,7 @@ impl Daemon {
         let Some(member) = self.members.get_mut(position) else { return };
         let event = member.present(link, adopted, displaced);
         self.engine.handle(now, event);
+        self.counted.begin(ifindex);
         if self.members.get(position).is_some_and(|member| member.ungrouped) {
             return;
         }
