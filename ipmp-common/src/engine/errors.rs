@@ -11,7 +11,7 @@ use super::{
     time::{Nanos, Timestamp},
 };
 
-/// Counters of the kernel (`struct rtnl_link_stats64`, include/uapi/linux/if_link.h; what each counts,
+/// Counters of the kernel (`struct rtnl_link_stats64`, `include/uapi/linux/if_link.h`; what each counts,
 /// Documentation/networking/statistics.rst), or what was added to them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Errors {

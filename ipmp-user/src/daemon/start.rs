@@ -96,9 +96,7 @@ impl Daemon {
             claims,
             outbound: BTreeMap::new(),
         };
-        if let Err(error) = clock::lock_memory() {
-            tracing::info!(%error, "memory is not locked: under memory pressure the daemon may be late, never wrong");
-        }
+        lock_memory();
         tell_priority("loop", priority);
         daemon.adopt()?;
         Ok(daemon)
@@ -208,6 +206,12 @@ fn readable<T: std::os::fd::AsRawFd>(inner: T) -> std::io::Result<AsyncFd<T>> {
     // SAFETY: every descriptor registered here is owned by the daemon, which closes none of them before the
     // loop, and with it this registration, has ended.
     Ok(unsafe { AsyncFd::register_with_interest(inner, Interest::READABLE) }?)
+}
+
+fn lock_memory() {
+    if let Err(error) = clock::lock_memory() {
+        tracing::info!(%error, "memory is not locked: under memory pressure the daemon may be late, never wrong");
+    }
 }
 
 fn tell_priority(which: &str, priority: u8) {
