@@ -30,13 +30,13 @@ fn new_stands_before_old_goes() {
                 "{address}: {lines:#?}"
             );
         }
+        // Each is the only one of its list, so the new one takes its place: the old one is never deleted.
+        let gone = at(true, &["eth0", "10.0.0.10/24", "scope"]);
         for route in ["default via 10.0.0.1", "10.0.0.0/24", "192.0.2.0/24", "via fe80::1", "2001:db8::/64"] {
-            let (new, old) = (at(false, &[route, "dev eth1"]), at(true, &[route, "dev eth0"]));
-            assert!(new < old, "{route}: {lines:#?}");
-            assert!(
-                old < at(true, &["eth0", "10.0.0.10/24", "scope"]),
-                "routes go before addresses: {lines:#?}"
-            );
+            assert!(at(false, &[route, "dev eth1"]) < gone, "routes go before addresses: {lines:#?}");
+            let deleted =
+                lines[..gone].iter().any(|line| line.starts_with("Deleted") && line.contains(route));
+            assert!(!deleted, "{route}: {lines:#?}");
         }
     });
 }

@@ -308,6 +308,10 @@ impl Applier {
             Op::DelRoute(route) => {
                 self.present.remove(route.identity());
             }
+            Op::ReplaceRoute { old, new } => {
+                self.present.remove(old.identity());
+                self.present.insert(new.identity().to_vec());
+            }
             Op::DelAddress(address) => {
                 self.deleted.insert((address.ifindex(), address.ip()));
             }

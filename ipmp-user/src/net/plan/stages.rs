@@ -55,6 +55,7 @@ impl AddressPlan {
             }
             Op::AddRoute(_)
             | Op::DelRoute(_)
+            | Op::ReplaceRoute { .. }
             | Op::SetNexthop(_)
             | Op::AddNeighbour(_)
             | Op::DelNeighbour(_) => true,
