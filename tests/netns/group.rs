@@ -1,11 +1,14 @@
 //! What a group does when more, or less, than one active member is concerned.
 
-use anyhow::Result;
+use std::net::UdpSocket;
+
+use anyhow::{Context as _, Result};
 use ipmp_tests::{
     config::{Config, Member},
     daemon::{group, interface},
+    netns::Netns,
     snapshot::Snapshot,
-    topology::data,
+    topology::{data, data4, peer4},
     wait,
 };
 use serde_json::Value;
@@ -116,6 +119,36 @@ fn missing_interface_is_absent_and_the_rest_works() -> Result<()> {
     traffic.tcp.finish().map(drop)
 }
 
+/// As when another router takes over an address: it was told nothing yet.
+#[test]
+fn a_neighbour_that_answers_from_other_hardware_is_told() -> Result<()> {
+    const WRONG: &str = "02:00:00:00:00:99";
+    let Some(bed) = Bed::healthy(&Config::new(FDT_MS, 1, 1).link_based())? else {
+        return Ok(());
+    };
+    let own = hardware_address(&bed.lab.host)?;
+    let (peer, address) = (bed.lab.peer(), data(0, false).to_string());
+    let asks = |from: &Netns| {
+        // Nobody has this address, so the question goes to all. Whether anything comes of it is no matter.
+        let probe = || UdpSocket::bind("0.0.0.0:0")?.send_to(b"?", (data4(77), 9));
+        from.run(probe).map(drop)
+    };
+    let known = hardware_address(peer)?;
+    bed.lab.host.ip(&format!("neighbour replace {} lladdr {known} dev eth0 nud stale", peer4(0)))?;
+    peer.ip("link set eth0 address 02:00:00:00:00:98")?;
+    peer.ip(&format!("neighbour replace {address} lladdr {WRONG} dev eth0 nud stale"))?;
+    wait::until("the neighbour knows", || {
+        asks(peer)?;
+        Ok(recorded(&bed, &address)? == own)
+    })
+    .with_context(|| bed.daemon.log_tail())
+}
+
+fn hardware_address(of: &Netns) -> Result<String> {
+    let links: Value = serde_json::from_str(&of.ip("-j link show dev eth0")?)?;
+    Ok(links[0]["address"].as_str().unwrap_or_default().to_owned())
+}
+
 /// What a neighbour has on record for an address.
 fn recorded(bed: &Bed, address: &str) -> Result<String> {
     let entries: Value =
@@ -130,8 +163,7 @@ fn addresses_on_a_link_that_returns_are_announced() -> Result<()> {
     let Some(bed) = Bed::healthy(&Config::new(FDT_MS, 1, 1).link_based())? else {
         return Ok(());
     };
-    let links: Value = serde_json::from_str(&bed.lab.host.ip("-j link show dev eth0")?)?;
-    let own = links[0]["address"].as_str().unwrap_or_default().to_owned();
+    let own = hardware_address(&bed.lab.host)?;
     let addresses = [data(0, false).to_string(), data(0, true).to_string()];
     let pulled_ns = bed.lab.pull(0)?;
     bed.daemon.wait_for("the group failed", |status| group(status)["state"] == "failed")?;

@@ -58,6 +58,9 @@ pub struct GroupConfig {
     /// How long good and bad news must last before they count.
     #[serde(default)]
     pub damping: Damping,
+    /// How often the neighbours are told where an address is.
+    #[serde(default)]
+    pub announcements: Announcements,
     /// Whether the first lost probe makes the next ones follow faster: an earlier verdict, at the price that the page of
     /// [`suspicion`](super::suspicion) names.
     pub suspicion: bool,
@@ -104,6 +107,30 @@ impl Default for Damping {
         }
     }
 }
+
+/// How often the neighbours are told where an address is, the first time included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcements {
+    /// Gratuitous ARP for an IPv4 address (RFC 5227 section 2.3 asks for two; Solaris sends five).
+    pub ipv4: u8,
+    /// Unsolicited neighbour advertisements for an IPv6 address (RFC 4861, `MAX_NEIGHBOR_ADVERTISEMENT`).
+    pub ipv6: u8,
+    /// Time between two (RFC 5227, `ANNOUNCE_INTERVAL`).
+    pub interval: Nanos,
+}
+
+impl Default for Announcements {
+    fn default() -> Self {
+        Self { ipv4: 5, ipv6: 3, interval: Nanos::from_secs(2) }
+    }
+}
+
+/// Most announcements of one address.
+pub const MAX_ANNOUNCEMENTS: u8 = 60;
+/// Shortest time between two announcements of an address.
+pub const MIN_ANNOUNCE_INTERVAL: Nanos = Nanos::from_millis(100);
+/// Longest time between two announcements of an address.
+pub const MAX_ANNOUNCE_INTERVAL: Nanos = Nanos::from_secs(3600);
 
 /// Policy for the failure of a whole group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -117,6 +117,7 @@ impl Engine {
             Event::Reconfigure { groups } => self.reconfigure(now, groups),
             Event::InterfaceAwaited { member, until } => self.await_interface(member, until),
             Event::LeftAlone { member, address } => self.left_alone(now, member, address),
+            Event::NeighbourMoved { member } => self.neighbour_moved(now, member),
             Event::Renamed { member, name } => self.renamed(now, member, name),
         }
     }

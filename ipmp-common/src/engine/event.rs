@@ -156,6 +156,11 @@ pub enum Event {
         /// The address.
         address: IpNet,
     },
+    /// A neighbour has another hardware address than before.
+    NeighbourMoved {
+        /// The member through which it is reached.
+        member: MemberId,
+    },
     /// The hardware that a member is has another name now. It is the same member as before.
     Renamed {
         /// The member.

@@ -5,7 +5,7 @@ use core::net::IpAddr;
 
 use super::{
     action::{Action, PlacedAddress, Placement},
-    config::OnGroupFailure,
+    config::{Announcements, OnGroupFailure},
     core_loop::Engine,
     event::Applied,
     group::{Announcing, Group, Move, SentPlacement},
@@ -17,13 +17,10 @@ use super::{
     timer::TimerKey,
 };
 
-/// Announcements of an IPv4 address after it moved, the first included (RFC 5227 section 2.3 asks for two;
-/// Solaris sends five).
-pub(super) const ANNOUNCEMENTS_V4: u32 = 5;
-/// Unsolicited neighbour advertisements of an IPv6 address (RFC 4861, `MAX_NEIGHBOR_ADVERTISEMENT`).
-pub(super) const ANNOUNCEMENTS_V6: u32 = 3;
-/// Time between two announcements (RFC 5227 `ANNOUNCE_INTERVAL`).
-pub(super) const ANNOUNCE_INTERVAL: Nanos = Nanos::from_secs(2);
+/// Addresses that are announced again in one go: what fits into a short transmit queue, of others as well.
+pub(super) const BURST: usize = 64;
+/// Time between two such bursts, in which 10 Mbit/s carry one.
+pub(super) const BURST_INTERVAL: Nanos = Nanos::from_millis(5);
 
 impl Engine {
     /// Recomputes the placement and asks for it if anything it rests on has changed.
@@ -174,6 +171,15 @@ impl Engine {
         }
     }
 
+    /// A neighbour answers from other hardware: a router or switch that took over does not know what the former one was told.
+    /// Where addresses are being announced anyway it hears of them in time, so neighbours that flap cause no storm.
+    pub(super) fn neighbour_moved(&mut self, now: Timestamp, id: MemberId) {
+        let Some(group) = self.member(id).and_then(|member| self.group(member.group)) else { return };
+        if group.announcing.iter().all(|entry| entry.member != id) {
+            self.announce_where_it_stands(now, id);
+        }
+    }
+
     /// Announces what stands on a member whose link is back, or whose hardware address is another: the switch behind the link
     /// may be another one, or have forgotten where these addresses are. The kernel does so only if `arp_notify` is set
     /// (Documentation/networking/ip-sysctl.rst).
@@ -217,12 +223,13 @@ impl Engine {
                 for other in &mut group.announcing {
                     other.addresses.retain(|address| !addresses.contains(address));
                 }
-                group.announcing.push(Announcing {
-                    member,
-                    addresses,
-                    made: 1,
-                    next_at: at + ANNOUNCE_INTERVAL,
-                });
+                let mut next_at = at + group.config.announcements.interval;
+                let addresses: Vec<IpAddr> = addresses.into_iter().collect();
+                for burst in addresses.chunks(BURST) {
+                    let addresses = burst.iter().copied().collect();
+                    group.announcing.push(Announcing { member, addresses, made: 1, next_at });
+                    next_at = next_at + BURST_INTERVAL;
+                }
             }
         }
         self.arm_announcing(id);
@@ -243,17 +250,18 @@ impl Engine {
         };
         let places: BTreeSet<(IpAddr, MemberId)> =
             group.addresses.iter().map(|placed| (placed.address.addr(), placed.on)).collect();
+        let Announcements { ipv4, ipv6, interval } = group.config.announcements;
         for entry in group.announcing.iter_mut().filter(|entry| entry.next_at <= now) {
             entry.addresses.retain(|address| {
                 let total = match Family::of(*address) {
-                    Family::V4 => ANNOUNCEMENTS_V4,
-                    Family::V6 => ANNOUNCEMENTS_V6,
+                    Family::V4 => u32::from(ipv4),
+                    Family::V6 => u32::from(ipv6),
                 };
                 let still_there = places.contains(&(*address, entry.member));
                 still_there && entry.made < total
             });
             entry.made += 1;
-            entry.next_at = now + ANNOUNCE_INTERVAL;
+            entry.next_at = now + interval;
             if !entry.addresses.is_empty() {
                 let addresses = entry.addresses.iter().copied().collect();
                 self.actions.push_back(Action::Announce { addresses, member: entry.member });

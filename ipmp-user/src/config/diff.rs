@@ -106,6 +106,10 @@ fn group_lines(old: &GroupConfig, new: &GroupConfig, lines: &mut Vec<String>) {
     keys.compare("failback-delay", &before.failback_delay, &after.failback_delay);
     keys.compare("hold-down", &before.hold_down, &after.hold_down);
     keys.compare("hold-down-max", &before.hold_down_max, &after.hold_down_max);
+    let (before, after) = (&old.announcements, &new.announcements);
+    keys.compare("announcements-ipv4", &before.ipv4, &after.ipv4);
+    keys.compare("announcements-ipv6", &before.ipv6, &after.ipv6);
+    keys.compare("announce-interval", &before.interval, &after.interval);
     keys.compare("interfaces", &order(old), &order(new));
     for interface in &new.interfaces {
         if let Some(before) = old.interfaces.iter().find(|before| before.name == interface.name) {

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use ipmp_common::engine::{
     config::{
-        DEFAULT_FAILURE_DETECTION_TIME, DEFAULT_QUIET_PERIOD, Damping, MAX_DAMPING,
-        MAX_FAILURE_DETECTION_TIME, MIN_FAILURE_DETECTION_TIME, OnGroupFailure,
+        Announcements, DEFAULT_FAILURE_DETECTION_TIME, DEFAULT_QUIET_PERIOD, Damping, MAX_ANNOUNCE_INTERVAL,
+        MAX_ANNOUNCEMENTS, MAX_DAMPING, MAX_FAILURE_DETECTION_TIME, MIN_ANNOUNCE_INTERVAL,
+        MIN_FAILURE_DETECTION_TIME, OnGroupFailure,
     },
     suspicion::DEFAULT_SUSPICION,
     time::Nanos,
@@ -43,6 +44,9 @@ const GROUP: &[&str] = &[
     "hold-down-max",
     "suspicion",
     "outbound-spreading",
+    "announcements-ipv4",
+    "announcements-ipv6",
+    "announce-interval",
     "interface",
 ];
 const INTERFACE: &[&str] = &["data", "test", "standby", "mac", "pci"];
@@ -64,6 +68,7 @@ pub(super) struct GroupDraft {
     pub(super) on_group_failure: OnGroupFailure,
     pub(super) quiet_period: Nanos,
     pub(super) damping: Damping,
+    pub(super) announcements: Announcements,
     /// Place of `hold-down`, if it is given.
     pub(super) hold_down_at: Option<usize>,
     pub(super) suspicion: bool,
@@ -151,11 +156,15 @@ fn damping(field: &Field<'_, '_>, problems: &mut Problems<'_>) -> Option<Nanos> 
     field.duration(Nanos(0), MAX_DAMPING, problems)
 }
 
+fn announcements(field: &Field<'_, '_>, problems: &mut Problems<'_>) -> Option<u8> {
+    field.small(1, MAX_ANNOUNCEMENTS, problems)
+}
+
 fn daemon_section(field: &Field<'_, '_>, daemon: &mut DaemonConfig, problems: &mut Problems<'_>) {
     for (key, field) in table_of(field, "[daemon]", problems) {
         match key.value {
             "real-time-priority" => {
-                put(field.small(MAX_REAL_TIME_PRIORITY, problems), &mut daemon.real_time_priority);
+                put(field.small(0, MAX_REAL_TIME_PRIORITY, problems), &mut daemon.real_time_priority);
             }
             "control-group" => {
                 if let Some(name) = field.text(problems) {
@@ -191,6 +200,7 @@ fn group(
         hold_down_at: None,
         suspicion: DEFAULT_SUSPICION,
         outbound_spreading: inherited.outbound_spreading,
+        announcements: Announcements::default(),
         interfaces: Vec::new(),
     };
     for (key, field) in table_of(field, "[group.NAME]", problems) {
@@ -214,6 +224,12 @@ fn group(
             "hold-down-max" => put(damping(&field, problems), &mut draft.damping.hold_down_max),
             "suspicion" => put(field.boolean(problems), &mut draft.suspicion),
             "outbound-spreading" => put(field.boolean(problems), &mut draft.outbound_spreading),
+            "announcements-ipv4" => put(announcements(&field, problems), &mut draft.announcements.ipv4),
+            "announcements-ipv6" => put(announcements(&field, problems), &mut draft.announcements.ipv6),
+            "announce-interval" => {
+                let interval = field.duration(MIN_ANNOUNCE_INTERVAL, MAX_ANNOUNCE_INTERVAL, problems);
+                put(interval, &mut draft.announcements.interval);
+            }
             "interface" => draft.interfaces = interfaces(name.value, &field, problems),
             _ => unknown_key(&key, &format!("in [group.{}]", name.value), GROUP, problems),
         }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use ipmp_common::engine::{
-    config::{Damping, DataAddresses, GroupConfig, InterfaceConfig, OnGroupFailure},
+    config::{Announcements, Damping, DataAddresses, GroupConfig, InterfaceConfig, OnGroupFailure},
     time::Nanos,
 };
 
@@ -48,6 +48,13 @@ fn group_lines(group: &GroupConfig, text: &mut String) {
         if group.suspicion { "on" } else { "off" },
         if group.outbound_spreading { "on" } else { "off" },
     );
+    if group.announcements != Announcements::default() {
+        let Announcements { ipv4, ipv6, interval } = group.announcements;
+        let _ = writeln!(
+            text,
+            "  announcements: {ipv4} of an IPv4 address, {ipv6} of an IPv6 address, {interval} apart"
+        );
+    }
     if let Some(line) = damping_line(&group.damping) {
         let _ = writeln!(text, "  damping: {line}");
     }

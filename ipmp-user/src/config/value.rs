@@ -96,16 +96,16 @@ impl Field<'_, '_> {
         None
     }
 
-    /// An integer of `0..=max`.
-    pub(super) fn small(&self, max: u8, problems: &mut Problems<'_>) -> Option<u8> {
+    /// An integer of `min..=max`.
+    pub(super) fn small(&self, min: u8, max: u8, problems: &mut Problems<'_>) -> Option<u8> {
         let number = self
             .value
             .as_integer()
             .and_then(|number| i64::from_str_radix(number.as_str(), number.radix()).ok())
             .and_then(|number| u8::try_from(number).ok())
-            .filter(|number| *number <= max);
+            .filter(|number| (min..=max).contains(number));
         if number.is_none() {
-            problems.add(self.at, self.found(), format!("write a whole number from 0 to {max}"));
+            problems.add(self.at, self.found(), format!("write a whole number from {min} to {max}"));
         }
         number
     }

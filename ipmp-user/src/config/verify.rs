@@ -191,6 +191,7 @@ fn group_config(draft: GroupDraft) -> GroupConfig {
         on_group_failure: draft.on_group_failure,
         quiet_period: draft.quiet_period,
         damping: draft.damping,
+        announcements: draft.announcements,
         suspicion: draft.suspicion,
         outbound_spreading: draft.outbound_spreading,
         interfaces: draft.interfaces.into_iter().map(interface_config).collect(),

@@ -105,7 +105,11 @@ impl Daemon {
                 self.targets.changed();
                 self.note_foreign_change(now, None);
             }
-            Change::Neighbour { ifindex, ip } => {
+            Change::Neighbour { ifindex, ip, moved } => {
+                let member = self.members.iter().find(|member| member.ifindex == Some(*ifindex));
+                if let Some(member) = member.filter(|_| *moved) {
+                    self.engine.handle(now, Event::NeighbourMoved { member: member.id });
+                }
                 if self.is_possible_target(*ifindex, *ip) {
                     self.targets.changed();
                 }

@@ -1,8 +1,8 @@
 //! `track-interfaces-only-with-groups = false`: interfaces that no group names are watched as IPMP's anonymous group.
 
 use ipmp_common::engine::config::{
-    Config, DEFAULT_FAILURE_DETECTION_TIME, DEFAULT_QUIET_PERIOD, Damping, GroupConfig, InterfaceConfig,
-    MAX_MEMBERS, OnGroupFailure,
+    Announcements, Config, DEFAULT_FAILURE_DETECTION_TIME, DEFAULT_QUIET_PERIOD, Damping, GroupConfig,
+    InterfaceConfig, MAX_MEMBERS, OnGroupFailure,
 };
 use rtnetlink::packet_route::link::LinkFlags;
 
@@ -65,6 +65,7 @@ pub(super) fn group(inventory: &Inventory, config: &Config) -> Option<GroupConfi
         suspicion: false,
         outbound_spreading: false,
         damping: Damping::default(),
+        announcements: Announcements::default(),
         interfaces,
     })
 }

@@ -386,7 +386,8 @@ impl Inventory {
         let ours = managed && message.attributes.contains(&mark);
         let neighbour = Neighbour { mac, state, router, kept, ours };
         self.neighbours.insert((ifindex, ip), neighbour);
-        (known != Some(neighbour)).then_some(Change::Neighbour { ifindex, ip })
+        let moved = known.and_then(|known| known.mac).is_some_and(|former| Some(former) != mac);
+        (known != Some(neighbour)).then_some(Change::Neighbour { ifindex, ip, moved })
     }
 }
 

@@ -74,6 +74,8 @@ pub enum Change {
         ifindex: u32,
         /// The neighbour.
         ip: IpAddr,
+        /// It answers from another hardware address than before.
+        moved: bool,
     },
     /// The inventory was read anew, because notifications were lost or not clear: look at everything.
     Resync,

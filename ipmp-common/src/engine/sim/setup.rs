@@ -6,7 +6,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use crate::engine::{
-    config::{Config, Damping, DataAddresses, GroupConfig, InterfaceConfig, OnGroupFailure},
+    config::{Announcements, Config, Damping, DataAddresses, GroupConfig, InterfaceConfig, OnGroupFailure},
     ids::MemberId,
     time::Nanos,
 };
@@ -66,6 +66,8 @@ pub struct Setup {
     pub groups: usize,
     /// Hysteresis.
     pub damping: Damping,
+    /// How often neighbours are told where an address is.
+    pub announcements: Announcements,
     /// `on-group-failure`.
     pub on_group_failure: OnGroupFailure,
     /// Members that are not there at start are waited for; zero = they are not.
@@ -106,6 +108,7 @@ impl Setup {
             outbound_spreading: false,
             targets: vec![V4_TARGET],
             damping: Damping::default(),
+            announcements: Announcements::default(),
             on_group_failure: OnGroupFailure::Keep,
             members: vec![member; count],
             groups: 1,
@@ -189,6 +192,7 @@ impl Setup {
                 on_group_failure: self.on_group_failure,
                 quiet_period: self.quiet_period,
                 damping: self.damping,
+                announcements: self.announcements,
                 suspicion: self.suspicion,
                 outbound_spreading: self.outbound_spreading,
                 interfaces: interfaces.collect(),

@@ -9,7 +9,10 @@ use crate::{
     engine::{
         Engine,
         action::Action,
-        config::{Config, Damping, DataAddresses, GroupConfig, InterfaceConfig, MAX_MEMBERS, OnGroupFailure},
+        config::{
+            Announcements, Config, Damping, DataAddresses, GroupConfig, InterfaceConfig, MAX_MEMBERS,
+            OnGroupFailure,
+        },
         event::{CarrierSource, Event, Presence},
         ids::{Family, MemberId},
         snapshot::{ProbeState, ShownState},
@@ -38,6 +41,7 @@ fn crowd() -> Engine {
         on_group_failure: OnGroupFailure::Keep,
         quiet_period: Nanos(0),
         damping: Damping::default(),
+        announcements: Announcements::default(),
         suspicion: false,
         outbound_spreading: false,
         interfaces: (number * MAX_MEMBERS..(number + 1) * MAX_MEMBERS).map(interface).collect(),

@@ -6,9 +6,11 @@ use core::net::IpAddr;
 use super::harness::{GROUP, Lab, Setup, a, b, c, ms, secs};
 use crate::engine::{
     action::{Action, PlacedAddress},
+    config::Announcements,
     event::{Applied, Event, Hardware},
     foreign::{Class, Culprit},
     ids::{Family, MemberId},
+    moves::{BURST, BURST_INTERVAL},
     place,
     reason::{Kind, Reason},
     time::{Nanos, Timestamp},
@@ -102,7 +104,7 @@ fn a58_failback_restores_every_place() {
 }
 
 /// When each address was announced to the neighbours, the announcement within the placement included.
-fn announcements(lab: &Lab) -> BTreeMap<IpAddr, Vec<(MemberId, Timestamp)>> {
+fn announcements_of(lab: &Lab) -> BTreeMap<IpAddr, Vec<(MemberId, Timestamp)>> {
     let mut times: BTreeMap<IpAddr, Vec<(MemberId, Timestamp)>> = BTreeMap::new();
     for record in lab.records(Kind::Moved) {
         let at = record.announced_at.expect("an announced move");
@@ -126,7 +128,7 @@ fn announcements_are_five_for_ipv4_and_three_for_ipv6_two_seconds_apart() {
     lab.forget_history();
     lab.set_carrier(a(), false);
     lab.run(secs(30));
-    let times = announcements(&lab);
+    let times = announcements_of(&lab);
     assert_eq!(times.len(), 2);
     for (address, times) in times {
         assert_eq!(times.len(), if address.is_ipv4() { 5 } else { 3 }, "{address}");
@@ -134,6 +136,61 @@ fn announcements_are_five_for_ipv4_and_three_for_ipv6_two_seconds_apart() {
         assert!(times.windows(2).all(|pair| pair[1].1.since(pair[0].1) == secs(2)), "{times:?}");
     }
     assert_eq!(lab.count(Kind::Announced, b()), 1);
+}
+
+#[test]
+fn announcements_are_as_many_as_configured() {
+    let announcements = Announcements { ipv4: 2, ipv6: 1, interval: ms(500) };
+    let mut lab = Lab::settled(Setup { announcements, ..Setup::probed(2).addresses(a(), 2) });
+    lab.run(secs(20));
+    lab.forget_history();
+    lab.set_carrier(a(), false);
+    lab.run(secs(30));
+    let times = announcements_of(&lab);
+    assert_eq!(times.len(), 2);
+    for (address, times) in times {
+        assert_eq!(times.len(), if address.is_ipv4() { 2 } else { 1 }, "{address}");
+        assert!(times.windows(2).all(|pair| pair[1].1.since(pair[0].1) == ms(500)), "{times:?}");
+    }
+}
+
+#[test]
+fn many_addresses_are_announced_again_in_bursts() {
+    let mut lab = Lab::settled(Setup::probed(2).addresses(a(), 2 * BURST + 1));
+    lab.run(secs(20));
+    lab.forget_history();
+    lab.set_carrier(a(), false);
+    lab.run(secs(30));
+    let bursts: Vec<(Timestamp, usize)> = lab
+        .actions
+        .iter()
+        .filter_map(|(at, action)| {
+            if let Action::Announce { addresses, .. } = action { Some((*at, addresses.len())) } else { None }
+        })
+        .collect();
+    assert!(bursts.iter().all(|(_, addresses)| *addresses <= BURST), "{bursts:?}");
+    assert!(bursts.windows(2).all(|pair| pair[1].0.since(pair[0].0) >= BURST_INTERVAL), "{bursts:?}");
+    let times = announcements_of(&lab);
+    assert_eq!(times.len(), 2 * BURST + 1);
+    assert!(times.iter().all(|(address, times)| times.len() == if address.is_ipv4() { 5 } else { 3 }));
+}
+
+#[test]
+fn a_neighbour_with_another_hardware_address_is_told_but_causes_no_storm() {
+    let mut lab = Lab::settled(Setup::link_only(2).addresses(a(), 2));
+    lab.run(secs(20));
+    lab.forget_history();
+    for _ in 0..100 {
+        lab.tell(Event::NeighbourMoved { member: a() });
+        lab.run(ms(10));
+    }
+    lab.run(secs(30));
+    let times = announcements_of(&lab);
+    assert_eq!(times.len(), 2, "what is on the other member is not for this neighbour");
+    for (address, times) in times {
+        assert_eq!(times.len(), if address.is_ipv4() { 5 } else { 3 }, "{address}");
+        assert!(times.iter().all(|(member, _)| *member == a()), "{times:?}");
+    }
 }
 
 /// The only member keeps its addresses whatever happens, and what is behind its link may be another switch.
@@ -144,11 +201,11 @@ fn what_stands_on_a_link_that_returns_is_announced_again() {
     lab.forget_history();
     lab.set_carrier(a(), false);
     lab.run(secs(1));
-    assert_eq!(announcements(&lab), BTreeMap::new(), "nobody would hear it");
+    assert_eq!(announcements_of(&lab), BTreeMap::new(), "nobody would hear it");
     lab.set_carrier(a(), true);
     let returned_at = lab.now;
     lab.run(secs(30));
-    let times = announcements(&lab);
+    let times = announcements_of(&lab);
     assert_eq!(times.len(), 2);
     for (address, times) in times {
         assert_eq!(times.len(), if address.is_ipv4() { 5 } else { 3 }, "{address}");
@@ -171,7 +228,7 @@ fn a_new_hardware_address_is_announced() {
     lab.forget_history();
     lab.tell(with_mac(0x78));
     lab.run(secs(30));
-    let times = announcements(&lab);
+    let times = announcements_of(&lab);
     assert_eq!(times.len(), 2, "what is on the other member has not changed");
     for (address, times) in times {
         assert_eq!(times.len(), if address.is_ipv4() { 5 } else { 3 }, "{address}");
@@ -190,7 +247,7 @@ fn an_address_that_moves_on_is_no_longer_announced_from_where_it_was() {
     lab.run(ms(1));
     lab.forget_history();
     lab.run(secs(20));
-    let times = announcements(&lab);
+    let times = announcements_of(&lab);
     assert_eq!(times.values().map(Vec::len).collect::<Vec<_>>(), [4]);
     assert!(times.values().flatten().all(|(member, _)| *member == a()));
 }

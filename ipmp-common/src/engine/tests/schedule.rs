@@ -7,9 +7,8 @@ use proptest::prelude::*;
 use super::harness::{Lab, Setup, a, ms, secs};
 use crate::engine::{
     action::Action,
-    config::{DEFAULT_FAILURE_DETECTION_TIME, DEFAULT_QUIET_PERIOD},
+    config::{Announcements, DEFAULT_FAILURE_DETECTION_TIME, DEFAULT_QUIET_PERIOD},
     detector::{LOSSES_TO_FAIL, MAX_ACTIVE_TARGETS, REPLIES_TO_REPAIR, SLOTS_PER_FDT},
-    moves::{ANNOUNCE_INTERVAL, ANNOUNCEMENTS_V4, ANNOUNCEMENTS_V6},
     time::Timestamp,
 };
 
@@ -22,7 +21,7 @@ fn departures(lab: &Lab) -> Vec<Timestamp> {
 fn the_constants_are_in_mpathds() {
     assert_eq!((DEFAULT_FAILURE_DETECTION_TIME, DEFAULT_QUIET_PERIOD), (secs(10), secs(40)));
     assert_eq!((LOSSES_TO_FAIL, REPLIES_TO_REPAIR, SLOTS_PER_FDT, MAX_ACTIVE_TARGETS), (5, 10, 7, 5));
-    assert_eq!((ANNOUNCEMENTS_V4, ANNOUNCEMENTS_V6, ANNOUNCE_INTERVAL), (5, 3, secs(2)));
+    assert_eq!(Announcements::default(), Announcements { ipv4: 5, ipv6: 3, interval: secs(2) });
     assert_eq!(DEFAULT_FAILURE_DETECTION_TIME.divided(SLOTS_PER_FDT).0 / 1_000_000, 1428, "milliseconds");
 }
 

@@ -120,6 +120,7 @@ fn events(lab: &Lab) -> Vec<(&'static str, Event)> {
         ("reconfigure same", Event::Reconfigure { groups: lab.engine.config().groups }),
         ("interface-awaited", Event::InterfaceAwaited { member, until: lab.now + secs(10) }),
         ("left-alone", Event::LeftAlone { member, address: "192.0.2.9/24".parse().expect("an address") }),
+        ("neighbour-moved", Event::NeighbourMoved { member }),
         ("renamed", Event::Renamed { member, name: "eth9".into() }),
     ]
 }

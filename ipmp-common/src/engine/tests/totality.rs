@@ -117,6 +117,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             member,
             address: "192.0.2.9/24".parse().expect("an address"),
         }),
+        1 => member().prop_map(|member| Event::NeighbourMoved { member }),
         1 => member().prop_map(|member| Event::Renamed { member, name: "eth9".into() }),
     ]
 }

@@ -30,6 +30,9 @@ fn every_key_that_differs_is_told() {
         ("failback-delay = \"1s\"", "failback-delay: 0 ns → 1.00 s"),
         ("hold-down = \"1s\"", "hold-down: 0 ns → 1.00 s"),
         ("hold-down-max = \"1h\"", "hold-down-max: 600 s → 3600 s"),
+        ("announcements-ipv4 = 2", "announcements-ipv4: 5 → 2"),
+        ("announcements-ipv6 = 1", "announcements-ipv6: 3 → 1"),
+        ("announce-interval = \"1s\"", "announce-interval: 2.00 s → 1.00 s"),
     ];
     for (key, line) in group {
         let new = BASE.replace("[group.ipmp0]\n", &format!("[group.ipmp0]\n{key}\n"));
