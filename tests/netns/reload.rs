@@ -168,6 +168,9 @@ fn data_and_test_addresses_come_and_go_with_the_file() -> Result<()> {
     wait::until("they are off", || {
         let all = bed.lab.host.ip("address show")?;
         Ok(!all.contains(".77/24") && !all.contains("::77/64") && !all.contains(".177/32"))
+    })
+    .with_context(|| {
+        format!("{}{}", bed.lab.host.ip("address show").unwrap_or_default(), bed.daemon.log_tail())
     })?;
     bed.lab.mend(0)?;
     bed.daemon.wait_healthy()?;

@@ -260,7 +260,7 @@ impl Daemon {
         if let Some(detaching) = &mut self.admin.detaching {
             detaching.removed.clone_from(&off);
         }
-        self.detach_step(Stage::TestAddresses, vec![Work::Remove { addresses: off, forget: Vec::new() }]);
+        self.detach_step(Stage::TestAddresses, vec![Work::Remove(off)]);
     }
 
     fn test_addresses_off(&mut self) {

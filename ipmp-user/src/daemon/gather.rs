@@ -188,7 +188,7 @@ impl Daemon {
         let standing = tests.iter().filter_map(|ip| self.standing(ifindex, *ip));
         let addresses: Vec<_> = standing.filter(|address| !address.is_link_local_v6()).collect();
         if !addresses.is_empty() {
-            self.step(Work::Remove { addresses, forget: Vec::new() });
+            self.step(Work::Remove(addresses));
         }
     }
 

@@ -297,7 +297,7 @@ impl Daemon {
         let addresses: Vec<Address> =
             gone.filter_map(|(on, ip)| self.standing(*on, *ip)).filter(|a| !a.is_link_local_v6()).collect();
         if !addresses.is_empty() {
-            self.step(Work::Remove { addresses, forget: Vec::new() });
+            self.step(Work::Remove(addresses));
         }
     }
 
@@ -335,15 +335,8 @@ impl Daemon {
 
     /// Data addresses that are configured no longer.
     pub(super) fn release(&mut self, group: GroupId, addresses: &[ipnet::IpNet]) {
-        let forget: Vec<IpAddr> = addresses.iter().map(ipnet::IpNet::addr).collect();
-        let members = self.members.iter().filter(|member| member.group == group);
-        let on = members.filter_map(|member| member.ifindex);
-        let addresses = on
-            .flat_map(|ifindex| self.inventory.addresses(ifindex))
-            .filter(|address| forget.contains(&address.ip()))
-            .cloned()
-            .collect();
-        self.step(Work::Remove { addresses, forget });
+        let on = self.ifindexes(group).collect();
+        self.step(Work::Release { on, addresses: addresses.iter().map(ipnet::IpNet::addr).collect() });
     }
 
     /// Has a step taken; returns its ticket.

@@ -13,6 +13,7 @@ use super::{Applier, Failure};
 use crate::net::{
     Renames,
     address::Address,
+    inventory::Inventory,
     plan::Op,
     socket::{Body, Request},
 };
@@ -29,12 +30,15 @@ pub struct Step {
 /// What a step does.
 #[derive(Clone, Debug)]
 pub enum Work {
-    /// Takes addresses off their interfaces. What has gone already is no failure.
-    Remove {
-        /// The addresses as they stand.
-        addresses: Vec<Address>,
-        /// Data addresses that are ours no longer: not to be put back, whatever comes.
-        forget: Vec<IpAddr>,
+    /// Takes addresses, as they stand, off their interfaces. What has gone already is no failure.
+    Remove(Vec<Address>),
+    /// Data addresses that are ours no longer: taken off these interfaces, wherever earlier jobs have put them, and not to be
+    /// put back, whatever comes.
+    Release {
+        /// The interfaces, by their ifindexes.
+        on: Vec<u32>,
+        /// The addresses.
+        addresses: Vec<IpAddr>,
     },
     /// Puts addresses on their interfaces.
     Restore(Vec<Address>),
@@ -65,14 +69,19 @@ impl Applier {
     pub fn take(&mut self, step: &Step) -> Taken {
         self.ahead = None;
         let errors = match &step.work {
-            Work::Remove { addresses, forget } => {
-                for ip in forget {
+            Work::Remove(addresses) => self.take_off(addresses),
+            Work::Release { on, addresses } => {
+                for ip in addresses {
                     self.base.forget(*ip);
                 }
-                let errors = self.run(addresses, Op::DelAddress);
-                // The routes that the kernel takes along were not removed by an administrator.
-                self.present.clear();
-                errors
+                match Inventory::dump_without_neighbours(&mut self.socket) {
+                    Ok(inventory) => {
+                        let standing = on.iter().flat_map(|ifindex| inventory.addresses(*ifindex));
+                        let theirs = standing.filter(|address| addresses.contains(&address.ip()));
+                        self.take_off(&theirs.cloned().collect::<Vec<_>>())
+                    }
+                    Err(error) => vec![Failure::of("reading the kernel's addresses", &error)],
+                }
             }
             Work::Restore(addresses) => self.run(addresses, Op::AddAddress),
             Work::Forget(groups) => {
@@ -88,6 +97,13 @@ impl Applier {
             Work::SetLink { ifindex, up } => self.set_link(*ifindex, *up),
         };
         Taken { ticket: step.ticket, errors }
+    }
+
+    fn take_off(&mut self, addresses: &[Address]) -> Vec<Failure> {
+        let errors = self.run(addresses, Op::DelAddress);
+        // The routes that the kernel takes along were not removed by an administrator.
+        self.present.clear();
+        errors
     }
 
     fn run(&mut self, addresses: &[Address], op: fn(Address) -> Op) -> Vec<Failure> {
