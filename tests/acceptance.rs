@@ -69,7 +69,7 @@ fn names(text: &str) -> Vec<&str> {
 fn known_tests() -> BTreeSet<String> {
     let mut files = Vec::new();
     for package in PACKAGES {
-        for part in ["src", "netns", "net", "ebpf"] {
+        for part in ["src", "netns", "net", "ebpf", "cable"] {
             let dir = root().join(package).join(part);
             if dir.is_dir() {
                 sources(&dir, &mut files);

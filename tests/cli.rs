@@ -112,6 +112,44 @@ fn usage_errors_exit_64() {
     assert_eq!(code(&output), 64, "{}", err(&output));
 }
 
+/// As `getopt(3C)` and the program itself: the complaint, the usage, and 1.
+#[test]
+fn a35_if_mpadm_and_ipmpstat_tell_their_usage() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |name: &str, arguments: &[&str]| {
+        let link = dir.path().join(name);
+        if !link.exists() {
+            std::os::unix::fs::symlink(bin_dir().unwrap().join("ipmp"), &link).unwrap();
+        }
+        Command::new(link).args(arguments).output().unwrap()
+    };
+    for arguments in
+        [&[][..], &["-d"], &["-r"], &["-x"], &["-d", "eth0", "-r", "eth0"], &["-d", "eth0", "eth1"]]
+    {
+        let output = run("if_mpadm", arguments);
+        let usage = "Usage: if_mpadm [-d | -r] <interface>\n";
+        assert_eq!(code(&output), 1, "{arguments:?}: {}", err(&output));
+        assert!(err(&output).contains(usage), "{arguments:?}: {}", err(&output));
+    }
+    let output = run("ipmpstat", &["-n"]);
+    assert_eq!(code(&output), 1);
+    assert_eq!(err(&output), "usage: ipmpstat [-n] [-o <field> [-P]] -a|-g|-i|-p|-t\n");
+    for (arguments, wanted) in [
+        (&["-a", "-g"][..], "ipmpstat: only one output format may be specified\n"),
+        (&["-a", "-P"], "ipmpstat: output fields must be specified in parsable mode\n"),
+        (&["-a", "-P", "-o", "all"], "ipmpstat: output field `all' invalid in parsable mode\n"),
+        (&["-a", "-P", "-o", "address,colour"], "ipmpstat: unknown output field: `colour'\n"),
+        (&["-a", "-o", "colour"], "ipmpstat: no valid output fields\n"),
+        (
+            &["-i", "--runtime-dir", "/nonexistent"],
+            "ipmpstat: cannot contact in.mpathd(1M) -- is IPMP in use?\n",
+        ),
+    ] {
+        let output = run("ipmpstat", arguments);
+        assert_eq!((code(&output), err(&output)), (1, wanted), "{arguments:?}");
+    }
+}
+
 #[test]
 fn help_goes_to_standard_output_and_exits_0() {
     let help = program("ipmpd").arg("--help").output().unwrap();

@@ -199,6 +199,26 @@ fn a_stale_pin_is_replaced() {
     });
 }
 
+/// As after an upgrade: the program of before is no stranger's, to be worked around.
+#[test]
+fn pins_of_another_version_are_replaced() {
+    world::run(|world| {
+        let wire = Wire::new(world);
+        let mut first = world.kernel();
+        first.attach(wire.ifindex, "near");
+        drop(first);
+        let [own, other] = [ipmp_common::abi::ABI_VERSION, ipmp_common::abi::ABI_VERSION + 1]
+            .map(|version| world.pin_dir().join(format!("v{version}")));
+        fs::rename(&own, &other).expect("a renamed directory");
+        let mut second = world.kernel();
+        assert!(!other.exists());
+        let rungs = second.attach(wire.ifindex, "near");
+        assert_eq!(rungs.reply, ReplyRung::XdpNative, "{:?}", rungs.reply_refused);
+        wire.round_trip(&mut second, V4);
+        second.release();
+    });
+}
+
 #[test]
 fn a_second_daemon_cannot_take_the_pins_of_one_that_lives() {
     world::run(|world| {

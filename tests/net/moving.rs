@@ -30,13 +30,13 @@ fn new_stands_before_old_goes() {
                 "{address}: {lines:#?}"
             );
         }
+        // Each is the only one of its list, so the new one takes its place: the old one is never deleted.
+        let gone = at(true, &["eth0", "10.0.0.10/24", "scope"]);
         for route in ["default via 10.0.0.1", "10.0.0.0/24", "192.0.2.0/24", "via fe80::1", "2001:db8::/64"] {
-            let (new, old) = (at(false, &[route, "dev eth1"]), at(true, &[route, "dev eth0"]));
-            assert!(new < old, "{route}: {lines:#?}");
-            assert!(
-                old < at(true, &["eth0", "10.0.0.10/24", "scope"]),
-                "routes go before addresses: {lines:#?}"
-            );
+            assert!(at(false, &[route, "dev eth1"]) < gone, "routes go before addresses: {lines:#?}");
+            let deleted =
+                lines[..gone].iter().any(|line| line.starts_with("Deleted") && line.contains(route));
+            assert!(!deleted, "{route}: {lines:#?}");
         }
     });
 }
@@ -153,6 +153,32 @@ fn moved_addresses_are_announced() {
                 advertisements += usize::from(frame.len() == 86 && frame[6..12] == mac && frame[54] == 136);
             }
             arp.contains(&10) && arp.contains(&11) && advertisements > 0
+        });
+    });
+}
+
+#[test]
+fn many_addresses_are_announced_before_they_are_added_and_after() {
+    /// More than what is added before the announcement.
+    const COUNT: usize = 120;
+    in_namespace(|| {
+        interfaces(&["eth0", "eth1"]);
+        let data: Vec<String> = (1..=COUNT).map(|n| format!("10.1.0.{n}/24")).collect();
+        let data: Vec<(&str, &str)> = data.iter().map(|address| (address.as_str(), "eth0")).collect();
+        let mut group = Group::new(&["eth0", "eth1"], &data);
+        group.home();
+        let sniffer = Sniffer::open();
+        group.fail(&["eth0"], "eth1");
+        assert_eq!((addresses("eth0").len(), addresses("eth1").len()), (0, COUNT));
+        // Each frame is seen as it leaves eth1, and as it comes to the other end.
+        let mut seen = [0; COUNT];
+        eventually("two announcements of each", || {
+            for frame in sniffer.frames() {
+                if frame[12..14] == [8, 6] && frame[28..32] == frame[38..42] {
+                    seen[usize::from(frame[31]) - 1] += 1;
+                }
+            }
+            seen.iter().all(|times| *times == 4)
         });
     });
 }

@@ -56,12 +56,15 @@ pub(crate) struct Sniffer(std::os::fd::OwnedFd);
 
 impl Sniffer {
     pub(crate) fn open() -> Self {
-        use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+        use nix::sys::socket::{
+            AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, socket, sockopt::RcvBufForce,
+        };
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-        Self(
-            socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll)
-                .expect("a packet socket"),
-        )
+        let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll)
+            .expect("a packet socket");
+        // So that nothing is lost before it is looked at.
+        setsockopt(&socket, RcvBufForce, &(8 << 20)).expect("a larger buffer");
+        Self(socket)
     }
 
     /// Those that have arrived, each at least 60 bytes long.

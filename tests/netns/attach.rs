@@ -154,6 +154,29 @@ fn b4_b5_b6_b7_an_interface_is_attached_to_a_group_and_into_the_file() -> Result
 }
 
 #[test]
+fn b7_what_was_attached_for_now_is_made_to_last_by_a_later_order() -> Result<()> {
+    let config = Config::active_standby(FDT_MS);
+    let Some(bed) = three(&config)? else {
+        return Ok(());
+    };
+    let joined = ["attach", "eth2", "--group", "ipmp0", "--data", "192.168.10.12/24", "--standby"];
+    assert_eq!(order(&bed, &joined)?, "eth2: is attached to group ipmp0, until the next reload or restart\n");
+    bed.wait_state("eth2", "ok")?;
+    let (file, from_ns) = (bed.daemon.files().config(), now_ns());
+    let keep = ["attach", "eth2", "--persist"];
+    assert_eq!(order(&bed, &keep)?, format!("eth2: is in {} now\n", file.display()));
+    let section = "[group.ipmp0.interface.eth2]\ndata = [\"192.168.10.12/24\"]\nstandby = true\n";
+    let written = fs::read_to_string(&file)?;
+    assert_eq!(written, format!("{config}\n{section}"));
+    let (code, said) = client(&bed, &keep)?;
+    assert_eq!((code, said.contains("has a section for eth2 already")), (Some(69), true), "{said}");
+    assert!(order(&bed, &["reload"])?.ends_with("nothing is different\n"));
+    let events = bed.daemon.events_since(from_ns)?;
+    assert!(events.iter().all(|event| event["interface"] != "eth2"), "nothing happened to it: {events:#?}");
+    Ok(())
+}
+
+#[test]
 fn b5_b7_a_new_group_lasts_until_the_next_reload() -> Result<()> {
     let config = Config::active_active(FDT_MS);
     let Some(bed) = three(&config)? else {

@@ -6,7 +6,9 @@ use ipmp_tests::{
     daemon::{group, interface},
     snapshot::Snapshot,
     topology::data,
+    wait,
 };
+use serde_json::Value;
 
 use crate::{Bed, FDT_MS, Traffic};
 
@@ -112,4 +114,36 @@ fn missing_interface_is_absent_and_the_rest_works() -> Result<()> {
     bed.wait_address_on(&data(0, false).to_string(), "eth1")?;
     traffic.wait_flow()?;
     traffic.tcp.finish().map(drop)
+}
+
+/// What a neighbour has on record for an address.
+fn recorded(bed: &Bed, address: &str) -> Result<String> {
+    let entries: Value =
+        serde_json::from_str(&bed.lab.peer().ip(&format!("-j neighbour show to {address}"))?)?;
+    Ok(entries[0]["lladdr"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Nothing moves, and a neighbour that asks nothing learns where the addresses are all the same.
+#[test]
+fn addresses_on_a_link_that_returns_are_announced() -> Result<()> {
+    const WRONG: &str = "02:00:00:00:00:99";
+    let Some(bed) = Bed::healthy(&Config::new(FDT_MS, 1, 1).link_based())? else {
+        return Ok(());
+    };
+    let links: Value = serde_json::from_str(&bed.lab.host.ip("-j link show dev eth0")?)?;
+    let own = links[0]["address"].as_str().unwrap_or_default().to_owned();
+    let addresses = [data(0, false).to_string(), data(0, true).to_string()];
+    let pulled_ns = bed.lab.pull(0)?;
+    bed.daemon.wait_for("the group failed", |status| group(status)["state"] == "failed")?;
+    for address in &addresses {
+        bed.lab.peer().ip(&format!("neighbour replace {address} lladdr {WRONG} dev eth0 nud stale"))?;
+        assert_eq!(recorded(&bed, address)?, WRONG);
+    }
+    bed.lab.plug(0)?;
+    wait::until("the neighbour knows", || {
+        let known = |address| Ok::<_, anyhow::Error>(recorded(&bed, address)? == own);
+        Ok(known(&addresses[0])? && known(&addresses[1])?)
+    })?;
+    assert_eq!(bed.count("moved", pulled_ns)?, 0);
+    Ok(())
 }

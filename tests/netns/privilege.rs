@@ -21,7 +21,9 @@ use nix::{
     sys::signal::Signal,
 };
 
-use crate::{Bed, FDT_MS, Traffic, crash::is_noted};
+use serde_json::Value;
+
+use crate::{Bed, FDT_MS, Traffic, crash::is_noted, detach::client};
 
 /// `nobody`: any user without privileges.
 const NOBODY: u32 = 65534;
@@ -129,6 +131,39 @@ fn with_a_fourth_capability_programs_see_the_replies() -> Result<()> {
         return Ok(());
     };
     assert_eq!(evidence, "xdp-native");
+    Ok(())
+}
+
+/// The unit's daemon may not write everywhere: whoever asks for it is told what to change, and nothing was done.
+#[test]
+fn b7_a_daemon_that_may_not_write_its_file_says_what_would_help() -> Result<()> {
+    if !skip::can_run() {
+        return Ok(());
+    }
+    if skip::find_program("setpriv").is_none() {
+        skip::say("setpriv(1) of util-linux is missing");
+        return Ok(());
+    }
+    let lab = Lab::new(&Shape { members: 3, data_members: 2, ..Shape::default() })?;
+    let config = Config::active_active(FDT_MS).to_string();
+    let capabilities = "-all,+net_admin,+net_raw,+bpf,+perfmon";
+    let daemon =
+        Daemon::start_prepared(&lab.host, &config, bin_dir()?, |files| prepare(files, capabilities))?;
+    let bed = Bed { daemon, lab };
+    bed.daemon.wait_healthy()?;
+    let file = bed.daemon.files().config();
+    let dir = &bed.daemon.files().dir;
+    let order = ["attach", "eth2", "--group", "ipmp0", "--persist"];
+    let (code, said) = client(&bed, &order)?;
+    let fix = format!("`chgrp ipmp {0}` and `chmod g+w {0}`", dir.display());
+    assert_eq!((code, said.contains(&fix)), (Some(65), true), "{said}");
+    assert_eq!(interface(&bed.daemon.status()?, "eth2"), &Value::Null, "nothing was done");
+    // As ipmp.tmpfiles.conf has it.
+    chown(dir, None, Some(NOBODY))?;
+    fs::set_permissions(dir, Permissions::from_mode(0o775))?;
+    let (code, said) = client(&bed, &order)?;
+    assert_eq!((code, said.contains("also after a restart")), (Some(0), true), "{said}");
+    assert!(fs::read_to_string(file)?.ends_with("\n[group.ipmp0.interface.eth2]\n"));
     Ok(())
 }
 

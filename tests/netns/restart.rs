@@ -275,3 +275,39 @@ fn a_full_disk_is_reported_and_keeps_no_address_from_moving() -> Result<()> {
     bed.daemon.wait_healthy()?;
     bed.wait_unchanged_since(&before)
 }
+
+/// What a standby without a list stood in for when the daemon ended is not its own.
+#[test]
+fn a61_a_standby_does_not_adopt_what_it_stands_in_for() -> Result<()> {
+    let mut config = Config::active_standby(FDT_MS);
+    let Some(mut bed) = Bed::healthy(&config)? else {
+        return Ok(());
+    };
+    // Neither has a list now: the first one's addresses are those found on it.
+    config.members[0].data.clear();
+    fs::write(bed.daemon.files().config(), config.to_string())?;
+    crate::detach::order(&bed, &["reload"])?;
+    let address = data(0, false).to_string();
+    bed.wait_address_on(&address, "eth0")?;
+    bed.lab.pull(0)?;
+    bed.wait_address_on(&address, "eth1")?;
+    wait::until("it stands there", || Ok(bed.lab.host.ip("address show dev eth1")?.contains(&address)))?;
+    for lost in [false, true] {
+        bed.daemon.signal(Signal::SIGKILL)?;
+        bed.daemon.wait_exit()?;
+        if lost {
+            // Also where the first one is not even there.
+            bed.lab.host.batch("link set eth0 name away")?;
+        }
+        bed.daemon.start_again(&bed.lab.host)?;
+        bed.wait_state("eth1", "ok")?;
+        let status = bed.daemon.status()?;
+        let homes = group(&status)["addresses"].as_array().cloned().unwrap_or_default();
+        assert!(homes.iter().all(|entry| entry["home"] != "eth1"), "lost: {lost}: {homes:#?}");
+        assert!(bed.lab.host.ip("address show dev eth1")?.contains(&address), "it goes on serving");
+    }
+    bed.lab.host.batch("link set away name eth0")?;
+    bed.lab.plug(0)?;
+    bed.wait_address_on(&address, "eth0")?;
+    bed.daemon.wait_healthy().map(drop)
+}

@@ -63,10 +63,14 @@ impl Engine {
         if member.identity.hardware == Some(hardware) {
             return;
         }
-        if member.identity.mac() != hardware.mac {
+        let known = member.identity.mac();
+        if known != hardware.mac {
             member.identity.mac_since = now;
         }
         member.identity.hardware = Some(hardware);
+        if known.is_some() && known != hardware.mac {
+            self.announce_where_it_stands(now, id);
+        }
         self.mark_dirty(id);
     }
 

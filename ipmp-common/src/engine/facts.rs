@@ -172,6 +172,9 @@ impl Engine {
         if up {
             self.end_wait(id);
         }
+        if up && (was.is_some() || hidden_flap) {
+            self.announce_where_it_stands(now, id);
+        }
         self.carrier_changed(now, id, changed);
         self.mark_dirty(id);
     }

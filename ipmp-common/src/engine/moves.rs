@@ -167,6 +167,26 @@ impl Engine {
         }
     }
 
+    /// Announces what stands on a member whose link is back, or whose hardware address is another: the switch behind the link
+    /// may be another one, or have forgotten where these addresses are. The kernel does so only if `arp_notify` is set
+    /// (Documentation/networking/ip-sysctl.rst).
+    pub(super) fn announce_where_it_stands(&mut self, now: Timestamp, id: MemberId) {
+        let Some(member) = self.member(id) else { return };
+        let group_id = member.group;
+        let Some(group) = self.group(group_id) else { return };
+        if group.sent.as_ref().is_none_or(|sent| sent.placement.withdrawn) {
+            return;
+        }
+        let placed: Vec<PlacedAddress> =
+            group.addresses.iter().filter(|placed| placed.on == id).copied().collect();
+        if placed.is_empty() {
+            return;
+        }
+        let addresses = placed.iter().map(|placed| placed.address.addr()).collect();
+        self.actions.push_back(Action::Announce { addresses, member: id });
+        self.start_announcing(now, group_id, now, &placed);
+    }
+
     /// The first announcement was part of the placement; the repetitions follow from here.
     fn start_announcing(&mut self, now: Timestamp, id: GroupId, at: Timestamp, placed: &[PlacedAddress]) {
         let hosts: BTreeSet<MemberId> = placed.iter().map(|placed| placed.on).collect();

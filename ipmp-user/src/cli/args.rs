@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, builder::StyledStr};
 
 use ipmp_common::engine::{
     config::{MAX_FAILURE_DETECTION_TIME, MIN_FAILURE_DETECTION_TIME},
@@ -315,8 +315,8 @@ pub struct AttachArgs {
     /// Test addresses, separated by commas
     #[arg(long, value_name = "ADDRESSES", value_delimiter = ',', requires = "group")]
     pub test: Vec<String>,
-    /// Also write it into the configuration file
-    #[arg(long, requires = "group")]
+    /// Also write it into the configuration file; without --group, as it is attached now
+    #[arg(long)]
     pub persist: bool,
 }
 
@@ -393,11 +393,13 @@ pub(super) fn parse_as<A: Parser>(program: &str, usage: u8) -> Result<A, ExitCod
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        let text = if std::io::stderr().is_terminal() {
-            error.render().ansi().to_string()
-        } else {
-            error.render().to_string()
-        };
+        let colours = std::io::stderr().is_terminal();
+        let words = |text: StyledStr| if colours { text.ansi().to_string() } else { text.to_string() };
+        let mut text = words(error.render());
+        if !text.contains("Usage:") {
+            // clap leaves it out where an option lacks its value.
+            text.extend(["\n", &words(A::command().render_usage()), "\n"]);
+        }
         let _ = std::io::stderr().write_all(error_text(program, &text).as_bytes());
         ExitCode::from(usage)
     })

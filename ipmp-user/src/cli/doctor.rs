@@ -101,7 +101,9 @@ fn unheard(error: &ClientError) -> Finding {
 fn is_withheld(error: &config::ConfigError) -> bool {
     match error {
         config::ConfigError::Unreadable { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
-        config::ConfigError::Unwritable { .. } | config::ConfigError::Invalid(_) => false,
+        config::ConfigError::Unwritable { .. }
+        | config::ConfigError::Known { .. }
+        | config::ConfigError::Invalid(_) => false,
     }
 }
 

@@ -56,9 +56,10 @@ fn start(args: DaemonArgs) -> Result<ExitCode, Failure> {
             {
                 exit::NOT_PERMITTED
             }
-            ConfigError::Unreadable { .. } | ConfigError::Unwritable { .. } | ConfigError::Invalid(_) => {
-                exit::INVALID_CONFIG
-            }
+            ConfigError::Unreadable { .. }
+            | ConfigError::Unwritable { .. }
+            | ConfigError::Known { .. }
+            | ConfigError::Invalid(_) => exit::INVALID_CONFIG,
         };
         Failure::new(code, error)
     })?;

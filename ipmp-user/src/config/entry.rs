@@ -1,6 +1,6 @@
 //! An interface's section, as `ipmp attach` writes it.
 
-use std::fmt::Write as _;
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value, value};
 
 /// What `ipmp attach` says of an interface; checked when the text it is put into is parsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,42 +18,54 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The text of a configuration file with this section at its end.
-    pub fn append_to(&self, text: &str) -> String {
-        let mut text = text.trim_end().to_owned();
-        let list = |items: &[String]| items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", ");
-        // Writing to a String cannot fail.
-        let _ = write!(text, "\n\n[group.{}.interface.{}]\n", key(&self.group), key(&self.interface));
+    /// The text of a configuration file with this section behind the others of its group; all else is kept, byte for byte.
+    /// A text that is no configuration is given back as it is: its reader says why. `None`: there is such a section.
+    pub fn add_to(&self, text: &str) -> Option<String> {
+        let Ok(mut document) = text.parse::<DocumentMut>() else { return Some(text.to_owned()) };
+        let mut place = document.as_item_mut();
+        for name in ["group", &self.group, "interface"] {
+            let within = like(place);
+            place = match place.as_table_like_mut() {
+                Some(table) => table.entry(name).or_insert(within),
+                None => return Some(text.to_owned()),
+            };
+        }
+        let mut own = like(place);
+        if let Some(table) = own.as_table_mut() {
+            table.set_implicit(false);
+            table.decor_mut().set_prefix("\n");
+        }
+        self.fill(own.as_table_like_mut()?);
+        match place.as_table_like_mut() {
+            Some(table) if table.contains_key(&self.interface) => return None,
+            Some(table) => drop(table.insert(&self.interface, own)),
+            None => {}
+        }
+        Some(document.to_string())
+    }
+
+    fn fill(&self, section: &mut dyn TableLike) {
+        let list = |items: &[String]| value(items.iter().map(String::as_str).collect::<Array>());
         if let Some(data) = &self.data {
-            let _ = writeln!(text, "data = [{}]", list(data));
+            section.insert("data", list(data));
         }
         if !self.test.is_empty() {
-            let _ = writeln!(text, "test = [{}]", list(&self.test));
+            section.insert("test", list(&self.test));
         }
         if self.standby {
-            text.push_str("standby = true\n");
+            section.insert("standby", value(true));
         }
-        text
     }
 }
 
-/// A bare key where TOML permits one.
-fn key(name: &str) -> String {
-    let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { quoted(name) }
-}
-
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => quoted.extend(['\\', character]),
-            c if c.is_control() => {
-                let _ = write!(quoted, "\\u{:04x}", u32::from(c));
-            }
-            c => quoted.push(c),
-        }
+/// An empty section as it may stand below `place`: in an inline table only others, and dotted keys cannot be gone on with by
+/// headings.
+fn like(place: &Item) -> Item {
+    if place.is_value() {
+        return Item::Value(Value::InlineTable(InlineTable::new()));
     }
-    quoted.push('"');
-    quoted
+    let mut table = Table::new();
+    table.set_implicit(true);
+    table.set_dotted(place.as_table().is_some_and(Table::is_dotted));
+    Item::Table(table)
 }

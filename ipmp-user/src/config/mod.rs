@@ -94,12 +94,23 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// It cannot be written.
-    #[error("cannot write the configuration: {file}: {source}; the file stays as it is")]
+    #[error(
+        "cannot write the configuration: {file}: {source}; the file stays as it is{}",
+        remedy_of_writing(source, file)
+    )]
     Unwritable {
         /// Its name.
         file: String,
         /// Why not.
         source: io::Error,
+    },
+    /// It says already what an interface shall be.
+    #[error("{file}: has a section for {interface} already: change it there, and `ipmp reload`")]
+    Known {
+        /// Its name.
+        file: String,
+        /// The interface.
+        interface: String,
     },
     /// Its content is wrong. The text has one line for each problem.
     #[error(transparent)]
@@ -111,6 +122,22 @@ fn remedy(error: &io::Error) -> &'static str {
         "run ipmpd as a user who may read it"
     } else {
         "create it, or name another one with --config"
+    }
+}
+
+/// The new file is made beside the old one, so that a crash leaves one of them whole: the directory has to be writable.
+fn remedy_of_writing(error: &io::Error, file: &str) -> String {
+    let dir = Path::new(file).parent().unwrap_or(Path::new("/")).display();
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        format!(
+            ": let the daemon's user write into its directory: `chgrp ipmp {dir}` and `chmod g+w {dir}` (ipmp.tmpfiles.conf does so)"
+        )
+    } else if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
+        format!(
+            ": if a systemd unit runs the daemon, let it write there: `systemctl edit ipmpd`, [Service], ReadWritePaths={dir}"
+        )
+    } else {
+        String::new()
     }
 }
 

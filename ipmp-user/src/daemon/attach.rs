@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use ipmp_common::engine::time::Timestamp;
+use ipmp_common::engine::{
+    config::{DataAddresses, InterfaceConfig},
+    time::Timestamp,
+};
 
 use super::{
     Daemon,
-    members::port_of,
+    members::{MemberIo, port_of},
     reload::{Purpose, Reply, Source, answer, beside},
 };
 use crate::{
-    config::{self, Entry},
+    config::{self, ConfigError, Entry},
     control::{
         Response,
         protocol::{Attach, Refusal, RefusalCode},
@@ -57,14 +60,13 @@ impl Daemon {
             }
             (Some(member), Some(_)) => {
                 let text = format!(
-                    "{interface}: is in group {} already: change the file and `ipmp reload`, or leave --group out",
+                    "{interface}: is in group {} already: change the file and `ipmp reload`, or leave --group out (--persist then writes what is in force)",
                     self.names.group(member.group)
                 );
                 answer(reply, refused(RefusalCode::Refused, text));
             }
             (Some(member), None) if member.ifindex.is_some() => {
-                let text = format!("{interface}: is attached already: nothing to do");
-                answer(reply, refused(RefusalCode::Refused, text));
+                self.attached_already(member, wanted.persist, reply);
             }
             (Some(_), None) => {
                 self.admin.detached.remove(interface);
@@ -100,8 +102,9 @@ impl Daemon {
         let purpose = Purpose::Attach { wanted: wanted.clone(), base: Arc::clone(&base) };
         let (path, persist) = (self.admin.config_path.clone(), wanted.persist);
         let read = move || {
-            let text = entry.append_to(&String::from_utf8_lossy(&base));
             let name = format!("{} with {}", path.display(), entry.interface);
+            let known = || ConfigError::Known { file: name.clone(), interface: entry.interface.clone() };
+            let text = entry.add_to(&String::from_utf8_lossy(&base)).ok_or_else(known)?;
             let file = config::parse(&name, text.as_bytes())?;
             if persist {
                 // Asked before anything is changed; written when nothing can be refused any more.
@@ -110,6 +113,46 @@ impl Daemon {
             Ok(Source { text: text.into_bytes().into(), file })
         };
         self.admin.loader.start(read, purpose, reply);
+    }
+
+    /// Nothing to do but, if so wanted, to write what is in force into the file as well.
+    fn attached_already(&self, member: &MemberIo, persist: bool, reply: Reply) {
+        let InterfaceConfig { name, standby, data, test } = &member.config;
+        if !persist {
+            let text = format!("{name}: is attached already: nothing to do");
+            return answer(reply, Response::Refused(Refusal::new(RefusalCode::Refused, text)));
+        }
+        let texts = |nets: &[ipnet::IpNet]| nets.iter().map(ToString::to_string).collect();
+        let entry = Entry {
+            // That is how the file calls it, if it does.
+            interface: self.admin.identities.section_of(name).unwrap_or(name).to_owned(),
+            group: self.names.group(member.group),
+            standby: *standby,
+            data: match data {
+                DataAddresses::Adopt => None,
+                DataAddresses::Listed(listed) => Some(texts(listed)),
+            },
+            test: test.iter().map(ToString::to_string).collect(),
+        };
+        let path = self.admin.config_path.clone();
+        beside("ipmpd-write", move || {
+            let response = match persist::ask(&entry, &path).and_then(|()| persist::write(&entry, &path)) {
+                Ok(()) => Response::Done(format!("{}: is in {} now", entry.interface, path.display())),
+                Err(error) => {
+                    let code = match error {
+                        ConfigError::Known { .. } => RefusalCode::Refused,
+                        ConfigError::Invalid(_) => RefusalCode::InvalidConfig,
+                        ConfigError::Unreadable { .. } | ConfigError::Unwritable { .. } => {
+                            RefusalCode::Failed
+                        }
+                    };
+                    let text = error.to_string();
+                    let text = format!("{}: {}", entry.interface, text.trim_start_matches("ipmp: "));
+                    Response::Refused(Refusal::new(code, text))
+                }
+            };
+            answer(reply, response);
+        });
     }
 
     /// The configuration is good: up with the link, then in with it.

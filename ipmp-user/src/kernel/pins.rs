@@ -57,6 +57,7 @@ impl Pins {
             Err(TryLockError::WouldBlock) => return (Self::none(), Some(NoPins::Taken(dir))),
             Err(TryLockError::Error(error)) => return refused(error),
         }
+        remove_other_versions(root, &dir);
         (Self { dir: Some(dir), _claim: Some(claim) }, None)
     }
 
@@ -164,17 +165,37 @@ pub fn unpin(root: &Path) -> io::Result<Vec<PathBuf>> {
     };
     let mut done = Vec::new();
     for dir in entries.flatten().map(|entry| entry.path()).filter(|path| is_versions(path)) {
-        match File::open(&dir)?.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::ResourceBusy.into()),
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
-        remove_all(&dir);
-        fs::remove_dir(&dir)?;
+        remove_unused(&dir)?;
         done.push(dir);
     }
     bpffs::give_up(root)?;
     Ok(done)
+}
+
+/// Removes what a daemon of another version left: its maps mean something else, and its programs would be in the way of ours.
+fn remove_other_versions(root: &Path, own: &Path) {
+    let entries = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+    for dir in entries.filter(|path| is_versions(path) && path != own) {
+        match remove_unused(&dir) {
+            Ok(()) => tracing::info!(path = %dir.display(), "pins of another version removed"),
+            Err(error) => {
+                tracing::warn!(path = %dir.display(), %error, "pins of another version not removed");
+            }
+        }
+    }
+}
+
+/// Removes a version's pins and directory; `ResourceBusy` while a daemon uses it.
+fn remove_unused(dir: &Path) -> io::Result<()> {
+    // Until the end: nobody shall begin to use it meanwhile.
+    let claim = File::open(dir)?;
+    match claim.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::ResourceBusy.into()),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    remove_all(dir);
+    fs::remove_dir(dir)
 }
 
 /// `v` and a number.

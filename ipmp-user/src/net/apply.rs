@@ -1,5 +1,6 @@
 //! Carries placements out: make before break, one failing request never stops the rest.
 
+mod ahead;
 mod announcing;
 mod job;
 mod outbound;
@@ -15,15 +16,16 @@ use std::{
 
 use ipmp_common::engine::{ids::GroupId, time::Timestamp};
 
+use self::{
+    ahead::{Ahead, Learned},
+    outbound::Spreading,
+    watch::{PATIENCE, Watch},
+};
 pub use self::{
     job::{Failure, Job, Outcome},
     step::{Step, Taken, Work},
     watch::News,
     worker::{Handle, spawn},
-};
-use self::{
-    outbound::Spreading,
-    watch::{PATIENCE, Watch},
 };
 use super::{
     NetError,
@@ -63,8 +65,8 @@ pub struct Applier {
     /// Trouble met outside of a job, reported with the next.
     pending: Vec<Failure>,
     watch: Watch,
-    /// The kernel's state after the last job, true as long as the watch has nothing to say.
-    picture: Option<Inventory>,
+    /// What is known of the kernel's state before the next job.
+    ahead: Option<Ahead>,
     /// Addresses that the last job deleted.
     deleted: BTreeSet<(u32, IpAddr)>,
     /// What was heard after the kernel was read, or meanwhile: it explains what is missing in what was read, or what will be
@@ -102,7 +104,7 @@ impl Applier {
             present: BTreeSet::new(),
             state,
             pending,
-            picture: None,
+            ahead: None,
             deleted: BTreeSet::new(),
             late: News::default(),
             spreading: Spreading::default(),
@@ -137,37 +139,12 @@ impl Applier {
         self.wanted.insert(job.group, job.wanted.clone());
         let mut outcome = Outcome::nothing(job, std::mem::take(&mut self.pending));
         match self.look() {
-            Ok(inventory) => self.converge(inventory, job, &mut outcome),
+            Ok((inventory, learned)) => self.converge(inventory, learned, job, &mut outcome),
             Err(error) => {
                 outcome.errors.push(Failure::of("reading the kernel's addresses and routes", &error));
             }
         }
         outcome
-    }
-
-    /// Looks at the kernel while nobody waits, so that the next job need not. Without success it looks itself.
-    pub fn look_ahead(&mut self) {
-        self.watch.collect(None, &self.deleted, &mut self.base.news);
-        self.deleted.clear();
-        self.picture = Inventory::dump_without_neighbours(&mut self.socket).ok();
-    }
-
-    /// The kernel's state now.
-    fn look(&mut self) -> Result<Inventory, NetError> {
-        let mut picture = self.picture.take();
-        let stale = self.watch.collect(picture.as_mut(), &self.deleted, &mut self.base.news);
-        if let Some(picture) = picture.filter(|_| !stale) {
-            return Ok(picture);
-        }
-        let inventory = Inventory::dump_without_neighbours(&mut self.socket)?;
-        self.hear();
-        Ok(inventory)
-    }
-
-    /// Takes in what was changed while the kernel was read.
-    fn hear(&mut self) {
-        self.watch.collect(None, &self.deleted, &mut self.late);
-        self.base.news.extend(&self.late);
     }
 
     fn merged(&self) -> Wanted {
@@ -178,18 +155,15 @@ impl Applier {
         all
     }
 
-    fn learn_from(&mut self, inventory: &Inventory, wanted: &Wanted) {
-        self.base.learn(inventory, wanted, &self.present);
-        // What is gone and comes back later is news.
-        let mut there: BTreeSet<Vec<u8>> =
-            inventory.routes.values().flatten().map(|route| route.identity().to_vec()).collect();
-        there.extend(inventory.nexthops.keys().map(|id| presence(*id)));
-        self.present.retain(|identity| there.contains(identity));
-    }
-
-    fn converge(&mut self, mut inventory: Inventory, job: &Job, outcome: &mut Outcome) {
+    fn converge(
+        &mut self,
+        mut inventory: Inventory,
+        learned: Option<Learned>,
+        job: &Job,
+        outcome: &mut Outcome,
+    ) {
         let wanted = self.merged();
-        self.learn_from(&inventory, &wanted);
+        self.learn_from(&inventory, &wanted, learned);
         if self.state.is_blank() {
             // Whoever comes after a crash in the first move must know what was there before it.
             let failure = self.save();
@@ -206,12 +180,11 @@ impl Applier {
         let mut failed = self.add_and_route(&mut inventory, &wanted, &addresses, first, known, outcome);
         outcome.applied_at = monotonic();
         self.base.news = std::mem::take(&mut self.late);
-        let moved = addresses.moved.iter().map(|(_, on, net)| (*on, net.addr()));
-        outcome.moved = moved.filter(|place| !failed.contains(place)).collect();
+        outcome.moved = addresses.arrived(&failed);
         outcome.announced_at = self.announce(&inventory, &outcome.moved, &mut outcome.errors);
         if !later.is_empty() {
             failed.extend(self.execute(&later, outcome).addresses);
-            outcome.moved.retain(|place| !failed.contains(place));
+            outcome.moved = addresses.arrived(&failed);
         }
         if !addresses.remove.is_empty() {
             let mut added = addresses.added_v6();
@@ -336,6 +309,10 @@ impl Applier {
             Op::SetNexthop(nexthop) => self.present.extend(nexthop.id().map(presence)),
             Op::DelRoute(route) => {
                 self.present.remove(route.identity());
+            }
+            Op::ReplaceRoute { old, new } => {
+                self.present.remove(old.identity());
+                self.present.insert(new.identity().to_vec());
             }
             Op::DelAddress(address) => {
                 self.deleted.insert((address.ifindex(), address.ip()));

@@ -83,7 +83,9 @@ impl Base {
     /// The data addresses whose home is this interface, in kernel order.
     pub fn at_home(&self, name: &str) -> Vec<IpNet> {
         let order = self.order.get(name).into_iter().flatten();
-        order.filter_map(|ip| Some(self.addresses.get(ip)?.address.net())).collect()
+        // What only stood there when the order was learned is at home elsewhere.
+        let homed = order.filter_map(|ip| self.addresses.get(ip)).filter(|known| known.home == name);
+        homed.map(|known| known.address.net()).collect()
     }
 
     /// Each data address and its home.

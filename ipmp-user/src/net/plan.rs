@@ -76,6 +76,12 @@ impl Wanted {
         self.data.iter().any(|placed| placed.address.addr() == ip && self.withdrawn.contains(&placed.home))
     }
 
+    /// Whether members are the same, and so are data addresses and their homes, wherever these shall be.
+    pub fn has_homes_of(&self, other: &Self) -> bool {
+        let home = |placed: &PlacedAddress| (placed.address, placed.home);
+        self.members == other.members && self.data.iter().map(home).eq(other.data.iter().map(home))
+    }
+
     /// Adds another group's wishes to these; routes of equal key are one list for the kernel, whoever owns them.
     pub fn extend(&mut self, other: &Self) {
         self.members.extend_from_slice(&other.members);
@@ -102,6 +108,13 @@ pub enum Op {
     AddRoute(Route),
     /// Delete exactly this route.
     DelRoute(Route),
+    /// Put a route in the place of the only one of its list, which is never empty meanwhile.
+    ReplaceRoute {
+        /// The only one.
+        old: Route,
+        /// The one that comes.
+        new: Route,
+    },
     /// Make a nexthop object so, in place of what has its number.
     SetNexthop(Nexthop),
     /// Give an interface a neighbour's hardware address, to be verified on use (`NUD_STALE`).
@@ -144,6 +157,10 @@ impl Op {
             Self::DelRoute(route) => {
                 Request { message: Body::Known(RouteNetlinkMessage::DelRoute(route.deletion())), flags: 0 }
             }
+            Self::ReplaceRoute { new, .. } => Request {
+                message: Body::Known(RouteNetlinkMessage::NewRoute(new.request())),
+                flags: NLM_F_CREATE | NLM_F_REPLACE,
+            },
             Self::SetNexthop(nexthop) => {
                 Request { message: Body::Nexthop(nexthop.clone()), flags: NLM_F_CREATE | NLM_F_REPLACE }
             }
@@ -160,7 +177,9 @@ impl Op {
     /// The list of routes that it changes, if it changes one.
     pub const fn route_key(&self) -> Option<RouteKey> {
         match self {
-            Self::AddRoute(route) | Self::DelRoute(route) => Some(route.key()),
+            Self::AddRoute(route) | Self::DelRoute(route) | Self::ReplaceRoute { new: route, .. } => {
+                Some(route.key())
+            }
             Self::AddAddress(_)
             | Self::SetAddress(_)
             | Self::DelAddress(_)
@@ -182,7 +201,7 @@ impl Op {
     /// Errors that mean that the kernel is already as wanted.
     pub const fn is_satisfied_by(&self, errno: i32) -> bool {
         match self {
-            Self::AddAddress(_) | Self::AddRoute(_) => errno == libc::EEXIST,
+            Self::AddAddress(_) | Self::AddRoute(_) | Self::ReplaceRoute { .. } => errno == libc::EEXIST,
             Self::DelAddress(_) => matches!(errno, libc::EADDRNOTAVAIL | libc::ENODEV),
             Self::DelRoute(_) => matches!(errno, libc::ESRCH | libc::ENODEV),
             Self::SetAddress(_) | Self::SetNexthop(_) => false,
@@ -202,6 +221,7 @@ impl std::fmt::Display for Op {
             Self::DelAddress(a) => write!(f, "delete address {} on ifindex {}", a.net(), a.ifindex()),
             Self::AddRoute(r) => write!(f, "add route {r}"),
             Self::DelRoute(r) => write!(f, "delete route {r}"),
+            Self::ReplaceRoute { old, new } => write!(f, "put route {new} in the place of {old}"),
             Self::SetNexthop(n) => write!(f, "set nexthop {n}"),
             Self::AddNeighbour(n) => write!(f, "add neighbour {} on ifindex {}", n.ip, n.ifindex),
             Self::DelNeighbour(n) => write!(f, "delete neighbour {} on ifindex {}", n.ip, n.ifindex),

@@ -136,6 +136,49 @@ fn announcements_are_five_for_ipv4_and_three_for_ipv6_two_seconds_apart() {
     assert_eq!(lab.count(Kind::Announced, b()), 1);
 }
 
+/// The only member keeps its addresses whatever happens, and what is behind its link may be another switch.
+#[test]
+fn what_stands_on_a_link_that_returns_is_announced_again() {
+    let mut lab = Lab::settled(Setup::link_only(1).addresses(a(), 2));
+    lab.run(secs(20));
+    lab.forget_history();
+    lab.set_carrier(a(), false);
+    lab.run(secs(1));
+    assert_eq!(announcements(&lab), BTreeMap::new(), "nobody would hear it");
+    lab.set_carrier(a(), true);
+    let returned_at = lab.now;
+    lab.run(secs(30));
+    let times = announcements(&lab);
+    assert_eq!(times.len(), 2);
+    for (address, times) in times {
+        assert_eq!(times.len(), if address.is_ipv4() { 5 } else { 3 }, "{address}");
+        assert_eq!(times[0], (a(), returned_at));
+    }
+}
+
+#[test]
+fn a_new_hardware_address_is_announced() {
+    let mut lab = Lab::settled(Setup::link_only(2).addresses(a(), 2));
+    lab.run(secs(20));
+    let with_mac = |last| {
+        let mac = Some([2, 0, 0, 0, 0, last]);
+        Event::Hardware {
+            member: a(),
+            hardware: Hardware { mac, mtu: 1500, link_type: 1, ipv4: true, ipv6: true },
+        }
+    };
+    lab.tell(with_mac(0x77));
+    lab.forget_history();
+    lab.tell(with_mac(0x78));
+    lab.run(secs(30));
+    let times = announcements(&lab);
+    assert_eq!(times.len(), 2, "what is on the other member has not changed");
+    for (address, times) in times {
+        assert_eq!(times.len(), if address.is_ipv4() { 5 } else { 3 }, "{address}");
+        assert!(times.iter().all(|(member, _)| *member == a()), "{times:?}");
+    }
+}
+
 #[test]
 fn an_address_that_moves_on_is_no_longer_announced_from_where_it_was() {
     let mut lab = Lab::settled(Setup::probed(2));

@@ -80,6 +80,11 @@ pub(super) fn ipmpstat() -> ExitCode {
         Err(StatError::Client { error: ClientError::NotPermitted { .. }, mode: Mode::Probes }) => {
             "insufficient privileges for -p".to_owned()
         }
+        Err(error @ StatError::NoMode) => {
+            // Without the program's name before it, as ipmpstat prints it.
+            let _ = std::io::stderr().write_all(format!("{error}\n").as_bytes());
+            return ExitCode::from(ANY_ERROR);
+        }
         Err(error) => error.to_string(),
     };
     // A closed standard error leaves nobody to tell.

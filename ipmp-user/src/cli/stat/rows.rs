@@ -49,16 +49,18 @@ fn names(group: &GroupStatus, wanted: Use) -> String {
     members.map(|interface| interface.name.as_str()).collect::<Vec<_>>().join(" ")
 }
 
-/// `-a`. OUTBOUND names the active interfaces that hold a data address: routes follow the addresses.
+/// `-a`. OUTBOUND names the active interfaces that hold a data address, for routes follow the addresses; and those that
+/// outbound flows are spread over.
 pub(super) fn addresses(status: &Status, show: &Addresses) -> Vec<Vec<Cell>> {
     let mut rows = Vec::new();
     for group in &status.groups {
         let carrying: Vec<&str> = group
             .interfaces
             .iter()
+            .filter(|known| usage(known) == Use::Active)
             .filter(|known| {
-                usage(known) == Use::Active
-                    && group.addresses.iter().any(|data| data.on.as_ref() == Some(&known.name))
+                group.outbound.contains(&known.name)
+                    || group.addresses.iter().any(|data| data.on.as_ref() == Some(&known.name))
             })
             .map(|known| known.name.as_str())
             .collect();

@@ -77,21 +77,47 @@ fn an_entry_is_what_the_checker_reads() {
         data: Some(vec!["10.0.0.1/24".into()]),
         test: vec!["10.0.0.2".into(), "10.0.0.3".into()],
     };
-    let text = entry.append_to("[group.ipmp0.interface.eth0]");
+    let text = entry.add_to("[group.ipmp0.interface.eth0]").unwrap();
     assert!(text.starts_with("[group.ipmp0.interface.eth0]\n\n"), "{text}");
     let entry = Entry { group: "ipmp0".into(), ..entry };
-    let config = parse("f", entry.append_to(BASE).as_bytes()).unwrap();
+    let config = parse("f", entry.add_to(BASE).unwrap().as_bytes()).unwrap();
     let last = config.engine.groups[0].interfaces.last().unwrap();
     assert_eq!((last.name.as_str(), last.standby, last.test.len()), ("eth0.100", true, 2));
     // Nothing said of data: those found on it; no list at all is another thing.
     let bare = Entry { data: None, test: Vec::new(), standby: false, ..entry.clone() };
-    assert!(!bare.append_to("").contains("data"));
+    assert!(!bare.add_to("").unwrap().contains("data"));
     let none = Entry { data: Some(Vec::new()), ..entry };
-    assert!(none.append_to("").contains("data = []"));
+    assert!(none.add_to("").unwrap().contains("data = []"));
     // Whatever is written, it is a string and no TOML.
     let wild = Entry {
         test: vec!["\"]\nx = [\"".into()],
         ..Entry { group: "g".into(), interface: "e".into(), ..Entry::default() }
     };
-    assert!(parse("f", wild.append_to(BASE).as_bytes()).unwrap_err().to_string().contains("test"));
+    assert!(parse("f", wild.add_to(BASE).unwrap().as_bytes()).unwrap_err().to_string().contains("test"));
+}
+
+#[test]
+fn b7_an_entry_joins_its_group_however_that_is_written() {
+    let entry = Entry { interface: "eth2".into(), group: "g".into(), standby: true, ..Entry::default() };
+    for text in [
+        "# ours\n[group.g]\nfailback = false # so\n\n[group.g.interface.eth0]\n\n[group.z.interface.eth1]\n",
+        "[group]\ng = { failback = false, interface = { eth0 = {} } } # so\n\n[group.z.interface.eth1]\n",
+        "group.g = { interface.eth0 = {} }\ngroup.z = { interface = { eth1 = { standby = true } } }\n",
+        "group.g.failback = false\ngroup.g.interface.eth0.standby = false # so\n",
+        "[group.g.interface]\neth0 = {}\n",
+        "group = { g = { interface = { eth0 = { standby = false } } } }\n",
+    ] {
+        let with = entry.add_to(text).unwrap();
+        let config = parse("f", with.as_bytes()).unwrap_or_else(|error| panic!("{text}{with}{error}"));
+        let names: Vec<&str> =
+            config.engine.groups[0].interfaces.iter().map(|interface| interface.name.as_str()).collect();
+        assert_eq!(names, ["eth0", "eth2"], "{with}");
+        assert!(config.engine.groups[0].interfaces[1].standby, "{with}");
+        for line in text.lines().filter(|line| line.contains('#')) {
+            assert!(with.contains(line.split_once('#').unwrap().1), "{line} in {with}");
+        }
+        assert_eq!(entry.add_to(&with), None, "once");
+    }
+    let broken = "[group.g\n";
+    assert_eq!(entry.add_to(broken).unwrap(), broken, "its reader says why");
 }

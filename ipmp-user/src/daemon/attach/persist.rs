@@ -50,7 +50,9 @@ pub(super) fn write(entry: &Entry, path: &Path) -> Result<(), ConfigError> {
 
 /// The file as it would be.
 fn with_entry(entry: &Entry, path: &Path) -> Result<String, ConfigError> {
-    let text = entry.append_to(&String::from_utf8_lossy(&config::read(path)?));
+    let known =
+        || ConfigError::Known { file: path.display().to_string(), interface: entry.interface.clone() };
+    let text = entry.add_to(&String::from_utf8_lossy(&config::read(path)?)).ok_or_else(known)?;
     config::parse(&path.display().to_string(), text.as_bytes())?;
     Ok(text)
 }

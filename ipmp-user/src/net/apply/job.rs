@@ -45,7 +45,8 @@ pub struct Outcome {
     pub group: GroupId,
     /// The job's number.
     pub epoch: u64,
-    /// `CLOCK_MONOTONIC` right after the last answer to additions and routes.
+    /// `CLOCK_MONOTONIC` right after the last answer to additions and routes, of many addresses to routes alone: from here on
+    /// traffic takes the new way.
     pub applied_at: Timestamp,
     /// The same after the announcements were handed over; none if there were none.
     pub announced_at: Option<Timestamp>,

@@ -62,6 +62,7 @@ pub struct Taken {
 impl Applier {
     /// Takes a step. Total: whatever fails is in the result.
     pub fn take(&mut self, step: &Step) -> Taken {
+        self.ahead = None;
         let errors = match &step.work {
             Work::Remove { addresses, forget } => {
                 for ip in forget {

@@ -86,6 +86,8 @@ struct Seen {
     came: BTreeSet<(u32, IpAddr)>,
     /// A link without carrier.
     carrier_loss: bool,
+    /// Anything by others.
+    anything: bool,
 }
 
 impl Watch {
@@ -95,7 +97,7 @@ impl Watch {
         Ok(Self { socket, own, inbox: Inbox::new(), seen: Seen::default() })
     }
 
-    /// From here on it is noted which addresses serve.
+    /// From here on it is noted what is heard, and which addresses serve.
     pub(super) fn begin(&mut self) {
         self.seen = Seen::default();
     }
@@ -103,6 +105,11 @@ impl Watch {
     /// Whether a link without carrier was told of since.
     pub(super) const fn saw_carrier_loss(&self) -> bool {
         self.seen.carrier_loss
+    }
+
+    /// Whether nobody else has done anything since.
+    pub(super) const fn heard_nothing(&self) -> bool {
+        !self.seen.anything
     }
 
     /// Takes in what has arrived. `picture` is kept current where that is exact; the answer is whether it is out of date.
@@ -131,6 +138,7 @@ impl Watch {
             }
             let others = |frame: &Frame<'_>| frame.port != self.own && !frame.is_about_bucket();
             for frame in self.inbox.frames().filter(others) {
+                self.seen.anything = true;
                 stale |= take(&frame, picture.as_deref_mut(), ours, news, &mut self.seen);
             }
         }

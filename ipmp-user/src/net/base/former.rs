@@ -140,7 +140,7 @@ impl Complete<'_> {
             return false;
         }
         match op {
-            Op::AddRoute(route) | Op::DelRoute(route) => {
+            Op::AddRoute(route) | Op::DelRoute(route) | Op::ReplaceRoute { new: route, .. } => {
                 self.is_nobodys(placement, route) && !self.strayed(base, placement, route)
             }
             Op::SetNexthop(nexthop) => {

@@ -116,7 +116,7 @@ impl Moving<'_> {
     /// Hops of routes that are added, and where the route leads.
     fn added_hops(&self) -> impl Iterator<Item = (Hop, IpNet)> + '_ {
         let added = self.routes.iter().filter_map(|op| match op {
-            Op::AddRoute(route) => Some(route),
+            Op::AddRoute(route) | Op::ReplaceRoute { new: route, .. } => Some(route),
             Op::AddAddress(_)
             | Op::SetAddress(_)
             | Op::DelAddress(_)

@@ -70,9 +70,43 @@ pub fn routes(inventory: &Inventory, base: &Base, wanted: &Wanted) -> RoutePlan 
     for ops in [&mut plan.add, &mut plan.remove] {
         ops.retain(|op| !complete.postpones(base, &placement, op));
     }
+    replace_single(&mut plan, inventory);
     plan.remove.append(&mut broadcast::restore_order(inventory, base));
     plan.left_alone = inventory.routes.values().flatten().filter_map(|r| left_alone(r, &placement)).collect();
     plan
+}
+
+/// Where one route takes over from the only one of its list, that is one request instead of two, the second of which waits for
+/// the first one's answer.
+fn replace_single(plan: &mut RoutePlan, inventory: &Inventory) {
+    let keys = |ops: &[Op]| {
+        let mut keys: BTreeMap<RouteKey, usize> = BTreeMap::new();
+        for key in ops.iter().filter_map(Op::route_key) {
+            *keys.entry(key).or_default() += 1;
+        }
+        keys
+    };
+    let (added, removed) = (keys(&plan.add), keys(&plan.remove));
+    let once = |key: RouteKey| added.get(&key) == Some(&1) && removed.get(&key) == Some(&1);
+    let only = |key: RouteKey| match inventory.routes.get(&key).map(Vec::as_slice) {
+        Some([only]) => Some(only),
+        Some(_) | None => None,
+    };
+    let goes: BTreeSet<RouteKey> = plan
+        .remove
+        .iter()
+        .filter_map(|op| if let Op::DelRoute(old) = op { Some(old) } else { None })
+        .filter(|old| once(old.key()) && only(old.key()) == Some(old))
+        .map(Route::key)
+        .collect();
+    for op in &mut plan.add {
+        if let Op::AddRoute(new) = op
+            && let Some(old) = only(new.key()).filter(|old| goes.contains(&old.key()))
+        {
+            *op = Op::ReplaceRoute { old: old.clone(), new: new.clone() };
+        }
+    }
+    plan.remove.retain(|op| op.route_key().is_none_or(|key| !goes.contains(&key)));
 }
 
 /// Keys in which a member appears, in the base or in the kernel, with the kernel's list.
@@ -88,7 +122,7 @@ fn lists<'a>(
 
 fn needs_gateway(op: &Op) -> bool {
     match op {
-        Op::AddRoute(route) | Op::DelRoute(route) => {
+        Op::AddRoute(route) | Op::DelRoute(route) | Op::ReplaceRoute { new: route, .. } => {
             route.nexthop_id().is_some() || route.hops().iter().any(|hop| hop.gateway.is_some())
         }
         Op::AddAddress(_)

@@ -55,6 +55,7 @@ impl AddressPlan {
             }
             Op::AddRoute(_)
             | Op::DelRoute(_)
+            | Op::ReplaceRoute { .. }
             | Op::SetNexthop(_)
             | Op::AddNeighbour(_)
             | Op::DelNeighbour(_) => true,
@@ -63,6 +64,12 @@ impl AddressPlan {
         let (first, later): (Vec<_>, Vec<_>) = numbered.partition(|(at, op)| is_first(*at, op));
         let ops = |stage: Vec<(usize, Op)>| stage.into_iter().map(|(_, op)| op).collect();
         (ops(first), ops(later))
+    }
+
+    /// The addresses that changed their interface, with the new one.
+    pub fn arrived(&self, failed: &BTreeSet<(u32, IpAddr)>) -> Vec<(u32, IpAddr)> {
+        let arrived = self.moved.iter().map(|(_, on, net)| (*on, net.addr()));
+        arrived.filter(|place| !failed.contains(place)).collect()
     }
 
     /// Where each address that changes its interface is in the end: on the new one, or where it was if that failed.

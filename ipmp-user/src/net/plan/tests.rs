@@ -21,6 +21,10 @@ fn carry_out(inventory: &mut Inventory, ops: &[Op]) {
     for op in ops {
         let message = op.request().message;
         let Body::Known(message) = message else { panic!("no nexthop object here") };
+        if let (Op::ReplaceRoute { .. }, RouteNetlinkMessage::NewRoute(route)) = (op, &message) {
+            assert!(inventory.replace_route(route.clone()), "the only one of its list");
+            continue;
+        }
         inventory.update(match message {
             RouteNetlinkMessage::NewAddress(mut message) => {
                 message.attributes.retain_mut(|attribute| {
@@ -57,10 +61,9 @@ fn failover_adds_before_it_removes_and_repeats_nothing() {
     assert_eq!(texts(&plan.remove), expected);
     let moves = routes(&inventory, &base, &wanted).all();
     let expected = [
-        "add route 10.0.0.0/24 ifindex 3 table 254 metric 0",
-        "add route 0.0.0.0/0 via 10.0.0.1 ifindex 3 table 254 metric 0",
-        "delete route 0.0.0.0/0 via 10.0.0.1 ifindex 2 table 254 metric 0",
-        "delete route 10.0.0.0/24 ifindex 2 table 254 metric 0",
+        "put route 10.0.0.0/24 ifindex 3 table 254 metric 0 in the place of 10.0.0.0/24 ifindex 2 table 254 metric 0",
+        "put route 0.0.0.0/0 via 10.0.0.1 ifindex 3 table 254 metric 0 in the place of 0.0.0.0/0 via 10.0.0.1 ifindex 2 \
+         table 254 metric 0",
     ];
     assert_eq!(texts(&moves), expected);
 
@@ -107,9 +110,12 @@ fn failback_uses_the_original_and_clears_nodad() {
     assert!(plan.brings_routes);
     let nodad = |op: &Op| match op {
         Op::AddAddress(a) | Op::SetAddress(a) | Op::DelAddress(a) => a.has_nodad(),
-        Op::AddRoute(_) | Op::DelRoute(_) | Op::SetNexthop(_) | Op::AddNeighbour(_) | Op::DelNeighbour(_) => {
-            false
-        }
+        Op::AddRoute(_)
+        | Op::DelRoute(_)
+        | Op::ReplaceRoute { .. }
+        | Op::SetNexthop(_)
+        | Op::AddNeighbour(_)
+        | Op::DelNeighbour(_) => false,
     };
     assert_eq!(plan.add.iter().map(nodad).collect::<Vec<_>>(), [true, false, true, false]);
 }

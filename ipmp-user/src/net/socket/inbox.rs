@@ -17,8 +17,8 @@ use crate::net::NetError;
 
 /// Datagrams taken at once.
 const DATAGRAMS: usize = 16;
-/// Bytes for each: a dump comes in datagrams of up to 32 KiB (`netlink_dump` in `net/netlink/af_netlink.c`). Memory is only
-/// taken by what is used, except where all of it is locked.
+/// Bytes for each: a dump comes in datagrams of up to 32 KiB (`netlink_dump` in
+/// `net/netlink/af_netlink.c`). Memory is only taken by what is used, except where all of it is locked.
 const ROOM: usize = 32 << 10;
 
 /// Room for datagrams, and those that were received last.

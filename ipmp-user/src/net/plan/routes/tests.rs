@@ -23,6 +23,7 @@ fn run(list: &mut Vec<Route>, ops: &[Op], never_empty: bool) {
             Op::AddAddress(_)
             | Op::SetAddress(_)
             | Op::DelAddress(_)
+            | Op::ReplaceRoute { .. }
             | Op::SetNexthop(_)
             | Op::AddNeighbour(_)
             | Op::DelNeighbour(_) => panic!("no route"),
@@ -102,10 +103,25 @@ fn routes_of_a_member_without_data_move_only_if_it_is_unusable() {
     assert_eq!(routes(&inventory, &base, &wanted).all(), []);
     wanted.unusable = vec![FOSTER];
     let expected = [
-        "add route 172.16.0.0/12 via 10.0.0.9 ifindex 2 table 254 metric 0",
-        "delete route 172.16.0.0/12 via 10.0.0.9 ifindex 3 table 254 metric 0",
+        "put route 172.16.0.0/12 via 10.0.0.9 ifindex 2 table 254 metric 0 in the place of 172.16.0.0/12 via \
+                     10.0.0.9 ifindex 3 table 254 metric 0",
     ];
     assert_eq!(texts(&routes(&inventory, &base, &wanted).all()), expected);
+}
+
+/// The kernel replaces the first one of a list, which may be somebody else's.
+#[test]
+fn a_route_that_is_not_alone_in_its_list_is_never_replaced() {
+    let (mut inventory, base) = at_home();
+    inventory.links.insert(4, inventory.links[&3].clone());
+    inventory.update(RouteNetlinkMessage::NewRoute(message("0.0.0.0/0", 4, Some("10.9.0.1"))));
+    let ops = texts(&routes(&inventory, &base, &wanted(&DATA, FOSTER)).all());
+    let expected = [
+        "add route 0.0.0.0/0 via 10.0.0.1 ifindex 3 table 254 metric 0",
+        "delete route 0.0.0.0/0 via 10.0.0.1 ifindex 2 table 254 metric 0",
+    ];
+    assert!(expected.iter().all(|expected| ops.iter().any(|op| op == expected)), "{ops:?}");
+    assert!(ops[0].starts_with("put route 10.0.0.0/24 ifindex 3"), "{ops:?}");
 }
 
 #[test]
