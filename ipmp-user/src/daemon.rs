@@ -16,6 +16,7 @@ mod admin;
 mod attach;
 mod claim;
 pub mod clock;
+mod counted;
 mod culprit;
 mod detach;
 mod detached;
@@ -33,6 +34,7 @@ mod reassert;
 mod reload;
 mod serve;
 mod settle;
+mod settling;
 mod start;
 mod targets;
 mod ungrouped;
@@ -63,8 +65,8 @@ use sd_notify::NotifyState;
 use tokio::{io::unix::AsyncFd, signal::unix::Signal, sync::Notify};
 
 use self::{
-    admin::Admin, clock::Alarm, culprit::Culprits, draw::Draw, members::MemberIo, reassert::Reassert,
-    reload::Loaded,
+    admin::Admin, clock::Alarm, counted::Counted, culprit::Culprits, draw::Draw, members::MemberIo,
+    reassert::Reassert, reload::Loaded,
 };
 use crate::{
     announce::Announcer,
@@ -121,6 +123,7 @@ struct Daemon {
     unread: bool,
     reassert: Reassert,
     culprits: Culprits,
+    counted: Counted,
     left_alone: left_alone::LeftAlone,
     watch: watch::Watch,
     claims: claim::Claims,
@@ -160,8 +163,9 @@ struct Sources {
     alarm: AsyncFd<Alarm>,
     netlink: AsyncFd<RawFd>,
     ring: Option<AsyncFd<RawFd>>,
-    /// Rung when the kernel's tables were read anew, when a carrier changed, and when it is known who changed something.
-    bells: [Arc<Notify>; 3],
+    /// Rung when the kernel's tables were read anew, when a carrier changed, when it is known who changed something,
+    /// and when counters were read.
+    bells: [Arc<Notify>; 4],
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
@@ -214,13 +218,26 @@ impl Daemon {
         if self.unread || !self.admin.refused.is_empty() {
             return Some(Timestamp(0));
         }
-        let ours = [self.reassert.due(), self.targets.due(), self.culprits.due()];
+        let ours = [
+            self.reassert.due(),
+            self.targets.due(),
+            self.culprits.due(),
+            self.settled_at(),
+            self.counted.due(),
+        ];
         self.engine.poll_timeout().into_iter().chain(ours.into_iter().flatten()).min()
     }
 
     async fn wait(&mut self, sources: &mut Sources) -> Result<Wake> {
-        let Sources { alarm, netlink, ring, bells: [tables, carriers, names], terminate, interrupt, hangup } =
-            sources;
+        let Sources {
+            alarm,
+            netlink,
+            ring,
+            bells: [tables, carriers, names, counters],
+            terminate,
+            interrupt,
+            hangup,
+        } = sources;
         Ok(tokio::select! {
             // Facts first: what waits behind them is never urgent.
             biased;
@@ -241,6 +258,7 @@ impl Daemon {
             () = carriers.notified() => Wake::Facts,
             () = tables.notified() => Wake::Facts,
             () = names.notified() => Wake::Facts,
+            () = counters.notified() => Wake::Facts,
             Some(outcome) = self.applier.outcomes.recv() => Wake::Outcome(outcome),
             Some(taken) = self.applier.taken.recv() => Wake::Taken(taken),
             Some(loaded) = self.admin.loader.loaded.recv() => Wake::Loaded(Box::new(loaded)),

@@ -239,7 +239,7 @@ fn b28_an_interface_with_another_hardware_address_is_not_taken() -> Result<()> {
         config.to_string().replace("[group.ipmp0.interface.eth0]", &section)
     };
     let said = reload(&bed, &tied("02:00:00:00:00:99"))?;
-    assert!(said.contains("eth0: mac or pci: another piece of hardware is meant"), "{said}");
+    assert!(said.contains("eth0: mac: any → 02:00:00:00:00:99"), "{said}");
     bed.wait_state("eth0", "absent")?;
     bed.wait_address_on(&data(0, false).to_string(), "eth1")?;
     bed.wait_log("its hardware address is")?;

@@ -10,7 +10,10 @@ use ipmp_tests::{
     wait::{self, now_ns},
 };
 
-use crate::{Bed, FDT_MS, Traffic, detach::client};
+use crate::{
+    Bed, FDT_MS, Traffic,
+    detach::{client, order},
+};
 
 fn mac(lab: &Lab, name: &str) -> Result<String> {
     let shown = lab.host.ip(&format!("-o link show dev {name}"))?;
@@ -64,6 +67,9 @@ fn b28_a_connection_lives_through_new_names_of_tied_hardware() -> Result<()> {
     let status = bed.daemon.wait_healthy()?;
     assert_eq!(interface(&status, "port0")["device"]["section"], "eth0", "{status:#}");
     assert_eq!((unrest(&bed, from_ns)?, bed.count("renamed", from_ns)?), (0, 1), "{}", bed.daemon.log_tail());
+    let (code, said) = client(&bed, &["reload"])?;
+    assert!(code == Some(0) && said.ends_with("nothing is different\n"), "{said}");
+    assert_eq!(unrest(&bed, from_ns)?, 0, "a reload means the same as before");
     // The administrator may call it by either name.
     let (code, said) = client(&bed, &["offline", "eth0"])?;
     assert_eq!(code, Some(0), "{said}");
@@ -89,6 +95,29 @@ fn b28_a_connection_lives_through_new_names_of_tied_hardware() -> Result<()> {
         .with_context(|| format!("before {before:#?}, now {}", places().unwrap_or_default()))?;
     traffic.wait_flow()?;
     traffic.tcp.finish().map(drop)
+}
+
+/// What is about to be pulled out is left alone, whatever it is called meanwhile.
+#[test]
+fn b28_a_new_name_does_not_undo_a_detach() -> Result<()> {
+    let Some(lab) = lab()? else { return Ok(()) };
+    let daemon = Daemon::start_from(&lab.host, &tied(&lab)?, bin_dir()?)?;
+    let mut bed = Bed { daemon, lab };
+    bed.daemon.wait_healthy()?;
+    order(&bed, &["detach", "eth0"])?;
+    rename(&bed.lab, "eth0", "port0")?;
+    bed.wait_state("port0", "absent")?;
+    bed.daemon.signal(nix::sys::signal::Signal::SIGTERM)?;
+    bed.daemon.wait_exit()?;
+    rename(&bed.lab, "port0", "port1")?;
+    bed.daemon.start_again(&bed.lab.host)?;
+    bed.wait_state("eth1", "ok")?;
+    bed.wait_state("port1", "absent")?;
+    let shown = bed.lab.host.ip("address show dev port1")?;
+    assert!(!shown.contains("scope global") && !shown.contains(",UP"), "{shown}");
+    order(&bed, &["attach", "eth0"])?;
+    bed.daemon.wait_healthy()?;
+    bed.wait_address_on(&data(0, false).to_string(), "port1")
 }
 
 #[test]

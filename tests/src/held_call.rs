@@ -46,12 +46,31 @@ impl Held {
         Ok(Self { state, _tracer: Tracer::start(process, thread_name, hold)? })
     }
 
+    /// The same when a `bpf(2)` of this command has returned.
+    ///
+    /// # Errors
+    /// When there is no such thread, or it may not be traced.
+    pub fn after_bpf(process: Pid, thread_name: &str, command: u64) -> Result<Self> {
+        let state = Arc::new(State::default());
+        let hold = HoldAfter { command, state: Arc::clone(&state) };
+        Ok(Self { state, _tracer: Tracer::start(process, thread_name, hold)? })
+    }
+
     /// Waits until it stands there.
     ///
     /// # Errors
     /// When it does not come there.
     pub fn wait(&self) -> Result<()> {
         wait::until("the thread comes to its call", || Ok(self.state.stands.load(Ordering::Relaxed)))
+    }
+}
+
+impl State {
+    fn stand(&self) {
+        self.stands.store(true, Ordering::Relaxed);
+        while !self.may_go.load(Ordering::Relaxed) {
+            thread::sleep(LOOK);
+        }
     }
 }
 
@@ -74,14 +93,32 @@ impl Plot for Hold {
         if messages.iter().all(|message| message.kind != self.kind) {
             return Ok(Next::Call);
         }
-        self.state.stands.store(true, Ordering::Relaxed);
-        while !self.state.may_go.load(Ordering::Relaxed) {
-            thread::sleep(LOOK);
-        }
+        self.state.stand();
         Ok(Next::End)
     }
 
     fn after(&mut self, _: &Traced) -> Result<Next> {
+        Ok(Next::End)
+    }
+
+    fn outcome(self) {}
+}
+
+struct HoldAfter {
+    command: u64,
+    state: Arc<State>,
+}
+
+impl Plot for HoldAfter {
+    type Outcome = ();
+
+    fn before(&mut self, _: &Traced, call: &Call) -> Result<Next> {
+        let wanted = call.number == libc::SYS_bpf && call.arguments[0] == self.command;
+        Ok(if wanted { Next::Return } else { Next::Call })
+    }
+
+    fn after(&mut self, _: &Traced) -> Result<Next> {
+        self.state.stand();
         Ok(Next::End)
     }
 

@@ -112,6 +112,7 @@ impl Engine {
                 self.publish(now, Kind::ActionFailed, Some(group), None, reason);
             }
             Event::PutBack { group, changes, by } => self.put_back(now, group, changes, by),
+            Event::Counted { member, within, errors } => self.counted(now, member, within, errors),
             Event::Command(command) => self.command(now, &command),
             Event::Reconfigure { groups } => self.reconfigure(now, groups),
             Event::InterfaceAwaited { member, until } => self.await_interface(member, until),

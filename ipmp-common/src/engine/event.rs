@@ -125,6 +125,15 @@ pub enum Event {
         /// Who they were, as far as can be known.
         by: Vec<super::foreign::Culprit>,
     },
+    /// After a verdict: what a member's interface has counted since its counters were read before.
+    Counted {
+        /// The member.
+        member: MemberId,
+        /// Since then.
+        within: super::time::Nanos,
+        /// What was added.
+        errors: super::errors::Errors,
+    },
     /// The administrator's command.
     Command(Command),
     /// Another configuration, whole: what differs from the one in force changes, everything else stays as it is.

@@ -34,6 +34,7 @@ mod core_loop;
 mod damping;
 pub mod detector;
 mod discovery;
+pub mod errors;
 pub mod event;
 mod facts;
 #[cfg(any(test, feature = "forecast"))]

@@ -31,8 +31,7 @@ impl Engine {
         if self.is_anonymous(id) {
             return;
         }
-        let serves = |member: &&Member| member.active() || member.is_awaited();
-        let mut active: Vec<&Member> = self.members_of(id).filter(serves).collect();
+        let mut active: Vec<&Member> = self.members_of(id).filter(|member| member.active()).collect();
         // Who is spare has the most room.
         active.sort_by_key(|member| !member.config.standby);
         let active: Vec<MemberId> = active.into_iter().map(|member| member.id).collect();
@@ -49,7 +48,15 @@ impl Engine {
         let ifindexes: Vec<Option<u32>> = self.members_of(id).map(|member| member.ifindex).collect();
         let Some(group) = self.group(id) else { return };
         let carries = |id, family| self.member(id).is_none_or(|member| member.identity.carries(family));
-        let data = place(&group.addresses, &active, carries);
+        // For who may still come its own addresses are kept, and nothing else is put there.
+        let kept = |placed: &PlacedAddress| self.member(placed.home).is_some_and(Member::is_awaited);
+        let free: Vec<PlacedAddress> =
+            group.addresses.iter().filter(|placed| !kept(placed)).copied().collect();
+        let mut free = place(&free, &active, carries).into_iter();
+        let data = group.addresses.iter().filter_map(|placed| {
+            if kept(placed) { Some(PlacedAddress { on: placed.home, ..*placed }) } else { free.next() }
+        });
+        let data = data.collect();
         let placement = Placement { group: id, epoch: 0, data, withdrawn, unusable, failed, outbound };
         let sent = SentPlacement { placement, ifindexes };
         if group.sent.as_ref() == Some(&sent) {

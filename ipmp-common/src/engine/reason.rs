@@ -343,6 +343,14 @@ pub enum Reason {
         /// Who, as far as can be known.
         by: alloc::vec::Vec<super::foreign::Culprit>,
     },
+    /// The interface has counted errors.
+    Counted {
+        /// Since they were read before: at the verdict before this one, or when the interface appeared.
+        within: Nanos,
+        /// What was added.
+        #[serde(flatten)]
+        errors: super::errors::Errors,
+    },
     /// The kernel refused.
     Errno {
         /// Its errno.

@@ -35,7 +35,9 @@ impl fmt::Display for Reason {
             | Self::TargetAnswers { .. }
             | Self::HostsFound { .. }
             | Self::RoutersFound { .. } => self.of_targets(f),
-            Self::Withdrawn { .. } | Self::Returned { .. } => self.of_withdrawal(f),
+            Self::Withdrawn { .. } | Self::Returned { .. } | Self::Announcement { .. } => {
+                self.of_addresses(f)
+            }
             Self::DuplicateMac { .. }
             | Self::UniqueMac { .. }
             | Self::DuplicateTestAddress { .. }
@@ -45,10 +47,7 @@ impl fmt::Display for Reason {
             | Self::MtuDiffers { .. }
             | Self::FitsGroup => self.of_consistency(f),
             Self::Start => f.write_str("start"),
-            Self::GroupFailure { members } => {
-                write!(f, "no evidence of a working path on any of {members} members")
-            }
-            Self::MembersUsable { usable, members } => write!(f, "{usable} of {members} members usable"),
+            Self::GroupFailure { .. } | Self::MembersUsable { .. } => self.of_group(f),
             Self::Failover { .. } => f.write_str("failover"),
             Self::Failback { .. } => f.write_str("failback"),
             Self::NotTaken { obstacle } => f.write_str(obstacle),
@@ -63,10 +62,10 @@ impl fmt::Display for Reason {
             | Self::Missing { .. }
             | Self::Renewed
             | Self::Renamed { .. } => self.of_configuration(f),
-            Self::Announcement { addresses } => write!(f, "{} announced", addresses_of(*addresses)),
-            Self::LateWakeup { .. } | Self::ProbesStayed { .. } | Self::ProbesLeave { .. } => {
-                self.of_stalls(f)
-            }
+            Self::LateWakeup { .. }
+            | Self::ProbesStayed { .. }
+            | Self::ProbesLeave { .. }
+            | Self::Counted { .. } => self.of_counts(f),
             Self::ForeignChange { changes, times, by } => tell(by, (*changes, *times), f),
             Self::Errno { errno, what } => write!(f, "{what}: errno {errno}"),
         }
@@ -79,11 +78,12 @@ fn needed(f: &mut fmt::Formatter<'_>, word: &str, active: u32, wanted: u32) -> f
 
 impl Reason {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's list names what comes here")]
-    fn of_stalls(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn of_counts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LateWakeup { late_by, skipped_slots } => {
                 write!(f, "daemon woke {late_by} late, {skipped_slots} probe slots skipped")
             }
+            Self::Counted { within, errors } => write!(f, "since {within}: {errors}"),
             Self::ProbesStayed { family, probes, cause } => {
                 write!(
                     f,
@@ -214,14 +214,26 @@ impl Reason {
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's list names what comes here")]
-    fn of_withdrawal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn of_addresses(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Announcement { addresses } => write!(f, "{} announced", addresses_of(*addresses)),
             Self::Withdrawn { addresses } => {
                 write!(f, "the whole group failed: {} withdrawn", addresses_of(*addresses))
             }
             Self::Returned { addresses } => {
                 write!(f, "the group works again: {} back", addresses_of(*addresses))
             }
+            _ => Ok(()),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's list names what comes here")]
+    fn of_group(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::GroupFailure { members } => {
+                write!(f, "no evidence of a working path on any of {members} members")
+            }
+            Self::MembersUsable { usable, members } => write!(f, "{usable} of {members} members usable"),
             _ => Ok(()),
         }
     }

@@ -99,6 +99,8 @@ pub enum Kind {
     Withdrawn,
     /// What others changed of addresses or routes was put back.
     PutBack,
+    /// A member's interface has counted errors before a verdict.
+    Errors,
     /// Something asked for could not be done.
     ActionFailed,
     /// A repair is deferred because the link flaps.

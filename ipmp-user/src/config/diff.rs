@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Display};
 
 use ipmp_common::engine::config::{DataAddresses, GroupConfig, InterfaceConfig, OnGroupFailure};
 
-use super::{DaemonConfig, FileConfig};
+use super::{DaemonConfig, FileConfig, Identity};
 
 /// From one configuration to another. A key that cannot be changed while the daemon runs says so, and why.
 pub fn differences(old: &FileConfig, new: &FileConfig) -> Vec<String> {
@@ -26,10 +26,23 @@ pub fn differences(old: &FileConfig, new: &FileConfig) -> Vec<String> {
     }
     let tied: BTreeSet<&String> = old.identities.keys().chain(new.identities.keys()).collect();
     let of = |config: &FileConfig, name: &String| config.identities.get(name).cloned().unwrap_or_default();
-    for name in tied.into_iter().filter(|name| of(old, name) != of(new, name)) {
-        lines.push(format!("{name}: mac or pci: another piece of hardware is meant"));
+    for name in tied {
+        let (from, to) = (of(old, name), of(new, name));
+        let keys = [("mac", mac(&from), mac(&to)), ("pci", pci(&from), pci(&to))];
+        for (key, from, to) in keys.into_iter().filter(|(_, from, to)| from != to) {
+            lines.push(format!("{name}: {key}: {from} → {to}"));
+        }
     }
     lines
+}
+
+fn mac(identity: &Identity) -> String {
+    let text = |mac: [u8; 6]| mac.map(|byte| format!("{byte:02x}")).join(":");
+    identity.mac.map_or_else(|| "any".to_owned(), text)
+}
+
+fn pci(identity: &Identity) -> String {
+    identity.pci.clone().unwrap_or_else(|| "any".to_owned())
 }
 
 fn daemon(old: &DaemonConfig, new: &DaemonConfig, lines: &mut Vec<String>) {

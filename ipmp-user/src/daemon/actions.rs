@@ -38,7 +38,10 @@ impl Daemon {
                 Action::SetPlacement(placement) => self.set_placement(now, placement),
                 Action::Release { group, addresses } => self.release(group, &addresses),
                 Action::Announce { addresses, member } => self.announce(&addresses, member),
-                Action::Publish(record) => self.journal.publish(&record, &self.names),
+                Action::Publish(record) => {
+                    self.counted.note(now, &record);
+                    self.journal.publish(&record, &self.names);
+                }
             }
         }
     }
@@ -90,6 +93,7 @@ impl Daemon {
         let members = || self.members.iter().filter(|member| member.group == group);
         let wanted = Wanted {
             members: members()
+                .filter(|member| !member.is_withheld())
                 .filter_map(|member| Some(MemberLink { group, member: member.id, ifindex: member.ifindex? }))
                 .collect(),
             data: placement.data.clone(),
@@ -171,6 +175,7 @@ impl Daemon {
         for Failure { what, errno } in errors {
             self.engine.handle(now, Event::ApplyFailed { group, epoch, what, errno });
         }
+        self.count_after(group);
         self.engine.handle(now, Event::Applied(Applied { group, epoch, applied_at, announced_at, changes }));
     }
 

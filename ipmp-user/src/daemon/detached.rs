@@ -39,10 +39,11 @@ impl Detached {
         let mut detached = Self { known: kept::load(&file), file };
         let here = std::mem::take(&mut detached.known.here);
         for (name, ifindex) in here {
-            match inventory.link_by_name(&name) {
-                Some(link) if link.ifindex == ifindex => drop(detached.known.here.insert(name, ifindex)),
-                Some(_) => {}
-                None => drop(detached.known.gone.insert(name)),
+            match (inventory.link(ifindex), inventory.link_by_name(&name)) {
+                // Perhaps under another name.
+                (Some(link), _) => drop(detached.known.here.insert(link.name.clone(), ifindex)),
+                (None, Some(_)) => {}
+                (None, None) => drop(detached.known.gone.insert(name)),
             }
         }
         detached

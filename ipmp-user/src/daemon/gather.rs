@@ -37,8 +37,10 @@ impl Daemon {
         self.gather_netlink(now);
         self.gather_ring(now);
         self.gather_poll(now);
+        self.gather_settled(now);
         self.gather_outcomes(now);
         self.tell_put_backs(now);
+        self.gather_counted(now);
         self.gather_stamps(now);
     }
 
@@ -188,8 +190,6 @@ impl Daemon {
 
     fn take_interface(&mut self, now: Timestamp, position: usize, ifindex: u32) {
         let Some(member) = self.members.get(position) else { return };
-        let adopted = adoptable(&self.inventory, &self.base, &member.config, ifindex);
-        let displaced = self.was_failed(member) || self.displaced(member, ifindex, &adopted);
         let down = self.inventory.link(ifindex).is_some_and(|link| !link.admin_up());
         if self.admin.started && down && !member.ungrouped {
             // As a start-up script would: plumbed first, then its addresses.
@@ -197,11 +197,17 @@ impl Daemon {
         }
         let Some(member) = self.members.get_mut(position) else { return };
         let Some(link) = self.inventory.link(ifindex) else { return };
-        if member.ungrouped {
-            let event = member.present(link, Vec::new(), false);
-            self.engine.handle(now, event);
-            return;
+        member.ifindex = Some(ifindex);
+        member.carrier_downs = link.carrier_down_count;
+        let new = !member.ungrouped && self.arm_interface(ifindex);
+        if !self.settles(now, position, new) {
+            self.present(now, position);
         }
+    }
+
+    /// Settings and programs of a member; whether the programs are new.
+    fn arm_interface(&mut self, ifindex: u32) -> bool {
+        let Some(link) = self.inventory.link(ifindex) else { return false };
         self.admin.identities.note(link);
         // Before its test address appears: without arp_ignore any member would answer for it.
         match self.sysctl.prepare(&link.name) {
@@ -210,10 +216,11 @@ impl Daemon {
             Err(error) => tracing::warn!(%error, "a setting that members need could not be made"),
         }
         // At start the programs were attached before anything else.
-        if self.kernel.rungs(ifindex).is_none() {
+        let new = self.kernel.rungs(ifindex).is_none();
+        if new {
             self.kernel.attach(ifindex, &link.name);
         }
-        let Some(rungs) = self.kernel.rungs(ifindex) else { return };
+        let Some(rungs) = self.kernel.rungs(ifindex) else { return new };
         tracing::info!(
             interface = link.name,
             ifindex,
@@ -222,8 +229,28 @@ impl Daemon {
             carrier = %rungs.carrier,
             "member attached"
         );
+        new
+    }
+
+    /// Tells the engine of a member's interface.
+    pub(super) fn present(&mut self, now: Timestamp, position: usize) {
+        let Some(member) = self.members.get(position) else { return };
+        let Some(ifindex) = member.ifindex else { return };
+        let adopted = if member.ungrouped {
+            Vec::new()
+        } else {
+            adoptable(&self.inventory, &self.base, &member.config, ifindex)
+        };
+        let displaced =
+            !member.ungrouped && (self.was_failed(member) || self.displaced(member, ifindex, &adopted));
+        let Some(link) = self.inventory.link(ifindex) else { return };
+        let Some(member) = self.members.get_mut(position) else { return };
         let event = member.present(link, adopted, displaced);
         self.engine.handle(now, event);
+        self.counted.begin(ifindex);
+        if self.members.get(position).is_some_and(|member| member.ungrouped) {
+            return;
+        }
         self.sync_hardware(now, ifindex);
         self.sync_sources(now);
         self.targets.changed();
@@ -232,7 +259,7 @@ impl Daemon {
     /// Hands over what an interface is, if it is a member's. The engine takes no notice of what it knows.
     fn sync_hardware(&mut self, now: Timestamp, ifindex: u32) {
         let Some(link) = self.inventory.link(ifindex) else { return };
-        let member = self.members.iter().find(|member| member.ifindex == Some(ifindex));
+        let member = self.members.iter().find(|m| m.ifindex == Some(ifindex) && !m.is_withheld());
         if let Some(event) = member.map(|member| member.hardware(link)) {
             self.engine.handle(now, event);
         }
@@ -296,8 +323,10 @@ impl Daemon {
     fn take_carrier(&mut self, now: Timestamp, ifindex: u32, up: bool, at: Timestamp, source: CarrierSource) {
         self.kernel.note_link_event();
         let member = self.members.iter_mut().find(|member| member.ifindex == Some(ifindex));
-        let news = member.filter(|_| !up).and_then(|member| member.carrier_lost(at, source));
-        if let Some(event) = news {
+        let Some(member) = member else { return };
+        if up {
+            member.carrier_back(at);
+        } else if let Some(event) = member.carrier_lost(at, source) {
             self.engine.handle(now, event);
         }
     }

@@ -10,7 +10,7 @@ use ipmp_common::engine::{
 };
 use rtnetlink::packet_route::link::{LinkFlags, State};
 
-use super::{Daemon, admin::Admin};
+use super::{Daemon, admin::Admin, settling::Settling};
 use crate::net::inventory::{Inventory, Link};
 
 /// One member as the daemon sees it.
@@ -25,10 +25,12 @@ pub(super) struct MemberIo {
     /// It is a port of this one, and cannot serve as a member.
     port_of: Option<u32>,
     link: Option<bool>,
-    carrier_downs: Option<u32>,
+    pub(super) carrier_downs: Option<u32>,
     sources: [Option<IpAddr>; 2],
     /// It is being detached: what its link does is our doing.
     pub(super) leaving: bool,
+    /// Likewise while its programs have just been attached.
+    pub(super) settling: Option<Settling>,
 }
 
 /// All members, in the engine's numbering.
@@ -125,6 +127,7 @@ impl MemberIo {
             carrier_downs: None,
             sources: [None; 2],
             leaving: false,
+            settling: None,
         }
     }
 
@@ -136,6 +139,11 @@ impl MemberIo {
     /// Whether it holds the place of a free number.
     pub(super) const fn is_nobody(&self) -> bool {
         self.config.name.is_empty()
+    }
+
+    /// Whether the engine does not know of the interface yet.
+    pub(super) fn is_withheld(&self) -> bool {
+        self.settling.is_some_and(|settling| settling.withheld)
     }
 
     /// The interface by this member's name, if it is another than before or has gone: what to detach, and
@@ -174,6 +182,7 @@ impl MemberIo {
         self.carrier_downs = None;
         self.sources = [None; 2];
         self.leaving = false;
+        self.settling = None;
         Event::InterfaceGone { member: self.id }
     }
 
@@ -181,7 +190,8 @@ impl MemberIo {
     pub(super) fn present(&mut self, link: &Link, adopted: Vec<ipnet::IpNet>, displaced: bool) -> Event {
         self.ifindex = Some(link.ifindex);
         self.link = link_up(link);
-        self.carrier_downs = link.carrier_down_count;
+        // Losses while it settled may not have been told by netlink yet.
+        self.carrier_downs = self.carrier_downs.max(link.carrier_down_count);
         Event::InterfacePresent(Presence {
             member: self.id,
             ifindex: link.ifindex,
@@ -206,10 +216,15 @@ impl MemberIo {
     /// News from `RTM_NEWLINK`. The kernel's count of carrier losses shows flaps that were over before the
     /// message was made.
     pub(super) fn link_news(&mut self, now: Timestamp, link: &Link) -> Option<Event> {
+        let up = link_up(link);
+        if let Some(settling) = self.settling.as_mut().filter(|_| !self.leaving) {
+            self.carrier_downs = link.carrier_down_count.max(self.carrier_downs);
+            settling.hear(now, up != Some(false));
+            return None;
+        }
         if self.leaving {
             return None;
         }
-        let up = link_up(link);
         let (known, counted) = (self.carrier_downs, link.carrier_down_count);
         self.carrier_downs = counted.or(known);
         let downs = known.zip(counted).map_or(0, |(known, counted)| u64::from(counted.wrapping_sub(known)));
@@ -219,12 +234,23 @@ impl MemberIo {
     /// A carrier loss that a source faster than netlink has seen. That the carrier is back is only believed when
     /// netlink says so, see [`link_up`].
     pub(super) fn carrier_lost(&mut self, at: Timestamp, source: CarrierSource) -> Option<Event> {
-        if self.link == Some(false) {
+        if self.link == Some(false) || self.leaving {
             return None;
         }
         // The count in the message that follows includes this loss.
         self.carrier_downs = self.carrier_downs.map(|count| count.wrapping_add(1));
+        if let Some(settling) = &mut self.settling {
+            settling.hear(at, false);
+            return None;
+        }
         self.carrier_news(false, at, source, 1)
+    }
+
+    /// Only who settles believes that, see [`link_up`].
+    pub(super) fn carrier_back(&mut self, at: Timestamp) {
+        if let Some(settling) = &mut self.settling {
+            settling.hear(at, true);
+        }
     }
 
     fn carrier_news(&mut self, up: bool, at: Timestamp, source: CarrierSource, downs: u64) -> Option<Event> {
@@ -244,7 +270,7 @@ impl MemberIo {
 
     /// The addresses it may probe from, as far as they changed.
     pub(super) fn source_news(&mut self, inventory: &Inventory) -> Vec<Event> {
-        let Some(ifindex) = self.ifindex else { return Vec::new() };
+        let Some(ifindex) = self.ifindex.filter(|_| !self.is_withheld()) else { return Vec::new() };
         let mut events = Vec::new();
         for (known, family) in self.sources.iter_mut().zip(Family::ALL) {
             let address = inventory.probe_source(ifindex, family, &self.config.test);

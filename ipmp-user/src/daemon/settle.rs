@@ -12,7 +12,7 @@ use crate::net::{inventory::Inventory, monitor::Monitor};
 
 /// Autonegotiation at 1000BASE-T takes up to four seconds (IEEE 802.3, clause 28 and 40); a cable that was pulled at this
 /// very moment must not keep the daemon from its work for longer.
-const LIMIT: Duration = Duration::from_secs(8);
+pub(super) const LIMIT: Duration = Duration::from_secs(8);
 /// Between two looks.
 const TICK: Duration = Duration::from_millis(20);
 

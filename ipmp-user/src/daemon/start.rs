@@ -14,6 +14,7 @@ use super::{
     admin::Admin,
     claim::Claims,
     clock::{self, Alarm},
+    counted::Counted,
     culprit::Culprits,
     draw::{self, Draw},
     identity::Identities,
@@ -28,8 +29,8 @@ use crate::{
     journal::{Journal, Names},
     kernel::{self, Kernel, KernelOptions},
     net::{
-        apply, base::Base, leftovers, monitor::Monitor, resolve::Resolver, spread, state::StateFile,
-        sysctl::Sysctl,
+        apply, base::Base, counters::Counters, leftovers, monitor::Monitor, resolve::Resolver, spread,
+        state::StateFile, sysctl::Sysctl,
     },
     probe::Sender,
     recorder::Recorded,
@@ -88,15 +89,14 @@ impl Daemon {
             sessions: BTreeMap::new(),
             unread: false,
             reassert: Reassert::default(),
+            counted: Counted::new(Counters::start().context("no way to read counters")?),
             culprits: Culprits::start().context("no thread that finds out who changes addresses")?,
             left_alone: super::left_alone::LeftAlone::default(),
             watch: super::watch::Watch::default(),
             claims,
             outbound: BTreeMap::new(),
         };
-        if let Err(error) = clock::lock_memory() {
-            tracing::info!(%error, "memory is not locked: under memory pressure the daemon may be late, never wrong");
-        }
+        lock_memory();
         tell_priority("loop", priority);
         daemon.adopt()?;
         Ok(daemon)
@@ -180,7 +180,12 @@ impl Daemon {
             alarm: readable(Alarm::new()?).context("cannot wait for the timer")?,
             netlink: readable(self.monitor.as_raw_fd()).context("cannot wait for netlink")?,
             ring: ring.transpose()?,
-            bells: [self.monitor.bell(), self.kernel.bell(), self.culprits.bell()],
+            bells: [
+                self.monitor.bell(),
+                self.kernel.bell(),
+                self.culprits.bell(),
+                self.counted.counters.bell(),
+            ],
             terminate: signal(SignalKind::terminate()).context("cannot catch SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("cannot catch SIGINT")?,
             hangup: signal(SignalKind::hangup()).context("cannot catch SIGHUP")?,
@@ -201,6 +206,12 @@ fn readable<T: std::os::fd::AsRawFd>(inner: T) -> std::io::Result<AsyncFd<T>> {
     // SAFETY: every descriptor registered here is owned by the daemon, which closes none of them before the
     // loop, and with it this registration, has ended.
     Ok(unsafe { AsyncFd::register_with_interest(inner, Interest::READABLE) }?)
+}
+
+fn lock_memory() {
+    if let Err(error) = clock::lock_memory() {
+        tracing::info!(%error, "memory is not locked: under memory pressure the daemon may be late, never wrong");
+    }
 }
 
 fn tell_priority(which: &str, priority: u8) {

@@ -123,6 +123,7 @@ const fn member_of(reason: &Reason) -> Option<(&'static str, MemberId)> {
         | Reason::ProbesStayed { .. }
         | Reason::ProbesLeave { .. }
         | Reason::ForeignChange { .. }
+        | Reason::Counted { .. }
         | Reason::Errno { .. } => None,
     }
 }

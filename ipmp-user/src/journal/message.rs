@@ -52,7 +52,9 @@ pub(super) fn level(record: &Record, was_failed: bool) -> Level {
         Kind::Offline | Kind::Online if hardware => Level::ERROR,
         Kind::Probing if test_address => Level::ERROR,
         Kind::Absent if record.reason != Reason::InterfaceRemoved => Level::WARN,
-        Kind::Withdrawn | Kind::Missing | Kind::PutBack | Kind::Renamed | Kind::LeftAlone => Level::WARN,
+        Kind::Withdrawn | Kind::Missing | Kind::PutBack | Kind::Errors | Kind::Renamed | Kind::LeftAlone => {
+            Level::WARN
+        }
         Kind::Absent
         | Kind::Activity
         | Kind::Moved
@@ -104,6 +106,7 @@ pub(super) fn text(record: &Record, names: &Names, was_failed: bool) -> String {
         Kind::Target if interface.is_empty() => format!("Probe targets{of_group}"),
         Kind::Target => format!("Probe target of interface {interface}{of_group}"),
         Kind::Withdrawn => format!("Data addresses{of_group}"),
+        Kind::Errors => format!("IP interface {interface}{of_group} has counted errors"),
         Kind::PutBack => format!("Addresses or routes{of_group} were put back"),
         Kind::ActionFailed if interface.is_empty() => format!("An action failed{of_group}"),
         Kind::ActionFailed => format!("An action failed on {interface}{of_group}"),

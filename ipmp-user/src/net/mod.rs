@@ -24,6 +24,7 @@ pub mod apply;
 pub mod author;
 pub mod base;
 mod broadcast;
+pub mod counters;
 #[cfg(test)]
 mod fixtures;
 pub mod inventory;

@@ -125,6 +125,30 @@ impl Socket {
         self.read_dump(sequence, &bytes, |frame| if is_kernels_own(frame) { None } else { frame.decode() })
     }
 
+    /// Asks for one interface, counters included.
+    pub fn link(&mut self, ifindex: u32) -> Result<LinkMessage, NetError> {
+        let sequence = self.next_sequence();
+        let mut message = LinkMessage::default();
+        message.header.index = ifindex;
+        let mut bytes = Vec::new();
+        serialize(RouteNetlinkMessage::GetLink(message), 0, sequence, &mut bytes);
+        self.send(&bytes)?;
+        loop {
+            self.receive()?;
+            if self.inbox.cut {
+                return Err(NetError::Interrupted);
+            }
+            for frame in self.inbox.frames().filter(|frame| frame.sequence == sequence) {
+                if let Some(refusal) = (frame.kind == NLMSG_ERROR).then(|| frame.refusal()).flatten() {
+                    return Err(refusal);
+                }
+                if let Some(RouteNetlinkMessage::NewLink(link)) = frame.decode() {
+                    return Ok(link);
+                }
+            }
+        }
+    }
+
     /// Reads what is wanted of each nexthop object's message; nothing where the kernel has no such objects.
     pub fn dump_nexthops<T>(&mut self, read: impl Fn(&[u8]) -> Option<T>) -> Result<Vec<T>, NetError> {
         for _ in 0..DUMP_ATTEMPTS {

@@ -56,6 +56,7 @@ const fn explains(kind: Kind) -> bool {
         | Kind::Renamed
         | Kind::LeftAlone
         | Kind::PutBack
+        | Kind::Errors
         | Kind::TargetSlow => false,
     }
 }

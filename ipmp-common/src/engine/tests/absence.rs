@@ -183,3 +183,17 @@ fn b27_a_later_appearance_ends_as_a_complete_start() {
         }
     }
 }
+
+/// Nothing could be reached there.
+#[test]
+fn no_failover_goes_to_a_member_that_is_only_awaited() {
+    let mut lab = awaiting(Setup::probed(3), &[a()], secs(60));
+    lab.run(secs(3));
+    assert_eq!(lab.places(), [a(), b(), c()], "its own are kept for it");
+    lab.cut(b());
+    lab.run(secs(2));
+    assert_eq!(lab.places(), [a(), c(), c()]);
+    lab.cut(c());
+    lab.run(secs(2));
+    assert_eq!(lab.places(), [a(), c(), c()], "nowhere better");
+}

@@ -8,6 +8,7 @@ use super::harness::{Lab, Loss, Setup, a, b, c, secs};
 use crate::engine::{
     Engine,
     action::Action,
+    errors::Errors,
     event::{Applied, CarrierSource, Command, Event, Hardware, NotSent, Presence},
     ids::{Family, GroupId, MemberId, SessionId},
     time::{Nanos, Timestamp},
@@ -104,6 +105,11 @@ fn any_event() -> impl Strategy<Value = Event> {
             .prop_map(|(group, epoch, errno)| Event::ApplyFailed { group, epoch, what: "it".into(), errno }),
         1 => (group(), any::<u32>())
             .prop_map(|(group, changes)| Event::PutBack { group, changes, by: Vec::new() }),
+        1 => (member(), 0..3_u64).prop_map(|(member, rx_errors)| Event::Counted {
+            member,
+            within: Nanos(1),
+            errors: Errors { rx_errors, ..Errors::default() },
+        }),
         1 => (member(), any::<bool>())
             .prop_map(|(member, force)| Event::Command(Command::Offline { member, force })),
         1 => member().prop_map(|member| Event::Command(Command::Online { member })),

@@ -12,7 +12,7 @@ use crate::{
         Response,
         protocol::{Refusal, RefusalCode},
     },
-    daemon::{Daemon, clock, reload::answer},
+    daemon::{Daemon, clock, reload::answer, settling::Settling},
     net::apply::{Failure, Work},
 };
 
@@ -34,6 +34,9 @@ impl Daemon {
                 detaching.errors.push(Failure { what, errno: error.errno() });
             }
             self.kernel.attach(one.ifindex, &one.name);
+            if let Some(member) = self.members.iter_mut().find(|member| Some(member.id) == one.member) {
+                member.settling = Some(Settling::new(clock::now(), false));
+            }
         }
         let work = Work::Restore(detaching.removed.clone());
         self.detach_step(Stage::TestAddressesBack, vec![work]);

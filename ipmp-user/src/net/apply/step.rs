@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipmp_common::engine::ids::GroupId;
+use nix::net::if_::if_indextoname;
 use rtnetlink::packet_route::{
     RouteNetlinkMessage,
     link::{LinkFlags, LinkMessage},
@@ -105,6 +106,8 @@ impl Applier {
         let results = self.socket.batch(&[request]);
         let word = if up { "up" } else { "down" };
         let failures = results.into_iter().filter_map(Result::err);
-        failures.map(|error| Failure::of(format_args!("set ifindex {ifindex} {word}"), &error)).collect()
+        let name = if_indextoname(ifindex).ok().and_then(|name| name.into_string().ok());
+        let name = name.unwrap_or_else(|| format!("interface {ifindex}, which has gone,"));
+        failures.map(|error| Failure::of(format_args!("set {name} {word}"), &error)).collect()
     }
 }
