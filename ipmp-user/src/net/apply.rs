@@ -198,6 +198,8 @@ impl Applier {
             self.announce(&inventory, &addresses.places(&failed), &mut outcome.errors);
         }
         self.watch.collect(None, &self.deleted, &mut self.base.news);
+        // Of these all has been heard: whoever deletes one of them from now on is somebody else.
+        self.deleted.clear();
         let flushed = self.watch.saw_carrier_loss() && !inventory.nexthops.is_empty();
         if addresses.orphans || flushed {
             self.restore_orphans(&wanted, outcome);
