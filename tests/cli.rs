@@ -171,7 +171,7 @@ fn a_good_configuration_is_shown_as_understood() {
     let output = ipmpd(GOOD, &["--check"]);
     assert_eq!(code(&output), 0, "{}", err(&output));
     let wanted = "\
-group ipmp0: failure detection time 100 ms, failback yes, on group failure keep, quiet period 40.0 s, suspicion on, targets discovered
+group ipmp0: failure detection time 100 ms, failback yes, on group failure keep, quiet period 40.0 s, suspicion on, outbound spreading on, targets discovered
   eth0: data 192.168.10.10/24; test 192.168.10.110
   eth1: data those found on it; test none, standby
 ";
