@@ -175,8 +175,11 @@ impl Daemon {
         for Failure { what, errno } in errors {
             self.engine.handle(now, Event::ApplyFailed { group, epoch, what, errno });
         }
-        self.count_after(group);
         self.engine.handle(now, Event::Applied(Applied { group, epoch, applied_at, announced_at, changes }));
+        // While a newer placement is under way the kernel has better to do than to count.
+        if self.placements.get(&group).is_none_or(|placement| placement.epoch == epoch) {
+            self.count_after(group);
+        }
     }
 
     /// Tells what was put back, once it is known who had changed it.
