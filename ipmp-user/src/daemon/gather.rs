@@ -83,6 +83,7 @@ impl Daemon {
                 if *gone {
                     // Before anything: another one may be there by now, even with the same number.
                     self.admin.detached.gone(name);
+                    self.admin.identities.gone(*ifindex);
                     self.lose(now, *ifindex);
                 } else {
                     self.take_back(name);

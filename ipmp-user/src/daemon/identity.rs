@@ -2,6 +2,7 @@
 //! `mac` or `pci`, that piece, whatever its name is.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
@@ -31,6 +32,9 @@ pub(super) struct Identities {
     seen: BTreeMap<String, Seen>,
     /// Refusals that were told.
     told: BTreeMap<String, String>,
+    /// The PCI function of each interface, with its name then: the question takes the RTNL lock, which the loop must not wait
+    /// for at each event of a link.
+    functions: RefCell<BTreeMap<u32, (String, Option<String>)>>,
 }
 
 /// What is known of a piece of hardware. A virtual device has no permanent address and no PCI function: nothing tells it
@@ -79,10 +83,26 @@ impl Identities {
             return Some(format!("its hardware address is {has}, and mac says {}", pci::mac_text(expected)));
         }
         let expected = wanted.pci.as_deref()?;
-        let has = pci::function(link);
+        let has = self.function(link);
         (has.as_deref() != Some(expected)).then(|| {
             format!("it is at {}, and pci says {expected}", has.as_deref().unwrap_or("no PCI device"))
         })
+    }
+
+    /// The PCI function of an interface.
+    fn function(&self, link: &Link) -> Option<String> {
+        let mut functions = self.functions.borrow_mut();
+        if let Some((_, known)) = functions.get(&link.ifindex).filter(|(name, _)| *name == link.name) {
+            return known.clone();
+        }
+        let function = pci::function(link);
+        functions.insert(link.ifindex, (link.name.clone(), function.clone()));
+        function
+    }
+
+    /// An interface has gone; its number may become another's.
+    pub(super) fn gone(&self, ifindex: u32) {
+        self.functions.borrow_mut().remove(&ifindex);
     }
 
     /// Tells once when a name means other hardware than the configuration says.

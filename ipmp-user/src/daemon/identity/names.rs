@@ -75,7 +75,7 @@ impl Identities {
         let mut taken = plain.clone();
         let (mut present, mut disputed) = (BTreeMap::new(), BTreeMap::new());
         for (section, wanted) in &self.wanted {
-            let Some(link) = find(inventory, wanted, self.present(section)) else { continue };
+            let Some(link) = self.find(inventory, wanted, self.present(section)) else { continue };
             if plain.contains(&link.name) {
                 let name = &link.name;
                 let why = format!(
@@ -106,6 +106,24 @@ impl Identities {
         present
     }
 
+    /// The hardware that is meant: the interface of this name if it fits, else the only one that does. What is virtual has no
+    /// hardware address of its own, and so stands behind whatever has.
+    fn find<'i>(&self, inventory: &'i Inventory, wanted: &Identity, name: &str) -> Option<&'i Link> {
+        let at_place =
+            |link: &Link| wanted.pci.as_ref().is_none_or(|pci| self.function(link).as_ref() == Some(pci));
+        let permanent = |link: &Link| wanted.mac.is_none() || link.permanent_mac == wanted.mac;
+        let present = |link: &Link| link.permanent_mac.or(link.mac) == wanted.mac;
+        let fits = |link: &&Link| permanent(link) && at_place(link);
+        let seems = |link: &&Link| wanted.mac.is_some() && present(link) && at_place(link);
+        let named = inventory.link_by_name(name);
+        let only = |mut links: Vec<&'i Link>| links.pop().filter(|_| links.is_empty());
+        named
+            .filter(fits)
+            .or_else(|| only(inventory.links.values().filter(fits).collect()))
+            .or_else(|| named.filter(seems))
+            .or_else(|| only(inventory.links.values().filter(seems).collect()))
+    }
+
     /// Why a section's hardware cannot be had although it is there.
     pub(in super::super) fn dispute(&self, name: &str) -> Option<String> {
         self.disputed.get(self.section_of(name)?).cloned()
@@ -120,22 +138,4 @@ fn plain(config: &Config, tied: &BTreeMap<String, Identity>) -> BTreeSet<String>
 
 fn words(wanted: &Identity) -> String {
     wanted.mac.map(pci::mac_text).or_else(|| wanted.pci.clone()).unwrap_or_default()
-}
-
-/// The hardware that is meant: the interface of this name if it fits, else the only one that does. What is virtual has no
-/// hardware address of its own, and so stands behind whatever has.
-fn find<'i>(inventory: &'i Inventory, wanted: &Identity, name: &str) -> Option<&'i Link> {
-    let at_place =
-        |link: &Link| wanted.pci.as_ref().is_none_or(|pci| pci::function(link).as_ref() == Some(pci));
-    let permanent = |link: &Link| wanted.mac.is_none() || link.permanent_mac == wanted.mac;
-    let present = |link: &Link| link.permanent_mac.or(link.mac) == wanted.mac;
-    let fits = |link: &&Link| permanent(link) && at_place(link);
-    let seems = |link: &&Link| wanted.mac.is_some() && present(link) && at_place(link);
-    let named = inventory.link_by_name(name);
-    let only = |mut links: Vec<&'i Link>| links.pop().filter(|_| links.is_empty());
-    named
-        .filter(fits)
-        .or_else(|| only(inventory.links.values().filter(fits).collect()))
-        .or_else(|| named.filter(seems))
-        .or_else(|| only(inventory.links.values().filter(seems).collect()))
 }
