@@ -91,6 +91,18 @@ impl Rule {
         Self { message }
     }
 
+    /// The same for what comes in by another interface, as the work of this protocol.
+    #[must_use]
+    pub fn copy_for(&self, iif: &str, protocol: u8) -> Self {
+        let mut copy = self.clone();
+        let attributes = &mut copy.message.attributes;
+        attributes.retain(|a| !matches!(a, RuleAttribute::Iifname(_) | RuleAttribute::Protocol(_)));
+        attributes.push(RuleAttribute::Iifname(iif.to_owned()));
+        attributes.push(RuleAttribute::Protocol(protocol.into()));
+        attributes.sort_by_key(Nla::kind);
+        copy
+    }
+
     /// The message that adds it, or deletes the first that is like it.
     pub fn request(&self) -> RuleMessage {
         self.message.clone()
@@ -101,14 +113,32 @@ impl Rule {
         if self.message.header.family == AddressFamily::Inet6 { Family::V6 } else { Family::V4 }
     }
 
-    /// Whether we made it.
+    /// Whether we made it to spread flows.
     pub fn is_ours(&self) -> bool {
-        self.message.attributes.contains(&RuleAttribute::Protocol(PROTO_IPMP.into()))
+        self.is_by(PROTO_IPMP)
+    }
+
+    /// Whether it is the work of this protocol.
+    pub fn is_by(&self, protocol: u8) -> bool {
+        self.message.attributes.contains(&RuleAttribute::Protocol(protocol.into()))
+    }
+
+    /// Whether it selects all but what it names ("not").
+    pub fn is_inverted(&self) -> bool {
+        self.message.header.flags.contains(RuleFlags::Invert)
+    }
+
+    /// The interface by which packets come in that it selects.
+    pub fn iif(&self) -> Option<&str> {
+        self.message.attributes.iter().find_map(|attribute| {
+            if let RuleAttribute::Iifname(name) = attribute { Some(name.as_str()) } else { None }
+        })
     }
 
     /// Its place: smaller comes first. Of those with the same, the one that was added first.
     pub fn priority(&self) -> u32 {
-        self.find(|a| if let RuleAttribute::Priority(n) = a { Some(*n) } else { None }).unwrap_or(0)
+        let priority = |a: &RuleAttribute| if let RuleAttribute::Priority(n) = a { Some(*n) } else { None };
+        self.message.attributes.iter().find_map(priority).unwrap_or(0)
     }
 
     /// The interface that it asks a socket to be bound to.
@@ -129,14 +159,10 @@ impl Rule {
         };
         header.action == RuleAction::ToTable
             && (header.src_len, header.dst_len, header.tos) == (0, 0, 0)
-            && !header.flags.contains(RuleFlags::Invert)
+            && !self.is_inverted()
             && self.message.attributes.contains(&RuleAttribute::Table(TABLE_MAIN))
             && self.message.attributes.iter().all(plain)
             && !self.is_ours()
-    }
-
-    fn find<T>(&self, f: impl FnMut(&RuleAttribute) -> Option<T>) -> Option<T> {
-        self.message.attributes.iter().find_map(f)
     }
 }
 

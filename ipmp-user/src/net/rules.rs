@@ -9,11 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rtnetlink::{
     packet_core::{NLM_F_CREATE, NLM_F_EXCL},
-    packet_route::{
-        RouteNetlinkMessage,
-        route::RouteProtocol,
-        rule::{RuleAttribute, RuleFlags, RuleMessage},
-    },
+    packet_route::RouteNetlinkMessage,
 };
 
 use super::{
@@ -39,14 +35,14 @@ pub(super) fn follow(
     base: &Base,
     wanted: &Wanted,
 ) -> Vec<Failure> {
-    let rules: Vec<RuleMessage> = inventory.ours.rules.iter().map(Rule::request).collect();
-    let changes = changes(&rules, &stand_ins(inventory, base, wanted), &base.ordered(inventory, wanted));
-    let requests: Vec<Request> = changes.iter().map(|(message, flags)| request(message, *flags)).collect();
+    let stand_ins = stand_ins(inventory, base, wanted);
+    let changes = changes(&inventory.ours.rules, &stand_ins, &base.ordered(inventory, wanted));
+    let requests: Vec<Request> = changes.iter().map(|(rule, change)| request(rule, *change)).collect();
     let results = socket.batch(&requests);
     let refused = changes.iter().zip(results).filter_map(|((rule, change), result)| {
         let satisfied = |error: &NetError| matches!(error.errno(), libc::EEXIST | libc::ENOENT);
         let error = result.err().filter(|error| !satisfied(error))?;
-        let what = format!("{change:?} a policy rule for iif {}", iif(rule).unwrap_or_default());
+        let what = format!("{change:?} a policy rule for iif {}", rule.iif().unwrap_or_default());
         Some(Failure::of(what, &error))
     });
     refused.collect()
@@ -65,25 +61,19 @@ fn stand_ins(inventory: &Inventory, base: &Base, wanted: &Wanted) -> StandIns {
 }
 
 /// Our copies that are too many, then those that are missing. Of ours, those on other interfaces than these are left.
-fn changes(
-    rules: &[RuleMessage],
-    stand_ins: &StandIns,
-    ordered: &BTreeSet<String>,
-) -> Vec<(RuleMessage, Change)> {
-    let (ours, others): (Vec<&RuleMessage>, Vec<&RuleMessage>) = rules.iter().partition(|rule| is_ours(rule));
+fn changes(rules: &[Rule], stand_ins: &StandIns, ordered: &BTreeSet<String>) -> Vec<(Rule, Change)> {
+    let (ours, others): (Vec<&Rule>, Vec<&Rule>) = rules.iter().partition(|rule| rule.is_by(PROTO_RULE));
     // "not" selects all but what comes in there, which a rule for another interface cannot say.
-    let selecting = others.into_iter().filter(|rule| !rule.header.flags.contains(RuleFlags::Invert));
-    let copies = selecting.flat_map(|rule| {
-        let stand_ins = iif(rule).and_then(|name| stand_ins.get(name));
-        stand_ins.into_iter().flatten().map(|on| copy(rule, on))
+    let copies = others.into_iter().filter(|rule| !rule.is_inverted()).flat_map(|rule| {
+        let stand_ins = rule.iif().and_then(|name| stand_ins.get(name));
+        stand_ins.into_iter().flatten().map(|on| rule.copy_for(on, PROTO_RULE))
     });
-    let copies: Vec<RuleMessage> = copies.collect();
-    let is_wanted = |ours: &RuleMessage| copies.iter().any(|copy| is_same(copy, ours));
-    let surplus =
-        ours.iter().filter(|ours| !is_wanted(ours) && iif(ours).is_some_and(|name| ordered.contains(name)));
-    let missing = copies.iter().filter(|copy| !ours.iter().any(|ours| is_same(copy, ours)));
+    let copies: Vec<Rule> = copies.collect();
+    let is_ordered = |rule: &Rule| rule.iif().is_some_and(|name| ordered.contains(name));
+    let surplus = ours.iter().filter(|rule| !copies.contains(rule) && is_ordered(rule));
+    let missing = copies.iter().filter(|copy| !ours.contains(copy));
     surplus
-        .map(|rule| (requested(rule), Change::Delete))
+        .map(|rule| ((*rule).clone(), Change::Delete))
         .chain(missing.map(|rule| (rule.clone(), Change::Add)))
         .collect()
 }
@@ -94,47 +84,10 @@ enum Change {
     Delete,
 }
 
-fn request(message: &RuleMessage, change: Change) -> Request {
-    match change {
-        Change::Add => Request {
-            message: Body::Known(RouteNetlinkMessage::NewRule(message.clone())),
-            flags: NLM_F_CREATE | NLM_F_EXCL,
-        },
-        Change::Delete => {
-            Request { message: Body::Known(RouteNetlinkMessage::DelRule(message.clone())), flags: 0 }
-        }
-    }
-}
-
-fn iif(rule: &RuleMessage) -> Option<&str> {
-    rule.attributes
-        .iter()
-        .find_map(|a| if let RuleAttribute::Iifname(name) = a { Some(name.as_str()) } else { None })
-}
-
-fn is_ours(rule: &RuleMessage) -> bool {
-    rule.attributes.contains(&RuleAttribute::Protocol(RouteProtocol::from(PROTO_RULE)))
-}
-
-/// The rule without what the kernel found: of the flags (`FIB_RULE_*` in `include/uapi/linux/fib_rules.h`) it is asked for "not"
-/// only.
-fn requested(rule: &RuleMessage) -> RuleMessage {
-    let mut rule = rule.clone();
-    rule.header.flags &= RuleFlags::Invert;
-    rule
-}
-
-fn copy(rule: &RuleMessage, iif: &str) -> RuleMessage {
-    let mut copy = requested(rule);
-    copy.attributes.retain(|a| !matches!(a, RuleAttribute::Iifname(_) | RuleAttribute::Protocol(_)));
-    copy.attributes.push(RuleAttribute::Iifname(iif.to_owned()));
-    copy.attributes.push(RuleAttribute::Protocol(RouteProtocol::from(PROTO_RULE)));
-    copy
-}
-
-fn is_same(one: &RuleMessage, other: &RuleMessage) -> bool {
-    let (one, other) = (requested(one), requested(other));
-    one.header == other.header
-        && one.attributes.len() == other.attributes.len()
-        && one.attributes.iter().all(|attribute| other.attributes.contains(attribute))
+fn request(rule: &Rule, change: Change) -> Request {
+    let (message, flags) = match change {
+        Change::Add => (RouteNetlinkMessage::NewRule(rule.request()), NLM_F_CREATE | NLM_F_EXCL),
+        Change::Delete => (RouteNetlinkMessage::DelRule(rule.request()), 0),
+    };
+    Request { message: Body::Known(message), flags }
 }
