@@ -1,6 +1,7 @@
 //! The user half of IP multipathing.
 
 pub mod announce;
+mod beside;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -8,8 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
-    thread,
+    sync::Arc,
 };
 
 use ipmp_common::engine::{
@@ -19,7 +18,7 @@ use ipmp_common::engine::{
 };
 use tokio::sync::Notify;
 
-use crate::net::author::Author;
+use crate::{beside::Answerer, net::author::Author};
 
 /// What was changed longer ago has been put back, or was nothing to put back (`reassert`).
 const MEMORY: Nanos = Nanos::from_secs(5);
@@ -27,8 +26,6 @@ const MEMORY: Nanos = Nanos::from_secs(5);
 const MAX_LOOKUPS: usize = 16;
 /// How long a name may delay the event. What was changed is back by then.
 const PATIENCE: Nanos = Nanos::from_secs(1);
-/// The thread's stack in bytes, locked into memory as all of the daemon's.
-const STACK: usize = 256 << 10;
 /// Descriptors of a process looked at for a socket; who has more is believed.
 const MAX_DESCRIPTORS: usize = 1024;
 /// libnl puts its own counter above (`generate_local_port` in lib/socket.c).
@@ -62,10 +59,7 @@ const PROGRAMS: [(&str, Class); 18] = [
 /// looking at another's may wait for it.
 #[derive(Debug)]
 pub(super) struct Culprits {
-    questions: mpsc::Sender<Author>,
-    answers: mpsc::Receiver<(Author, Option<Culprit>)>,
-    /// Rings when there is an answer.
-    bell: Arc<Notify>,
+    thread: Answerer<Author, (Author, Option<Culprit>)>,
     seen: BTreeMap<Author, Sighting>,
     /// What was put back and is not told yet.
     untold: Vec<PutBack>,
@@ -107,24 +101,13 @@ impl Culprits {
     }
 
     fn start_in(proc: PathBuf) -> io::Result<Self> {
-        let (questions, asked) = mpsc::channel::<Author>();
-        let (results, answers) = mpsc::channel();
-        let bell = Arc::new(Notify::new());
-        let rung = Arc::clone(&bell);
-        let run = move || {
-            for author in asked {
-                if results.send((author, culprit(&proc, author))).is_err() {
-                    return;
-                }
-                rung.notify_one();
-            }
-        };
-        thread::Builder::new().name("ipmp-who".to_owned()).stack_size(STACK).spawn(run)?;
-        Ok(Self { questions, answers, bell, seen: BTreeMap::new(), untold: Vec::new() })
+        let thread = Answerer::start("ipmp-who", move |author| Some((author, culprit(&proc, author))))?;
+        Ok(Self { thread, seen: BTreeMap::new(), untold: Vec::new() })
     }
 
+    /// Rings when there is an answer.
     pub(super) fn bell(&self) -> Arc<Notify> {
-        Arc::clone(&self.bell)
+        self.thread.bell()
     }
 
     /// Has it looked at once who it is: soon it may have ended.
@@ -139,7 +122,7 @@ impl Culprits {
                     .extend(culprit.map(|culprit| (author, Sighting { at: now, culprit: Some(culprit) })));
             }
             // Without the thread nobody is known.
-            None if room && self.questions.send(author).is_ok() => {
+            None if room && self.thread.ask(author) => {
                 self.seen.insert(author, Sighting { at: now, culprit: None });
             }
             None => {}
@@ -153,7 +136,7 @@ impl Culprits {
 
     /// What can be told now, with those who changed something of these interfaces; they are reported once.
     pub(super) fn told(&mut self, now: Timestamp) -> Vec<(PutBack, Vec<Culprit>)> {
-        for (author, culprit) in self.answers.try_iter() {
+        while let Some((author, culprit)) = self.thread.answer() {
             match culprit {
                 Some(culprit) => {
                     if let Some(sighting) = self.seen.get_mut(&author) {

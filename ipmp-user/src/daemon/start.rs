@@ -29,7 +29,7 @@ use crate::{
     journal::{Journal, Names},
     kernel::{self, Kernel, KernelOptions},
     net::{
-        apply, base::Base, counters::Counters, leftovers, monitor::Monitor, resolve::Resolver, spread,
+        apply, base::Base, counters, leftovers, monitor::Monitor, resolve::Resolver, spread,
         state::StateFile, sysctl::Sysctl,
     },
     probe::Sender,
@@ -89,7 +89,7 @@ impl Daemon {
             sessions: BTreeMap::new(),
             unread: false,
             reassert: Reassert::default(),
-            counted: Counted::new(Counters::start().context("no way to read counters")?),
+            counted: Counted::new(counters::start().context("no way to read counters")?),
             culprits: Culprits::start().context("no thread that finds out who changes addresses")?,
             left_alone: super::left_alone::LeftAlone::default(),
             watch: super::watch::Watch::default(),

@@ -1,70 +1,26 @@
 //! What an interface has counted, read by a thread of its own: the question takes the RTNL lock.
 
-use std::{
-    sync::{Arc, mpsc},
-    thread,
-};
-
 use ipmp_common::engine::errors::Errors;
 use rtnetlink::packet_route::link::LinkAttribute;
-use tokio::sync::Notify;
 
 use super::{NetError, socket::Socket};
+use crate::beside::Answerer;
 
-/// Its stack in bytes, locked into memory as all of the daemon's.
-const STACK: usize = 256 << 10;
+/// Answers with the interface; one that has gone has no answer.
+pub(crate) type Counters = Answerer<u32, (u32, Errors)>;
 
-/// The loop's end.
-#[derive(Debug)]
-pub struct Counters {
-    questions: mpsc::Sender<u32>,
-    answers: mpsc::Receiver<(u32, Errors)>,
-    bell: Arc<Notify>,
-}
-
-impl Counters {
-    /// Starts the thread in the caller's network namespace.
-    ///
-    /// # Errors
-    /// When there is no socket, or no thread.
-    pub fn start() -> Result<Self, NetError> {
-        let mut socket = Socket::open()?;
-        let (questions, asked) = mpsc::channel::<u32>();
-        let (results, answers) = mpsc::channel();
-        let bell = Arc::new(Notify::new());
-        let rung = Arc::clone(&bell);
-        let run = move || {
-            for ifindex in asked {
-                match read(&mut socket, ifindex) {
-                    Ok(errors) if results.send((ifindex, errors)).is_err() => return,
-                    Ok(_) => rung.notify_one(),
-                    // It has gone, as a rule.
-                    Err(error) => tracing::debug!(ifindex, %error, "its counters cannot be read"),
-                }
-            }
-        };
-        thread::Builder::new()
-            .name("ipmp-count".to_owned())
-            .stack_size(STACK)
-            .spawn(run)
-            .map_err(|e| NetError::io("starting the thread that reads counters", e))?;
-        Ok(Self { questions, answers, bell })
-    }
-
-    /// Rings when there is an answer.
-    pub fn bell(&self) -> Arc<Notify> {
-        Arc::clone(&self.bell)
-    }
-
-    /// Has the counters of an interface read. Without the thread nothing is told of them.
-    pub fn ask(&self, ifindex: u32) {
-        let _ = self.questions.send(ifindex);
-    }
-
-    /// An interface whose counters were read.
-    pub fn answer(&self) -> Option<(u32, Errors)> {
-        self.answers.try_recv().ok()
-    }
+/// Starts the thread in the caller's network namespace.
+pub(crate) fn start() -> Result<Counters, NetError> {
+    let mut socket = Socket::open()?;
+    let counted = move |ifindex| match read(&mut socket, ifindex) {
+        Ok(errors) => Some((ifindex, errors)),
+        Err(error) => {
+            tracing::debug!(ifindex, %error, "its counters cannot be read");
+            None
+        }
+    };
+    Answerer::start("ipmp-count", counted)
+        .map_err(|e| NetError::io("starting the thread that reads counters", e))
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the netlink crate's enums grow with the kernel")]

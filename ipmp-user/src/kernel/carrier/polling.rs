@@ -7,14 +7,13 @@ use std::{
         Arc,
         mpsc::{self, RecvTimeoutError},
     },
-    thread,
     time::Duration,
 };
 
 use tokio::sync::Notify;
 
 use super::{CarrierChange, Thread};
-use crate::{daemon::clock, kernel::driver::Drivers};
+use crate::{beside, daemon::clock, kernel::driver::Drivers};
 
 /// Between polls, normally.
 pub(super) const INTERVAL_NS: u64 = 10_000_000;
@@ -24,9 +23,6 @@ pub(super) const FAST_INTERVAL_NS: u64 = 1_000_000;
 pub(super) const FAST_FOR_NS: u64 = 1_200_000_000;
 /// Polls a second over all members; at a microsecond each, one hundredth of a CPU.
 const MAX_POLLS_PER_SECOND: u64 = 10_000;
-
-/// Its stack in bytes, locked into memory as all of the daemon's.
-const STACK: usize = 256 << 10;
 
 /// When to poll next. Pure; the clock is the caller's.
 #[derive(Clone, Copy, Debug, Default)]
@@ -96,7 +92,7 @@ pub(super) fn start(priority: u8, bell: Arc<Notify>) -> io::Result<Thread> {
             }
         }
     };
-    thread::Builder::new().name("ipmp-poll".to_owned()).stack_size(STACK).spawn(run)?;
+    beside::spawn("ipmp-poll", run)?;
     Ok(Thread { orders, passes })
 }
 

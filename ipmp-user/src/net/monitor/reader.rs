@@ -12,17 +12,18 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{replay, spare_addresses};
-use crate::net::{
-    NetError,
-    inventory::{Inventory, Neighbour},
-    socket::Socket,
+use crate::{
+    beside,
+    net::{
+        NetError,
+        inventory::{Inventory, Neighbour},
+        socket::Socket,
+    },
 };
 
 /// Between two readings: notifications that are lost continually must not keep a processor busy with tables, and what
 /// linkwatch withholds of a link comes a second late as well (`net/core/link_watch.c`).
 const REST: Duration = Duration::from_secs(1);
-/// Its stack in bytes, locked into memory as all of the daemon's.
-const STACK: usize = 256 << 10;
 
 type Neighbours = BTreeMap<(u32, IpAddr), Neighbour>;
 
@@ -62,10 +63,7 @@ impl Reader {
         let (results, news) = mpsc::channel();
         let bell = Arc::new(Notify::new());
         let thread = Thread { socket, news: results, bell: Arc::clone(&bell) };
-        thread::Builder::new()
-            .name("ipmp-read".to_owned())
-            .stack_size(STACK)
-            .spawn(move || thread.run(&incoming))
+        beside::spawn("ipmp-read", move || thread.run(&incoming))
             .map_err(|e| NetError::io("starting the thread that reads the kernel's tables", e))?;
         Ok(Self { orders, news, bell })
     }
