@@ -192,6 +192,7 @@ impl Daemon {
             let now = clock::now();
             self.gather(now);
             self.reassert(now);
+            self.sysctl.remember_again();
             self.engine.handle(now, Event::Judge);
             self.act(now);
             self.go_on_detaching();

@@ -9,6 +9,7 @@ mod crash;
 mod damping;
 mod detach;
 mod diagnosis;
+mod disk;
 mod endurance;
 mod failover;
 mod foreign;
