@@ -21,6 +21,7 @@ mod culprit;
 mod detach;
 mod detached;
 mod draw;
+mod duplicates;
 mod follow;
 mod gather;
 mod identity;
@@ -125,6 +126,7 @@ struct Daemon {
     culprits: Culprits,
     counted: Counted,
     left_alone: left_alone::LeftAlone,
+    duplicates: duplicates::Duplicates,
     watch: watch::Watch,
     claims: claim::Claims,
     admin: Admin,

@@ -3,6 +3,7 @@
 mod admin;
 mod attach;
 mod clients;
+mod conflict;
 mod contract;
 mod counted;
 mod crash;
@@ -20,6 +21,7 @@ mod kinds;
 mod late;
 mod leases;
 mod lifetimes;
+mod manager;
 mod many;
 mod missing;
 mod multicast;

@@ -92,6 +92,7 @@ impl Daemon {
             counted: Counted::new(counters::start().context("no way to read counters")?),
             culprits: Culprits::start().context("no thread that finds out who changes addresses")?,
             left_alone: super::left_alone::LeftAlone::default(),
+            duplicates: super::duplicates::Duplicates::new(),
             watch: super::watch::Watch::default(),
             claims,
             outbound: BTreeMap::new(),
@@ -115,6 +116,7 @@ impl Daemon {
         self.sync_links(now, None);
         self.kernel.forget_others();
         self.sync_sources(now);
+        self.tell_duplicates(now);
         self.targets.changed();
         self.gather(now);
         self.await_missing(now);
