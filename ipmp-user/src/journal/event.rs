@@ -89,7 +89,7 @@ const fn member_of(reason: &Reason) -> Option<(&'static str, MemberId)> {
         | Reason::MembersUsable { .. }
         | Reason::Activated { .. }
         | Reason::Deactivated { .. }
-        | Reason::Administrator
+        | Reason::Administrator { .. }
         | Reason::Detached
         | Reason::Reconfigured { .. }
         | Reason::GroupRemoved
