@@ -158,7 +158,11 @@ fn measure(kind: Kind, count: usize, rounds: usize, note: &str) {
         let outcome = applier.carry_out(&job);
         let done = start.elapsed();
         applier.save();
+        // What the daemon has done while nobody waits.
         applier.look_ahead();
+        let next = if on == HOME { FOSTER } else { HOME };
+        applier.foresee(GroupId(0), vec![wanted(&nets, links, next)]);
+        applier.make_ready(|| false);
         assert_eq!(outcome.errors, []);
         let since = |at: u64| Duration::from_nanos(at.saturating_sub(start_ns));
         let announced = outcome.announced_at.map(|at| since(at.0));
