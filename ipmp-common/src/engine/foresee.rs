@@ -16,6 +16,9 @@ impl Engine {
     /// own. A failback delay is taken as over; that of a member which is repaired already and waits for its end is a
     /// change of its own. Their epoch is 0: which one it will be depends on what happens before.
     ///
+    /// Not foreseen is what happens at once with it: where the last one that functioned fails, whoever was only held down
+    /// or delayed is repaired in the same turn (see [`Damping`](super::config::Damping)).
+    ///
     /// Of each group that has been told a placement, those that differ from that one, each once; in the order of the
     /// configuration. None of interfaces that are in no group, and none of a group of more than 16 members, where
     /// they would cost too much.
