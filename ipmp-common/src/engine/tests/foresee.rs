@@ -10,7 +10,7 @@ use crate::engine::{
     Engine,
     action::{Action, Placement},
     config::{Damping, OnGroupFailure},
-    event::{Command, Event, Hardware},
+    event::{Command, Event, Hardware, Presence},
     ids::MemberId,
     reason::Reason,
     snapshot::ShownState::{self, Failed, Ok as Works},
@@ -103,6 +103,20 @@ fn who_is_awaited_and_has_no_link_fails_with_the_last_that_had_one() {
     lab.appear(b());
     lab.turn();
     assert_eq!(turn_carrier(&mut lab, a(), false).failed, [a(), b()]);
+}
+
+/// An earlier run had found it dead, and it has no link yet: once it has one it serves, and is awaited no more.
+#[test]
+fn the_repair_of_one_that_is_awaited_is_foreseen_without_the_wait() {
+    let mut lab = Lab::start(Setup { boot_wait: secs(60), ..Setup::link_only(3).absent(b()).standby(c()) });
+    lab.set_carrier(b(), false);
+    let link_up = Some(false);
+    let adopted = Vec::new();
+    let dead = Presence { member: b(), ifindex: 100, link_up, adopted, displaced: true };
+    lab.tell(Event::InterfacePresent(dead));
+    lab.turn();
+    assert_eq!(hosts(&turn_carrier(&mut lab, a(), false)), [c(), b()]);
+    assert_eq!(hosts(&turn_carrier(&mut lab, b(), true)), [c(), b()]);
 }
 
 #[test]
