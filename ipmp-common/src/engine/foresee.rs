@@ -10,6 +10,8 @@ use super::{
 /// Larger groups are left out. The work grows with the square of the members: each of them may change, and each such
 /// change asks for the place of every address.
 const MAX_MEMBERS: usize = 16;
+/// So are groups with more addresses.
+const MAX_ADDRESSES: usize = 500;
 
 impl Engine {
     /// The placements that would be ordered if one more member failed, or one that failed were repaired, each on its
@@ -20,8 +22,8 @@ impl Engine {
     /// or delayed is repaired in the same turn (see [`Damping`](super::config::Damping)).
     ///
     /// Of each group that has been told a placement, those that differ from that one, each once; in the order of the
-    /// configuration. None of interfaces that are in no group, and none of a group of more than 16 members, where
-    /// they would cost too much.
+    /// configuration. None of interfaces that are in no group, and none of a group of more than 16 members or 500
+    /// addresses, where they would cost too much.
     pub fn foreseen(&self, now: Timestamp) -> Vec<Placement> {
         let groups = self.order.iter().filter_map(|id| self.group(*id));
         groups.flat_map(|group| foreseen_of(group, &self.standings(now, group))).collect()
@@ -29,7 +31,8 @@ impl Engine {
 }
 
 fn foreseen_of(group: &Group, standings: &[Standing]) -> Vec<Placement> {
-    let Some(sent) = group.sent.as_ref().filter(|_| standings.len() <= MAX_MEMBERS) else {
+    let small = standings.len() <= MAX_MEMBERS && group.addresses.len() <= MAX_ADDRESSES;
+    let Some(sent) = group.sent.as_ref().filter(|_| small) else {
         return Vec::new();
     };
     let mut found = Vec::new();

@@ -41,7 +41,7 @@ use super::{
     },
     route::RouteKey,
     rules,
-    socket::{Request, Socket},
+    socket::Socket,
     state::StateFile,
 };
 use crate::announce::Announcer;
@@ -323,8 +323,11 @@ impl Applier {
 
     /// Sends operations and notes the results; returns what was refused, and with which words.
     fn send(&mut self, ops: &[Op]) -> (Refused, Vec<Failure>) {
-        let requests: Vec<Request> = ops.iter().map(Op::request).collect();
-        let results = self.socket.batch(&requests);
+        let results = self.socket.exchange(&mut ops.iter().map(Op::request).collect());
+        self.take_results(ops, results)
+    }
+
+    fn take_results(&mut self, ops: &[Op], results: Vec<Result<(), NetError>>) -> (Refused, Vec<Failure>) {
         let (mut refused, mut failures) = (Refused::default(), Vec::new());
         for (op, result) in ops.iter().zip(results) {
             tracing::trace!(%op, refused = ?result.as_ref().err(), "netlink request");
