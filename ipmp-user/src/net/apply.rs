@@ -18,7 +18,7 @@ use std::{
 use ipmp_common::engine::{ids::GroupId, time::Timestamp};
 
 use self::{
-    ahead::{Ahead, Learned},
+    ahead::Ahead,
     opening::Opened,
     outbound::Spreading,
     watch::{PATIENCE, Watch},
@@ -153,8 +153,10 @@ impl Applier {
             still_true.map(|ahead| (ahead.inventory, Some(ahead.learned).filter(|_| !learned_nothing)));
         match known.map_or_else(|| self.look().map(|inventory| (inventory, None)), Ok) {
             Ok((inventory, learned)) => {
-                let opened = opened.unwrap_or_default();
-                self.converge(inventory, learned, &wanted, opened, job, &mut outcome);
+                if opened.is_none() {
+                    self.learn_from(&inventory, &wanted, learned);
+                }
+                self.converge(inventory, &wanted, opened, job, &mut outcome);
             }
             Err(error) => {
                 outcome.errors.push(Failure::of("reading the kernel's addresses and routes", &error));
@@ -170,13 +172,11 @@ impl Applier {
     fn converge(
         &mut self,
         mut inventory: Inventory,
-        learned: Option<Learned>,
         wanted: &Wanted,
-        mut opened: Opened,
+        opened: Option<Opened>,
         job: &Job,
         outcome: &mut Outcome,
     ) {
-        self.learn_from(&inventory, wanted, learned);
         if self.state.is_blank() {
             // Whoever comes after a crash in the first move must know what was there before it.
             let failure = self.save();
@@ -187,9 +187,10 @@ impl Applier {
         let blocked = addresses.blocked.drain(..).map(|what| Failure { what, errno: libc::ENETDOWN });
         outcome.errors.extend(blocked);
         self.narrow_outbound(&mut inventory, wanted, outcome);
-        if !opened.moved_traffic() {
+        if opened.is_none() {
             self.watch.begin();
         }
+        let mut opened = opened.unwrap_or_default();
         let (first, mut later) = addresses.stages(&inventory);
         let known = &job.neighbours;
         let mut failed = self.add_and_route(&mut inventory, wanted, &addresses, first, known, outcome);

@@ -30,7 +30,7 @@ pub(super) struct Ready {
     narrowing: Batch,
 }
 
-/// What has been done of a placement before the rest of it is planned; by default nothing.
+/// What has been done of a placement before the rest of it is planned.
 #[derive(Debug, Default)]
 pub(super) struct Opened {
     /// Addresses that stand on their new interface now.
@@ -40,11 +40,6 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// Whether anything has been done.
-    pub(super) fn moved_traffic(&self) -> bool {
-        !self.moved.is_empty()
-    }
-
     /// The addresses with their new interfaces.
     pub(super) fn arrived(&self) -> BTreeSet<(u32, IpAddr)> {
         self.moved.iter().map(|(_, on, net)| (*on, net.addr())).collect()

@@ -91,10 +91,9 @@ fn with_connected_routes(inventory: &Inventory, base: &Base, additions: &[Op]) -
         let subnet = address.net().trunc();
         let neighbours = there.iter().any(|other| other.net().trunc() == subnet);
         there.push(address.clone());
-        if !address.has_prefix_route() || subnet.prefix_len() == subnet.max_prefix_len() {
-            continue;
-        }
-        if neighbours && address.family() == Family::V4 {
+        let alone = subnet.prefix_len() == subnet.max_prefix_len();
+        let without = address.family() == Family::V4 && (neighbours || alone);
+        if !address.has_prefix_route() || without {
             continue;
         }
         let route = connected(base, address)?;
@@ -121,3 +120,6 @@ fn connected<'a>(base: &'a Base, address: &Address) -> Option<&'a Route> {
     let mut found = base.all_routes().filter(made);
     found.next().filter(|_| found.next().is_none())
 }
+
+#[cfg(test)]
+mod tests;
