@@ -3,6 +3,7 @@
 mod ahead;
 mod announcing;
 mod job;
+mod opening;
 mod outbound;
 mod step;
 mod watch;
@@ -17,7 +18,8 @@ use std::{
 use ipmp_common::engine::{ids::GroupId, time::Timestamp};
 
 use self::{
-    ahead::{Ahead, Learned},
+    ahead::Ahead,
+    opening::Opened,
     outbound::Spreading,
     watch::{PATIENCE, Watch},
 };
@@ -39,7 +41,7 @@ use super::{
     },
     route::RouteKey,
     rules,
-    socket::{Request, Socket},
+    socket::Socket,
     state::StateFile,
 };
 use crate::announce::Announcer;
@@ -67,6 +69,8 @@ pub struct Applier {
     watch: Watch,
     /// What is known of the kernel's state before the next job.
     ahead: Option<Ahead>,
+    /// What each group may be ordered next.
+    foreseen: BTreeMap<GroupId, Vec<Wanted>>,
     /// Addresses that the last job deleted.
     deleted: BTreeSet<(u32, IpAddr)>,
     /// What was heard after the kernel was read, or meanwhile: it explains what is missing in what was read, or what will be
@@ -105,6 +109,7 @@ impl Applier {
             state,
             pending,
             ahead: None,
+            foreseen: BTreeMap::new(),
             deleted: BTreeSet::new(),
             late: News::default(),
             spreading: Spreading::default(),
@@ -137,9 +142,22 @@ impl Applier {
     /// Carries a job out without saving the state. Total: whatever fails is in the outcome.
     pub fn carry_out(&mut self, job: &Job) -> Outcome {
         self.wanted.insert(job.group, job.wanted.clone());
+        self.foreseen.remove(&job.group);
         let mut outcome = Outcome::nothing(job, std::mem::take(&mut self.pending));
-        match self.look() {
-            Ok((inventory, learned)) => self.converge(inventory, learned, job, &mut outcome),
+        let wanted = self.merged();
+        let (mut ahead, stale) = self.recall();
+        let opened = ahead.as_mut().and_then(|ahead| self.open_move(ahead, &wanted, job, &mut outcome));
+        let still_true = ahead.filter(|_| !stale && opened.is_none());
+        let learned_nothing = !self.watch.heard_nothing();
+        let known =
+            still_true.map(|ahead| (ahead.inventory, Some(ahead.learned).filter(|_| !learned_nothing)));
+        match known.map_or_else(|| self.look().map(|inventory| (inventory, None)), Ok) {
+            Ok((inventory, learned)) => {
+                if opened.is_none() {
+                    self.learn_from(&inventory, &wanted, learned);
+                }
+                self.converge(inventory, &wanted, opened, job, &mut outcome);
+            }
             Err(error) => {
                 outcome.errors.push(Failure::of("reading the kernel's addresses and routes", &error));
             }
@@ -148,68 +166,85 @@ impl Applier {
     }
 
     fn merged(&self) -> Wanted {
-        let mut all = Wanted::default();
-        for wanted in self.wanted.values() {
-            all.extend(wanted);
-        }
-        all
+        opening::merged(self.wanted.values())
     }
 
     fn converge(
         &mut self,
         mut inventory: Inventory,
-        learned: Option<Learned>,
+        wanted: &Wanted,
+        opened: Option<Opened>,
         job: &Job,
         outcome: &mut Outcome,
     ) {
-        let wanted = self.merged();
-        self.learn_from(&inventory, &wanted, learned);
         if self.state.is_blank() {
             // Whoever comes after a crash in the first move must know what was there before it.
             let failure = self.save();
             outcome.errors.extend(failure);
         }
-        let mut addresses = plan::addresses(&inventory, &self.base, &wanted, monotonic());
+        let mut addresses = plan::addresses(&inventory, &self.base, wanted, monotonic());
         outcome.left_alone.append(&mut addresses.left_alone);
         let blocked = addresses.blocked.drain(..).map(|what| Failure { what, errno: libc::ENETDOWN });
         outcome.errors.extend(blocked);
-        self.narrow_outbound(&mut inventory, &wanted, outcome);
-        self.watch.begin();
-        let (first, later) = addresses.stages(&inventory);
+        self.narrow_outbound(&mut inventory, wanted, outcome);
+        if opened.is_none() {
+            self.watch.begin();
+        }
+        let mut opened = opened.unwrap_or_default();
+        let (first, mut later) = addresses.stages(&inventory);
         let known = &job.neighbours;
-        let mut failed = self.add_and_route(&mut inventory, &wanted, &addresses, first, known, outcome);
-        outcome.applied_at = monotonic();
+        let mut failed = self.add_and_route(&mut inventory, wanted, &addresses, first, known, outcome);
+        addresses.moved.splice(0..0, opened.moved.iter().copied());
         self.base.news = std::mem::take(&mut self.late);
         outcome.moved = addresses.arrived(&failed);
-        outcome.announced_at = self.announce(&inventory, &outcome.moved, &mut outcome.errors);
+        let told = opened.arrived();
+        let untold: Vec<(u32, IpAddr)> =
+            outcome.moved.iter().copied().filter(|place| !told.contains(place)).collect();
+        outcome.announced_at =
+            self.announce(&inventory, &untold, &mut outcome.errors).or(outcome.announced_at);
+        let in_stages = !later.is_empty();
+        later.append(&mut opened.rest);
         if !later.is_empty() {
             failed.extend(self.execute(&later, outcome).addresses);
             outcome.moved = addresses.arrived(&failed);
         }
         if !addresses.remove.is_empty() {
             let mut added = addresses.added_v6();
+            added.extend(opened.added_v6());
             added.retain(|place| !failed.contains(place));
             self.watch.wait_serving(added, PATIENCE, &mut self.base.news);
         }
-        let moving = Moving { wanted: &wanted, known, moved: &addresses.moved, routes: &[] };
+        let moving = Moving { wanted, known, moved: &addresses.moved, routes: &[] };
         self.remove(&moving, &addresses, &failed, outcome);
-        if !later.is_empty() {
+        if in_stages {
             // Now nobody else answers for them, and what was refused stands where it was.
             self.announce(&inventory, &addresses.places(&failed), &mut outcome.errors);
         }
+        self.conclude(inventory, wanted, &addresses, &failed, outcome);
+    }
+
+    /// What nobody waits for: what the kernel took along, flows onto members that returned, and notes of where things are.
+    fn conclude(
+        &mut self,
+        mut inventory: Inventory,
+        wanted: &Wanted,
+        addresses: &AddressPlan,
+        failed: &BTreeSet<(u32, IpAddr)>,
+        outcome: &mut Outcome,
+    ) {
         self.watch.collect(None, &self.deleted, &mut self.base.news);
         // Of these all has been heard: whoever deletes one of them from now on is somebody else.
         self.deleted.clear();
         let flushed = self.watch.saw_carrier_loss() && !inventory.nexthops.is_empty();
         if addresses.orphans || flushed {
-            self.restore_orphans(&wanted, outcome);
+            self.restore_orphans(wanted, outcome);
         }
-        self.spread_outbound(&mut inventory, &wanted, outcome);
-        outcome.errors.extend(rules::follow(&mut self.socket, &inventory, &self.base, &wanted));
-        outcome.errors.extend(self.memberships.follow(&wanted));
-        self.base.note_placement(&inventory, &wanted, &failed);
+        self.spread_outbound(&mut inventory, wanted, outcome);
+        outcome.errors.extend(rules::follow(&mut self.socket, &inventory, &self.base, wanted));
+        outcome.errors.extend(self.memberships.follow(wanted));
+        self.base.note_placement(&inventory, wanted, failed);
         if outcome.errors.is_empty() {
-            self.base.claim(&inventory, &wanted);
+            self.base.claim(&inventory, wanted);
         }
     }
 
@@ -222,7 +257,9 @@ impl Applier {
             Ok(mut inventory) => {
                 let addresses = plan::addresses(&inventory, &self.base, wanted, monotonic());
                 let (add, known) = (addresses.add.clone(), Neighbours::new());
+                let applied_at = outcome.applied_at;
                 self.add_and_route(&mut inventory, wanted, &addresses, add, &known, outcome);
+                outcome.applied_at = applied_at;
             }
             Err(error) => {
                 outcome.errors.push(Failure::of("reading the kernel's addresses after the move", &error));
@@ -266,7 +303,13 @@ impl Applier {
         let objects = inventory.nexthops.keys().map(|id| presence(*id));
         self.present = ours.map(|route| route.identity().to_vec()).chain(objects).collect();
         let refused = self.execute(&ops, outcome);
-        self.execute(&routes.removable(&refused.routes), outcome);
+        let removable = routes.removable(&refused.routes);
+        self.execute(&removable, outcome);
+        let did_nothing = ops.is_empty() && removable.is_empty() && !addresses.brings_routes;
+        if outcome.applied_at == Timestamp::default() || !did_nothing {
+            outcome.applied_at = monotonic();
+        }
+        self.execute(&routes.broadcasts, outcome);
         failed.extend(refused.addresses);
         failed
     }
@@ -281,8 +324,11 @@ impl Applier {
 
     /// Sends operations and notes the results; returns what was refused, and with which words.
     fn send(&mut self, ops: &[Op]) -> (Refused, Vec<Failure>) {
-        let requests: Vec<Request> = ops.iter().map(Op::request).collect();
-        let results = self.socket.batch(&requests);
+        let results = self.socket.exchange(&mut ops.iter().map(Op::request).collect());
+        self.take_results(ops, results)
+    }
+
+    fn take_results(&mut self, ops: &[Op], results: Vec<Result<(), NetError>>) -> (Refused, Vec<Failure>) {
         let (mut refused, mut failures) = (Refused::default(), Vec::new());
         for (op, result) in ops.iter().zip(results) {
             tracing::trace!(%op, refused = ?result.as_ref().err(), "netlink request");

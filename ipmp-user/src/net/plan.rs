@@ -7,6 +7,7 @@
 pub mod addresses;
 pub mod neighbours;
 pub mod nexthops;
+pub mod opening;
 pub mod placement;
 pub mod routes;
 pub mod stages;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Applier;
+use super::{Applier, opening::Ready};
 use crate::net::{
     NetError,
     base::{Base, presence},
@@ -13,16 +13,25 @@ use crate::net::{
 /// The kernel's state after the last job, true as long as the watch has nothing to say, and what is learned from it.
 #[derive(Debug)]
 pub(super) struct Ahead {
-    inventory: Inventory,
-    learned: Learned,
+    pub(super) inventory: Inventory,
+    pub(super) learned: Learned,
+    /// The beginnings of what may be ordered next.
+    pub(super) ready: Vec<Ready>,
 }
 
 /// What the comparison gives: it depends on members and homes, not on where addresses shall be.
 #[derive(Debug)]
 pub(super) struct Learned {
     wanted: Wanted,
-    base: Base,
-    present: BTreeSet<Vec<u8>>,
+    pub(super) base: Base,
+    pub(super) present: BTreeSet<Vec<u8>>,
+}
+
+impl Learned {
+    /// Whether it holds for what is wanted now.
+    pub(super) fn holds_for(&self, wanted: &Wanted) -> bool {
+        self.wanted.has_homes_of(wanted)
+    }
 }
 
 impl Applier {
@@ -34,21 +43,24 @@ impl Applier {
         self.ahead = inventory.map(|inventory| {
             let wanted = self.merged();
             let (base, present) = self.compare(&inventory, &wanted);
-            Ahead { inventory, learned: Learned { wanted, base, present } }
+            Ahead { inventory, learned: Learned { wanted, base, present }, ready: Vec::new() }
         });
     }
 
-    /// The kernel's state now, and what was learned from it if nothing was heard since.
-    pub(super) fn look(&mut self) -> Result<(Inventory, Option<Learned>), NetError> {
+    /// What was known ahead, kept current where that is exact, and whether it is out of date nevertheless.
+    pub(super) fn recall(&mut self) -> (Option<Ahead>, bool) {
         self.watch.begin();
-        let (mut inventory, learned) = self.ahead.take().map(|a| (a.inventory, a.learned)).unzip();
-        let stale = self.watch.collect(inventory.as_mut(), &self.deleted, &mut self.base.news);
-        if let Some(inventory) = inventory.filter(|_| !stale) {
-            return Ok((inventory, learned.filter(|_| self.watch.heard_nothing())));
-        }
+        let mut ahead = self.ahead.take();
+        let picture = ahead.as_mut().map(|ahead| &mut ahead.inventory);
+        let stale = self.watch.collect(picture, &self.deleted, &mut self.base.news);
+        (ahead, stale)
+    }
+
+    /// Reads the kernel's state now.
+    pub(super) fn look(&mut self) -> Result<Inventory, NetError> {
         let inventory = Inventory::dump_without_neighbours(&mut self.socket)?;
         self.hear();
-        Ok((inventory, None))
+        Ok(inventory)
     }
 
     /// Takes in what was changed while the kernel was read.
@@ -59,7 +71,7 @@ impl Applier {
 
     /// Takes in what changed in the kernel since the last comparison, unless that was done ahead.
     pub(super) fn learn_from(&mut self, inventory: &Inventory, wanted: &Wanted, ahead: Option<Learned>) {
-        let ahead = ahead.filter(|ahead| ahead.wanted.has_homes_of(wanted));
+        let ahead = ahead.filter(|ahead| ahead.holds_for(wanted));
         let learned = ahead.map(|ahead| (ahead.base, ahead.present));
         (self.base, self.present) = learned.unwrap_or_else(|| self.compare(inventory, wanted));
     }

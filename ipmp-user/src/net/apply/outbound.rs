@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{Applier, Failure, Outcome};
 use crate::net::{
+    base::Base,
     inventory::Inventory,
     plan::Wanted,
     socket::Request,
@@ -38,12 +39,16 @@ impl Applier {
         outcome: &mut Outcome,
     ) {
         self.spreading.ordered.extend(wanted.members.iter().map(|member| member.ifindex));
-        if wanted.outbound.is_empty() || inventory.ours.routes.is_empty() {
-            return;
-        }
-        let ways = spread::ways(inventory, &self.base, wanted);
-        let changes = spread::narrowing(&self.known(inventory), &ways);
+        let changes = self.narrowing(inventory, &self.base, wanted);
         self.change_outbound(&mut inventory.ours, &changes, &mut outcome.errors);
+    }
+
+    /// What takes flows off them.
+    pub(super) fn narrowing(&self, inventory: &Inventory, base: &Base, wanted: &Wanted) -> Vec<Change> {
+        if wanted.outbound.is_empty() || inventory.ours.routes.is_empty() {
+            return Vec::new();
+        }
+        spread::narrowing(&self.known(inventory), &spread::ways(inventory, base, wanted))
     }
 
     /// Brings everything about outbound flows to what it shall be.

@@ -86,8 +86,10 @@ struct Seen {
     came: BTreeSet<(u32, IpAddr)>,
     /// A link without carrier.
     carrier_loss: bool,
-    /// Anything by others.
-    anything: bool,
+    /// Links that were told of.
+    links: BTreeSet<u32>,
+    /// Anything else by others.
+    others: bool,
 }
 
 impl Watch {
@@ -108,8 +110,13 @@ impl Watch {
     }
 
     /// Whether nobody else has done anything since.
-    pub(super) const fn heard_nothing(&self) -> bool {
-        !self.seen.anything
+    pub(super) fn heard_nothing(&self) -> bool {
+        self.heard_only_of(&BTreeSet::new())
+    }
+
+    /// Whether all that was told of since are these links.
+    pub(super) fn heard_only_of(&self, links: &BTreeSet<u32>) -> bool {
+        !self.seen.others && self.seen.links.is_subset(links)
     }
 
     /// Takes in what has arrived. `picture` is kept current where that is exact; the answer is whether it is out of date.
@@ -124,12 +131,12 @@ impl Watch {
         loop {
             match self.inbox.receive(&self.socket, MsgFlags::MSG_DONTWAIT) {
                 Ok(()) if self.inbox.cut => {
-                    news.lost = true;
+                    (news.lost, self.seen.others) = (true, true);
                     stale = true;
                 }
                 Ok(()) => {}
                 Err(error) if error.errno() == libc::ENOBUFS => {
-                    news.lost = true;
+                    (news.lost, self.seen.others) = (true, true);
                     stale = true;
                     continue;
                 }
@@ -138,7 +145,6 @@ impl Watch {
             }
             let others = |frame: &Frame<'_>| frame.port != self.own && !frame.is_about_bucket();
             for frame in self.inbox.frames().filter(others) {
-                self.seen.anything = true;
                 stale |= take(&frame, picture.as_deref_mut(), ours, news, &mut self.seen);
             }
         }
@@ -181,8 +187,11 @@ fn take(
 ) -> bool {
     let somebodys = frame.port != 0;
     let replaces = frame.replaces_route();
-    match frame.decode() {
+    let message = frame.decode();
+    seen.others |= !matches!(message, Some(RouteNetlinkMessage::NewLink(_)));
+    match message {
         Some(RouteNetlinkMessage::NewLink(message)) => {
+            seen.links.insert(message.header.index);
             seen.carrier_loss |= !carries(message.header.flags);
             let Some(picture) = picture else { return true };
             let ifindex = message.header.index;

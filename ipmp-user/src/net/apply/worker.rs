@@ -2,10 +2,11 @@
 
 use std::{path::PathBuf, thread};
 
+use ipmp_common::engine::ids::GroupId;
 use tokio::sync::mpsc;
 
 use super::{Applier, Job, Outcome, Step, Taken};
-use crate::net::NetError;
+use crate::net::{NetError, plan::Wanted};
 
 /// Jobs that may wait. Each group has one placement in flight and a newer one replaces it in the engine, so this is
 /// room for several groups failing at once.
@@ -16,6 +17,7 @@ const JOBS: usize = 256;
 enum Order {
     Apply(Box<Job>),
     Take(Box<Step>),
+    Foresee(GroupId, Vec<Wanted>),
 }
 
 /// The daemon's end.
@@ -53,6 +55,11 @@ impl Handle {
             }
             Err(_) => Err(step),
         }
+    }
+
+    /// Tells what a group may be ordered next, which speeds that up. Lost where more urgent things wait.
+    pub fn foresee(&self, group: GroupId, wanted: Vec<Wanted>) {
+        let _ = self.orders.try_send(Order::Foresee(group, wanted));
     }
 
     /// Ends the thread after the jobs that wait.
@@ -97,7 +104,9 @@ pub fn spawn(
                         return;
                     }
                 }
+                Order::Foresee(group, wanted) => applier.foresee(group, wanted),
             }
+            applier.make_ready(|| !incoming.is_empty());
         }
     };
     let thread = thread::Builder::new()

@@ -17,6 +17,8 @@ pub struct RoutePlan {
     pub add: Vec<Op>,
     /// What goes afterwards, and what restores the order; each only if nothing of the same key was refused before.
     pub remove: Vec<Op>,
+    /// What restores the order of broadcast entries, in the end.
+    pub broadcasts: Vec<Op>,
     /// What was found on members but is not moved, as text for people.
     pub left_alone: Vec<String>,
 }
@@ -31,7 +33,7 @@ impl RoutePlan {
     /// Everything, as if nothing was refused.
     #[cfg(test)]
     pub(crate) fn all(&self) -> Vec<Op> {
-        [self.add.clone(), self.remove.clone()].concat()
+        [self.add.clone(), self.remove.clone(), self.broadcasts.clone()].concat()
     }
 }
 
@@ -71,7 +73,7 @@ pub fn routes(inventory: &Inventory, base: &Base, wanted: &Wanted) -> RoutePlan 
         ops.retain(|op| !complete.postpones(base, &placement, op));
     }
     replace_single(&mut plan, inventory);
-    plan.remove.append(&mut broadcast::restore_order(inventory, base));
+    plan.broadcasts = broadcast::restore_order(inventory, base);
     plan.left_alone = inventory.routes.values().flatten().filter_map(|r| left_alone(r, &placement)).collect();
     plan
 }

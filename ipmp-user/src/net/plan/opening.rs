@@ -1,0 +1,125 @@
+//! The opening of a move: what traffic waits for, planned before the move is ordered.
+//!
+//! As long as the kernel's state does not change, neither does what a placement will take. So the additions and routes of
+//! the placements that are likely next are kept ready, and only have to be sent. What follows (deletions, order, flags) is
+//! planned from what the kernel has afterwards, as after any other change: an opening that did less than it should costs
+//! time, and nothing else.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use ipmp_common::engine::{ids::Family, time::Timestamp};
+use ipnet::IpNet;
+use rtnetlink::packet_route::route::RouteProtocol;
+
+use super::{
+    Op, Wanted, addresses,
+    routes::{RoutePlan, routes},
+};
+use crate::net::{
+    address::Address,
+    base::Base,
+    inventory::Inventory,
+    route::{Route, RouteKey},
+};
+
+/// Addresses and routes up to which openings are planned, each of which takes less than a millisecond then. Where there are
+/// more the kernel takes so long for the move that planning it does not matter.
+const MAX_SIZE: usize = 500;
+
+/// What a placement begins with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// The placement, all groups together.
+    pub wanted: Wanted,
+    /// Additions of addresses.
+    pub additions: Vec<Op>,
+    /// The routes that go with them, if it is certain which these are, and then those that the kernel's own take over from:
+    /// if the kernel refuses such an address, the rest of the move adds its route.
+    pub routes: Vec<Op>,
+    /// What goes if nothing of the same destination was refused.
+    pub removals: RoutePlan,
+    /// What gives those addresses the flags that they had, and may come later.
+    pub rest: Vec<Op>,
+    /// Addresses that change their interface: the old one where there is one, the new one, the address.
+    pub moved: Vec<(Option<u32>, u32, IpNet)>,
+}
+
+impl Opening {
+    /// Plans it; none if there is nothing to be had from that.
+    pub fn plan(inventory: &Inventory, base: &Base, wanted: &Wanted, now: Timestamp) -> Option<Self> {
+        let lists = inventory.routes.values().chain(base.routes.values());
+        let size = wanted.data.len() + lists.map(Vec::len).sum::<usize>();
+        if size > MAX_SIZE {
+            return None;
+        }
+        let plan = addresses(inventory, base, wanted, now);
+        let (first, later) = plan.stages(inventory);
+        let is_addition = |op: &Op| matches!(op, Op::AddAddress(_));
+        let (additions, rest): (Vec<Op>, Vec<Op>) = first.into_iter().partition(is_addition);
+        let passing = |op: &Op| matches!(op, Op::AddAddress(added) if added.lifetimes().run_out());
+        if !later.is_empty() || additions.iter().any(passing) {
+            return None;
+        }
+        let routes = if plan.brings_routes {
+            with_connected_routes(inventory, base, &additions)
+                .map_or_else(RoutePlan::default, |inventory| routes(&inventory, base, wanted))
+        } else {
+            routes(inventory, base, wanted)
+        };
+        let mut removals = routes;
+        let mut routes = std::mem::take(&mut removals.add);
+        if plan.brings_routes {
+            let added: BTreeSet<RouteKey> = routes.iter().filter_map(Op::route_key).collect();
+            let is_taken_over = |op: &mut Op| matches!(op, Op::DelRoute(old) if !added.contains(&old.key()));
+            routes.extend(removals.remove.extract_if(.., is_taken_over));
+        }
+        let opening = Self { wanted: wanted.clone(), additions, routes, removals, rest, moved: plan.moved };
+        (!opening.additions.is_empty() || !opening.routes.is_empty()).then_some(opening)
+    }
+}
+
+/// What the kernel will have when it has made the connected routes of these addresses; none if that is not certain.
+///
+/// It makes one for the first IPv4 address of a subnet on an interface (`fib_add_ifaddr` in `net/ipv4/fib_frontend.c`), with
+/// that address as its source, and for each IPv6 subnet (`addrconf_prefix_route` in `net/ipv6/addrconf.c`); behind others of the
+/// same destination. The one that it made before is taken for the one that it will make.
+fn with_connected_routes(inventory: &Inventory, base: &Base, additions: &[Op]) -> Option<Inventory> {
+    let mut then = inventory.clone();
+    for op in additions {
+        let Op::AddAddress(address) = op else { continue };
+        let there = then.addresses.entry(address.ifindex()).or_default();
+        let subnet = address.net().trunc();
+        let neighbours = there.iter().any(|other| other.net().trunc() == subnet);
+        there.push(address.clone());
+        let alone = subnet.prefix_len() == subnet.max_prefix_len();
+        let without = address.family() == Family::V4 && (neighbours || alone);
+        if !address.has_prefix_route() || without {
+            continue;
+        }
+        let route = connected(base, address)?;
+        let list = then.routes.entry(route.key()).or_default();
+        if !list.contains(route) {
+            list.push(route.clone());
+        }
+    }
+    Some(then)
+}
+
+/// The route that the kernel made for an address when it was there before, if there was just one.
+fn connected<'a>(base: &'a Base, address: &Address) -> Option<&'a Route> {
+    let subnet = address.net().trunc();
+    let source: Option<IpAddr> = (address.family() == Family::V4).then(|| address.ip());
+    let made = |route: &&Route| {
+        let hops = route.hops();
+        let [hop] = &hops[..] else { return false };
+        route.protocol() == RouteProtocol::Kernel
+            && route.key().dst == subnet
+            && (hop.oif, hop.gateway) == (address.ifindex(), None)
+            && route.prefsrc() == source
+    };
+    let mut found = base.all_routes().filter(made);
+    found.next().filter(|_| found.next().is_none())
+}
+
+#[cfg(test)]
+mod tests;
