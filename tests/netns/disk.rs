@@ -163,6 +163,7 @@ fn a_disk_that_is_full_at_the_start_is_reported_and_nothing_is_lost() -> Result<
     bed.lab.plug(0)?;
     bed.daemon.wait_healthy()?;
     bed.wait_log("settings of before are written down now")?;
+    wait::until("the failback is done", || Ok(crate::crash::is_noted(&bed, "eth0")))?;
     bed.daemon.signal(Signal::SIGKILL)?;
     bed.daemon.wait_exit()?;
     let (code, text) = release(&bed)?;
