@@ -6,7 +6,7 @@ use ipmp_tests::{
     config::Config,
     daemon::Daemon,
     skip,
-    topology::{Lab, PREFIX6, Shape, data},
+    topology::{Lab, PREFIX4, PREFIX6, Shape, data, link_is_up},
     wait::{self, now_ns},
 };
 use serde_json::Value;
@@ -94,4 +94,32 @@ fn an_address_that_becomes_a_duplicate_is_told_each_time_and_causes_no_loop() ->
     bed.lab.plug(0)?;
     bed.daemon.wait_healthy()?;
     ensure_quiet(&bed)
+}
+
+/// Linux looks for no IPv4 duplicates, nor does IPMP when it moves an address: the two hosts fight as they would without us.
+#[test]
+fn somebody_else_with_an_ipv4_data_address_makes_nothing_fail_move_or_be_announced() -> Result<()> {
+    let Some(lab) = contested()? else {
+        return Ok(());
+    };
+    let daemon = Daemon::start(&lab.host, &Config::active_active(FDT_MS))?;
+    let bed = Bed { daemon, lab };
+    bed.daemon.wait_healthy()?;
+    // Announcements of the start are repeated for a while.
+    ensure_quiet(&bed)?;
+    let (before, from_ns) = (bed.count("announced", 0)?, now_ns());
+    let other = &bed.lab.peers()[1];
+    other.sysctl("net/ipv4/conf/eth0/arp_notify", "1")?;
+    other.batch(&format!("address add {}/{PREFIX4} dev eth0", data(0, false)))?;
+    // It says so to all on the link, by gratuitous ARP.
+    for _ in 0..3 {
+        other.batch("link set eth0 down\nlink set eth0 up")?;
+        wait::until("its link is up", || link_is_up(other, "eth0"))?;
+    }
+    ensure_quiet(&bed)?;
+    for kind in ["failed", "moved", "put-back", "action-failed"] {
+        assert_eq!(bed.count(kind, from_ns)?, 0, "{kind}: {}", bed.daemon.log_tail());
+    }
+    assert_eq!(bed.count("announced", 0)?, before);
+    bed.daemon.wait_healthy().map(drop)
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::{
     Bed, FDT_MS, Traffic,
     release::{release, settings},
+    restart::another,
 };
 
 const WAYS: usize = 7;
@@ -80,7 +81,11 @@ struct Tiny(PathBuf);
 
 impl Tiny {
     fn on(dir: PathBuf) -> Result<Self> {
-        mount(Some("ipmpt"), &dir, Some("tmpfs"), MsFlags::empty(), Some("size=64k")).context("a tmpfs")?;
+        Self::with(dir, "size=64k")
+    }
+
+    fn with(dir: PathBuf, limit: &str) -> Result<Self> {
+        mount(Some("ipmpt"), &dir, Some("tmpfs"), MsFlags::empty(), Some(limit)).context("a tmpfs")?;
         Ok(Self(dir))
     }
 
@@ -169,6 +174,31 @@ fn a_disk_that_is_full_at_the_start_is_reported_and_nothing_is_lost() -> Result<
     let (code, text) = release(&bed)?;
     assert_eq!(code, Some(0), "{text}");
     assert_eq!(settings(&bed.lab.host)?, others);
+    bed.wait_unchanged_since(&before)
+}
+
+/// Without a control socket nobody could order anything.
+#[test]
+fn where_no_file_can_be_made_a_start_is_refused_with_the_reason_and_changes_nothing() -> Result<()> {
+    let Some(mut bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
+        return Ok(());
+    };
+    bed.daemon.signal(Signal::SIGTERM)?;
+    bed.daemon.wait_exit()?;
+    let before = Snapshot::take(&bed.lab.host)?;
+    let files = bed.daemon.files().clone();
+    // The root directory is one.
+    let disk = Tiny::with(files.runtime(), "nr_inodes=1")?;
+    let (code, text) = another(&bed, &files.runtime(), &files.pins())?;
+    assert_eq!(code, Some(70), "{text}");
+    assert!(
+        text.contains("No space left on device") && text.contains("the runtime directory must"),
+        "{text}"
+    );
+    assert_eq!(before.difference(&Snapshot::take(&bed.lab.host)?), "");
+    drop(disk);
+    bed.daemon.start_again(&bed.lab.host)?;
+    bed.daemon.wait_healthy()?;
     bed.wait_unchanged_since(&before)
 }
 

@@ -74,7 +74,7 @@ fn a_crash_and_restart_touches_no_address_no_link_and_no_program() -> Result<()>
 }
 
 /// Runs another daemon with the same configuration until it gives up; its exit code and what it said.
-fn another(bed: &Bed, runtime: &Path, pins: &Path) -> Result<(Option<i32>, String)> {
+pub(crate) fn another(bed: &Bed, runtime: &Path, pins: &Path) -> Result<(Option<i32>, String)> {
     another_by(bed, &[], runtime, pins)
 }
 
