@@ -1,7 +1,9 @@
 //! What was foreseen is begun without looking, and ends as what was not.
 
+use std::process::{Child, Command};
+
 use crate::harness::{
-    Group, assert_same, dual_stack_pair, eventually, in_namespace, ip, ip_json, settled, snapshot,
+    Group, assert_same, dual_stack_pair, eventually, in_namespace, interfaces, ip, ip_json, settled, snapshot,
 };
 
 /// Everything of the interfaces that says nothing of when it came to be.
@@ -35,6 +37,37 @@ fn a_foreseen_move_ends_as_any_other() {
     });
 }
 
+/// A network namespace of a process, where the other ends of cables are: what happens to them is not heard of.
+struct Elsewhere(Child);
+
+impl Elsewhere {
+    fn start() -> Self {
+        let there =
+            Command::new("unshare").args(["--net", "sleep", "600"]).spawn().expect("unshare(1) can be run");
+        let net = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/net")).ok();
+        eventually("a namespace", || net(&there.id().to_string()) != net("thread-self"));
+        Self(there)
+    }
+
+    fn take(&self, interface: &str) {
+        ip(&format!("link set {interface} netns {}", self.0.id()));
+        self.ip(&format!("link set {interface} up"));
+    }
+
+    fn ip(&self, arguments: &str) {
+        let target = format!("--target={}", self.0.id());
+        let enter = [&*target, "--net", "ip"].into_iter().chain(arguments.split_whitespace());
+        assert!(Command::new("nsenter").args(enter).status().expect("nsenter(1) can be run").success());
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// What happens between the foreseeing and the order.
 fn meanwhile(happens: impl FnOnce(&mut Group)) -> (bool, Group) {
     let mut group = dual_stack_pair();
@@ -64,14 +97,24 @@ fn what_somebody_changed_meanwhile_moves_too() {
 #[test]
 fn the_loss_of_the_carrier_itself_is_nothing_new() {
     in_namespace(|| {
-        let before = || {
-            ip("link set peer-eth0 down");
-            eventually("a link without carrier", || ip_json("link show dev eth0")[0]["operstate"] != "UP");
-        };
-        let (foreseen, mut group) = meanwhile(|_| before());
-        assert!(foreseen, "only the link that is left was heard of");
+        interfaces(&["eth0", "eth1"]);
+        let elsewhere = Elsewhere::start();
+        elsewhere.take("peer-eth0");
+        ip("addr add 10.0.0.10/24 brd + dev eth0");
+        ip("route add default via 10.0.0.1");
+        settled();
+        let mut group = Group::new(&["eth0", "eth1"], &[("10.0.0.10/24", "eth0")]);
+        group.home();
+        group.foresee(group.wanted(&["eth0"], "eth1"));
+        elsewhere.ip("link set peer-eth0 down");
+        let flags = || ip_json("link show dev eth0")[0]["flags"].to_string();
+        eventually("a link without carrier", || flags().contains("NO-CARRIER"));
+        group.foresees = false;
+        let outcome = group.apply(group.wanted(&["eth0"], "eth1"));
+        assert!(outcome.foreseen, "only the link that is left was heard of: {outcome:?}");
+        assert_eq!((outcome.errors.len(), outcome.moved.len()), (0, 1));
         assert_eq!(ip_json("route get 192.0.2.1")[0]["dev"], "eth1");
-        ip("link set peer-eth0 up");
+        elsewhere.ip("link set peer-eth0 up");
         settled();
         group.home();
         assert_eq!(ip_json("route get 192.0.2.1")[0]["dev"], "eth0");
