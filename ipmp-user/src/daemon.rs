@@ -126,7 +126,6 @@ struct Daemon {
     culprits: Culprits,
     counted: Counted,
     left_alone: left_alone::LeftAlone,
-    duplicates: duplicates::Duplicates,
     watch: watch::Watch,
     claims: claim::Claims,
     admin: Admin,

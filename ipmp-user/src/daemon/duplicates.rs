@@ -26,7 +26,7 @@ impl Daemon {
             for address in self.inventory.addresses(link.ifindex).iter().filter(failed) {
                 let place = (link.ifindex, address.net());
                 found.insert(place);
-                if !self.duplicates.contains(&place) {
+                if !self.left_alone.duplicates.contains(&place) {
                     let what = format!(
                         "{} serves nobody on {}: another host on the link has it, too (duplicate address detection); \
                          take it off that one, then delete it here and add it again",
@@ -37,7 +37,7 @@ impl Daemon {
                 }
             }
         }
-        self.duplicates = found;
+        self.left_alone.duplicates = found;
         for (group, what) in fresh {
             self.engine.handle(now, Event::ApplyFailed { group, epoch: 0, what, errno: libc::EADDRINUSE });
         }

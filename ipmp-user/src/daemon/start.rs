@@ -93,7 +93,6 @@ impl Daemon {
             settled: std::collections::BTreeSet::new(),
             culprits: Culprits::start().context("no thread that finds out who changes addresses")?,
             left_alone: super::left_alone::LeftAlone::default(),
-            duplicates: super::duplicates::Duplicates::new(),
             watch: super::watch::Watch::default(),
             claims,
             outbound: BTreeMap::new(),
