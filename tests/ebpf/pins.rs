@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use aya::maps::{Map, MapData};
-use ipmp_common::abi::map;
+use ipmp_common::abi::{map, program};
 use ipmp_user::kernel::{Kernel, KernelOptions, ReplyRung};
 use nix::mount::{MsFlags, mount};
 
@@ -106,8 +106,8 @@ fn what_is_no_map_of_ours_is_replaced_and_not_used() {
         drop(first);
         let carriers = world.pin(map::CARRIER);
         let others: [&dyn Fn(&Path); 2] = [
-            // A program.
-            &|path| fs::hard_link(world.pin("ipmp_xdp"), path).expect("a link"),
+            // A program that every kernel is given.
+            &|path| fs::hard_link(world.pin(program::EGRESS), path).expect("a link"),
             // A map of another size.
             &|path| {
                 let map = MapData::from_pin(&carriers).expect("a map");
