@@ -42,10 +42,11 @@ fn told(bed: &Bed, from_ns: u64) -> Result<Vec<Value>> {
 
 /// The kernel says once that an address is a duplicate; whoever asks it to try again and again would only be told the same.
 fn ensure_quiet(bed: &Bed) -> Result<()> {
-    let (log, from_ns) = (AddressLog::start(&bed.lab.host)?, now_ns());
-    wait::until("three seconds pass", || Ok(now_ns() - from_ns >= 3_000_000_000))?;
-    assert_eq!(log.steps()?, []);
-    Ok(())
+    wait::until("nobody changes addresses any more", || {
+        let (log, from_ns) = (AddressLog::start(&bed.lab.host)?, now_ns());
+        wait::until("three seconds pass", || Ok(now_ns() - from_ns >= 3_000_000_000))?;
+        Ok(log.steps()?.is_empty())
+    })
 }
 
 #[test]
