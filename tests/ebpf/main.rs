@@ -7,5 +7,6 @@ mod flaps;
 mod frames;
 mod links;
 mod programs;
+mod rtnl;
 mod veth;
 mod world;
