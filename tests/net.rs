@@ -2,6 +2,8 @@
 //! Needs root; says SKIPPED where it may not make namespaces.
 #![expect(clippy::expect_used, clippy::panic, reason = "a failed expectation fails the test")]
 
+#[path = "net/foreseen.rs"]
+mod foreseen;
 #[path = "net/groups.rs"]
 mod groups;
 #[path = "net/harness.rs"]

@@ -1,7 +1,7 @@
 //! Tells the neighbours where an address is now: gratuitous ARP and unsolicited neighbour advertisements, all frames
 //! of a move handed to the kernel in one go.
 
-use std::{collections::BTreeMap, fs, net::IpAddr};
+use std::{collections::BTreeMap, fs::File, io, net::IpAddr, os::unix::fs::FileExt as _};
 
 use ipmp_common::wire::{ARP_FRAME_LEN, Frame, Mac, NA_FRAME_LEN, gratuitous_arp, unsolicited_advertisement};
 
@@ -25,22 +25,26 @@ pub struct Announcement {
 #[derive(Debug)]
 pub struct Announcer {
     socket: FrameSocket,
+    settings: Settings,
 }
 
 impl Announcer {
     /// Opens it in the network namespace of the calling thread; needs `CAP_NET_RAW`.
     pub fn open() -> Result<Self, NetError> {
         let socket = FrameSocket::open().map_err(|error| NetError::io("opening a packet socket", error))?;
-        Ok(Self { socket })
+        Ok(Self { socket, settings: Settings::default() })
     }
 
     /// Hands all announcements to their interfaces. One that is refused does not keep back the others; the first refusal
     /// is the error.
     pub fn send(&mut self, announcements: &[Announcement]) -> Result<(), NetError> {
         let mut routers = BTreeMap::new();
+        let settings = &mut self.settings;
         let mut frame = |announcement: &Announcement| {
             let ifindex = announcement.ifindex;
-            Ready::new(announcement, || *routers.entry(ifindex).or_insert_with(|| is_router(ifindex)))
+            Ready::new(announcement, || {
+                *routers.entry(ifindex).or_insert_with(|| settings.is_router(ifindex))
+            })
         };
         let frames: Vec<Ready> = announcements.iter().map(&mut frame).collect();
         let mut first = None;
@@ -88,12 +92,33 @@ impl Outgoing for Ready {
     }
 }
 
-/// Whether the host forwards IPv6 packets that arrive there. An advertisement must say so (RFC 4861 section 4.4): with the
-/// flag missing, neighbours drop the host from their default routers (section 7.2.5).
-fn is_router(ifindex: u32) -> bool {
-    let Ok(name) = nix::net::if_::if_indextoname(ifindex) else { return false };
-    let setting = format!("/proc/sys/net/ipv6/conf/{}/forwarding", name.to_string_lossy());
-    fs::read_to_string(setting).is_ok_and(|value| value.trim() != "0")
+/// Settings that are read for each announcement. They are kept open, because opening takes longer than the announcement.
+#[derive(Debug, Default)]
+struct Settings(BTreeMap<u32, File>);
+
+impl Settings {
+    /// Whether the host forwards IPv6 packets that arrive there. An advertisement must say so (RFC 4861 section 4.4): with
+    /// the flag missing, neighbours drop the host from their default routers (section 7.2.5).
+    fn is_router(&mut self, ifindex: u32) -> bool {
+        let known = self.0.get(&ifindex).and_then(|file| is_set(file).ok());
+        // That of an interface that was renamed, or has gone, can be read no more (`proc_sys_read`: ENOENT).
+        known.unwrap_or_else(|| self.open(ifindex).unwrap_or(false))
+    }
+
+    fn open(&mut self, ifindex: u32) -> io::Result<bool> {
+        self.0.remove(&ifindex);
+        let name = nix::net::if_::if_indextoname(ifindex)?;
+        let file = File::open(format!("/proc/sys/net/ipv6/conf/{}/forwarding", name.to_string_lossy()))?;
+        let set = is_set(&file)?;
+        self.0.insert(ifindex, file);
+        Ok(set)
+    }
+}
+
+fn is_set(file: &File) -> io::Result<bool> {
+    let mut value = [0; 1];
+    file.read_exact_at(&mut value, 0)?;
+    Ok(value != *b"0")
 }
 
 #[cfg(test)]

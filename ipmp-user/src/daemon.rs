@@ -132,6 +132,8 @@ struct Daemon {
     admin: Admin,
     /// The interfaces that each group's outbound flows are spread over.
     outbound: BTreeMap<GroupId, BTreeSet<u32>>,
+    /// Groups of which the newest placement was carried out since somebody looked.
+    settled: BTreeSet<GroupId>,
 }
 
 /// What the daemon remembers of a probe session.
@@ -200,6 +202,7 @@ impl Daemon {
             self.take_refused_steps(now);
             self.send_probes(now);
             self.watch_overdue(now);
+            self.foresee(now);
             sources.alarm.get_mut().set(self.next_wake())?;
             match self.wait(&mut sources).await? {
                 Wake::Facts => {}

@@ -124,6 +124,8 @@ pub(crate) struct Group {
     test: Vec<(String, usize)>,
     /// Whether outbound flows are spread.
     pub(crate) spreads: bool,
+    /// Whether each placement is foreseen, as those are that failures and repairs lead to.
+    pub(crate) foresees: bool,
     pub(crate) applier: Applier,
     directory: TempDir,
     epoch: u64,
@@ -137,7 +139,7 @@ impl Group {
         let index = |name: &str| names.iter().position(|n| *n == name).expect("a member");
         let data = data.iter().map(|(address, home)| ((*address).to_owned(), index(home))).collect();
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        Self { names, data, test: Vec::new(), spreads: false, applier, directory, epoch: 0 }
+        Self { names, data, test: Vec::new(), spreads: false, foresees: true, applier, directory, epoch: 0 }
     }
 
     /// Adds test addresses.
@@ -201,8 +203,17 @@ impl Group {
         let mut socket = Socket::open().expect("a socket");
         let inventory = Inventory::dump(&mut socket).expect("the kernel can be read");
         let neighbours = wanted.members.iter().flat_map(|m| inventory.neighbours_on(m.ifindex)).collect();
+        if self.foresees {
+            self.foresee(wanted.clone());
+        }
         let job = Job { group: GroupId(0), epoch: self.epoch, wanted, neighbours };
         self.applier.apply(&job)
+    }
+
+    /// Has made ready what may come next.
+    pub(crate) fn foresee(&mut self, wanted: Wanted) {
+        self.applier.foresee(GroupId(0), vec![wanted]);
+        self.applier.make_ready(|| false);
     }
 
     /// Everything at home; nothing may fail.

@@ -187,6 +187,7 @@ fn history(seed: u64) {
     assert_same(&before, &others(), &format!("seed {seed}, at the start"));
     assert_eq!(changes, 0, "seed {seed}: at home nothing is to be done");
     for step in 0..STEPS {
+        group.foresees = random.below(2) == 0;
         match random.below(4) {
             0 => drop(group.home()),
             1 if members.len() > 2 => {

@@ -5,66 +5,79 @@ use core::cmp::Ordering;
 
 use super::{
     core_loop::Engine,
+    group::Group,
     ids::{GroupId, MemberId},
-    member::Member,
     reason::{Kind, Reason},
     snapshot::GroupState,
+    standing::Standing,
     time::Timestamp,
 };
 
-impl Engine {
-    /// in.mpathd's rules for INACTIVE, as a fixpoint instead of a case for each event:
-    /// a normal member serves if failback is on or it was recalled; while fewer serve than configured, an
-    /// inactive one is put into service, standbys first; while more serve, a standby is retired.
-    ///
-    /// With failback off this follows Oracle's guide, not the code: a repaired member is redeployed when
-    /// fewer members serve than are configured.
-    pub(super) fn settle_activity(&mut self, now: Timestamp, group: GroupId) {
-        let Some((wanted, failback)) =
-            self.group(group).map(|group| (group.wanted_active(), group.config.failback))
-        else {
-            return;
-        };
-        let returning: Vec<MemberId> = self
-            .members_of(group)
-            .filter(|member| member.functioning() && member.inactive && !member.config.standby)
-            .filter(|member| failback || member.recalled)
-            .filter(|member| !member.damped.failback_waits(now))
-            .map(|member| member.id)
-            .collect();
-        for member in returning {
-            self.set_inactive(now, member, false, wanted);
-        }
-        // Each round changes one member, and none changes twice.
-        for _ in 0..self.members_of(group).count() {
-            let Some((chosen, inactive)) = self.next_change(now, group, wanted) else { break };
-            self.set_inactive(now, chosen, inactive, wanted);
+/// in.mpathd's rules for INACTIVE, as a fixpoint instead of a case for each event:
+/// a normal member serves if failback is on or it was recalled; while fewer serve than configured, an
+/// inactive one is put into service, standbys first; while more serve, a standby is retired.
+///
+/// With failback off this follows Oracle's guide, not the code: a repaired member is redeployed when
+/// fewer members serve than are configured.
+///
+/// Returns who changes, in that order, and whether it is inactive then.
+pub(super) fn settle(group: &Group, standings: &mut [Standing]) -> Vec<(MemberId, bool)> {
+    let mut changes = Vec::new();
+    for standing in standings.iter_mut() {
+        let back = group.config.failback || standing.recalled;
+        let resting = standing.functioning && standing.inactive && !standing.standby;
+        if resting && back && !standing.failback_waits {
+            changes.push(standing.turn());
         }
     }
+    // Each round changes one member, and none changes twice.
+    for _ in 0..standings.len() {
+        let Some(chosen) = next_to_turn(group, standings) else { break };
+        changes.push(chosen.turn());
+    }
+    changes
+}
 
-    /// The member to put into service or to retire, if the count of active members is not as wanted.
-    fn next_change(&self, now: Timestamp, group: GroupId, wanted: usize) -> Option<(MemberId, bool)> {
-        let active = self.members_of(group).filter(|member| member.active()).count();
-        // One that may still come holds its place, but nobody rests for it if there is nobody else.
-        let awaited = self.members_of(group).filter(|member| member.is_awaited() && active > 0).count();
-        match (active + awaited).cmp(&wanted) {
-            Ordering::Less => {
-                // One that waits for its failback serves only if nobody else does.
-                let waits = |member: &Member| member.damped.failback_waits(now);
-                let idle = |member: &&Member| {
-                    member.functioning() && member.inactive && (active == 0 || !waits(member))
-                };
-                let hosts = |id| self.group(group).is_some_and(|group| group.hosts(id));
-                let rank = |member: &&Member| (waits(member), !member.config.standby, !hosts(member.id));
-                Some((self.members_of(group).filter(idle).min_by_key(rank)?.id, false))
-            }
-            // Not even where several may still come: whoever rested would be called at once, and so on.
-            Ordering::Greater if active == 1 => None,
-            Ordering::Equal => None,
-            Ordering::Greater => {
-                let spare = |member: &&Member| member.active() && member.config.standby;
-                Some((self.members_of(group).filter(spare).last()?.id, true))
-            }
+/// The member to put into service or to retire, if the count of active members is not as wanted.
+fn next_to_turn<'a>(group: &Group, standings: &'a mut [Standing]) -> Option<&'a mut Standing> {
+    let active = standings.iter().filter(|standing| standing.active()).count();
+    // One that may still come holds its place, but nobody rests for it if there is nobody else.
+    let awaited = standings.iter().filter(|standing| standing.awaited && active > 0).count();
+    match (active + awaited).cmp(&group.wanted_active()) {
+        Ordering::Less => {
+            // One that waits for its failback serves only if nobody else does.
+            let idle = |standing: &&mut Standing| {
+                standing.functioning && standing.inactive && (active == 0 || !standing.failback_waits)
+            };
+            let rank = |standing: &&mut Standing| {
+                (standing.failback_waits, !standing.standby, !group.hosts(standing.id))
+            };
+            standings.iter_mut().filter(idle).min_by_key(rank)
+        }
+        // Not even where several may still come: whoever rested would be called at once, and so on.
+        Ordering::Greater if active == 1 => None,
+        Ordering::Equal => None,
+        Ordering::Greater => standings.iter_mut().rfind(|standing| standing.active() && standing.standby),
+    }
+}
+
+impl Standing {
+    /// It serves from now on, or rests.
+    const fn turn(&mut self) -> (MemberId, bool) {
+        self.inactive = !self.inactive;
+        self.recalled = false;
+        self.failback_waits = false;
+        (self.id, self.inactive)
+    }
+}
+
+impl Engine {
+    /// Puts members into service, and retires them, as the rules say.
+    pub(super) fn settle_activity(&mut self, now: Timestamp, id: GroupId) {
+        let Some(group) = self.group(id) else { return };
+        let wanted = group.wanted_active();
+        for (member, inactive) in settle(group, &mut self.standings(now, group)) {
+            self.set_inactive(now, member, inactive, wanted);
         }
     }
 

@@ -111,6 +111,12 @@ impl Group {
         self.addresses.iter().any(|placed| placed.on == member)
     }
 
+    /// Whether a normal member that is repaired serves at once, however many do: also without failback where the whole
+    /// group had failed.
+    pub(super) const fn repaired_serve(&self) -> bool {
+        self.config.failback || self.all_failed
+    }
+
     /// Members that should be in service: as many as are not configured as standby; one in a group of
     /// standbys only.
     pub(super) fn wanted_active(&self) -> usize {

@@ -323,11 +323,11 @@ impl Engine {
         let Some(group_id) = self.member(id).map(|member| member.group) else {
             return;
         };
-        let (failback, all_failed) =
-            self.group(group_id).map_or((true, false), |group| (group.config.failback, group.all_failed));
+        let Some(group) = self.group(group_id) else { return };
+        let (serves, delayed) = (group.repaired_serve(), !group.all_failed);
         let Some(member) = self.member_mut(id) else { return };
         member.failed = false;
-        member.inactive = member.config.standby || !(failback || all_failed);
+        member.inactive = member.config.standby || !serves;
         member.flap_told = false;
         member.repair_after = None;
         member.test_address_until = None;
@@ -345,6 +345,6 @@ impl Engine {
             group.all_failed = false;
         }
         self.publish_with(record);
-        self.note_repair(now, id, failback && !all_failed);
+        self.note_repair(now, id, serves && delayed);
     }
 }

@@ -9,7 +9,9 @@
 //! | `member`, `group` | what is known, and the states that follow |
 //! | `facts` | events are written down |
 //! | `judge` | timers, failure and repair verdicts |
+//! | `standing` | how a member stands, as far as the next two go by it |
 //! | `activity`, `placement` | which members serve, which address is where |
+//! | `foresee` | what would be ordered next |
 //! | `absence` | interfaces that are to be removed, or are missing at start |
 //! | `foreign` | what others changed and was put back, and who they were |
 //! | `adaptive` | the detection time follows the round trip |
@@ -40,6 +42,7 @@ mod facts;
 #[cfg(any(test, feature = "forecast"))]
 pub mod forecast;
 pub mod foreign;
+mod foresee;
 mod group;
 pub mod ids;
 mod judge;
@@ -57,6 +60,7 @@ mod sessions;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 pub mod snapshot;
+mod standing;
 pub mod suspicion;
 mod target;
 mod targets;

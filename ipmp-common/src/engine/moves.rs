@@ -5,13 +5,12 @@ use core::net::IpAddr;
 
 use super::{
     action::{Action, PlacedAddress, Placement},
-    config::{Announcements, OnGroupFailure},
+    config::Announcements,
     core_loop::Engine,
     event::Applied,
-    group::{Announcing, Group, Move, SentPlacement},
+    group::{Announcing, Move, SentPlacement},
     ids::{Family, GroupId, MemberId},
-    member::Member,
-    placement::place,
+    placement::wanted,
     reason::{Kind, Reason, Record},
     time::{Nanos, Timestamp},
     timer::TimerKey,
@@ -25,36 +24,10 @@ pub(super) const BURST_INTERVAL: Nanos = Nanos::from_millis(5);
 impl Engine {
     /// Recomputes the placement and asks for it if anything it rests on has changed.
     pub(super) fn settle_placement(&mut self, now: Timestamp, id: GroupId) {
-        if self.is_anonymous(id) {
-            return;
-        }
-        let mut active: Vec<&Member> = self.members_of(id).filter(|member| member.active()).collect();
-        // Who is spare has the most room.
-        active.sort_by_key(|member| !member.config.standby);
-        let active: Vec<MemberId> = active.into_iter().map(|member| member.id).collect();
-        // With no usable member nothing is taken away from any of them.
-        let unusable: Vec<MemberId> = self
-            .members_of(id)
-            .filter(|member| !member.functioning() && !member.is_awaited() && !active.is_empty())
-            .map(|member| member.id)
-            .collect();
-        let failed = self.members_of(id).filter(|member| member.failed).map(|member| member.id).collect();
-        let gives_up = |group: &Group| group.config.on_group_failure == OnGroupFailure::Fail;
-        let withdrawn = self.group(id).is_some_and(gives_up) && self.has_failed(id);
-        let outbound = self.outbound(id, withdrawn);
-        let ifindexes: Vec<Option<u32>> = self.members_of(id).map(|member| member.ifindex).collect();
-        let Some(group) = self.group(id) else { return };
-        let carries = |id, family| self.member(id).is_none_or(|member| member.identity.carries(family));
-        // For who may still come its own addresses are kept, and nothing else is put there.
-        let kept = |placed: &PlacedAddress| self.member(placed.home).is_some_and(Member::is_awaited);
-        let free: Vec<PlacedAddress> =
-            group.addresses.iter().filter(|placed| !kept(placed)).copied().collect();
-        let mut free = place(&free, &active, carries).into_iter();
-        let data = group.addresses.iter().filter_map(|placed| {
-            if kept(placed) { Some(PlacedAddress { on: placed.home, ..*placed }) } else { free.next() }
-        });
-        let data = data.collect();
-        let placement = Placement { group: id, epoch: 0, data, withdrawn, unusable, failed, outbound };
+        let Some(group) = self.group(id).filter(|group| !group.config.is_anonymous()) else { return };
+        let placement = wanted(group, &self.standings(now, group));
+        let withdrawn = placement.withdrawn;
+        let ifindexes = self.members_of(id).map(|member| member.ifindex).collect();
         let sent = SentPlacement { placement, ifindexes };
         if group.sent.as_ref() == Some(&sent) {
             return;
@@ -72,29 +45,6 @@ impl Engine {
         group.moves.retain(|entry| !overtaken.contains(&entry.address.address));
         group.moves.extend(moves);
         self.actions.push_back(Action::SetPlacement(placement));
-    }
-
-    /// The members that outbound flows shall use. Without an active one they stay where they are, as addresses do; where
-    /// that is nobody knows after a restart, and whoever is there may be it.
-    fn outbound(&self, id: GroupId, withdrawn: bool) -> Vec<MemberId> {
-        let Some(group) = self.group(id).filter(|group| group.config.outbound_spreading && !withdrawn) else {
-            return Vec::new();
-        };
-        let present = || self.members_of(id).filter(|member| member.ifindex.is_some());
-        let active: Vec<MemberId> =
-            present().filter(|member| member.active()).map(|member| member.id).collect();
-        if !active.is_empty() {
-            return active;
-        }
-        let before = group.sent.as_ref().map_or(&[][..], |sent| &sent.placement.outbound);
-        let used = |member: &&Member| before.is_empty() || before.contains(&member.id);
-        present().filter(used).map(|member| member.id).collect()
-    }
-
-    /// No member can carry traffic, and not only because the administrator or the hardware took them away.
-    fn has_failed(&self, id: GroupId) -> bool {
-        self.members_of(id).all(|member| !member.functioning())
-            && self.members_of(id).any(|member| member.failed && !member.is_offline())
     }
 
     fn note_withdrawal(&mut self, now: Timestamp, id: GroupId, epoch: u64, withdrawn: bool) {

@@ -8,6 +8,7 @@ mod capacity;
 mod consistency;
 mod damping;
 mod detection;
+mod foresee;
 mod groups;
 mod interfaces;
 mod late;

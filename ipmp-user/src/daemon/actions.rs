@@ -7,7 +7,7 @@ use ipmp_common::{
     engine::{
         action::{Action, Placement, Session},
         event::{Applied, Event},
-        ids::{MemberId, SessionId},
+        ids::{GroupId, MemberId, SessionId},
         time::{Nanos, Timestamp},
     },
     wire::mapped,
@@ -90,8 +90,22 @@ impl Daemon {
     pub(super) fn set_placement(&mut self, now: Timestamp, placement: Placement) {
         let group = placement.group;
         self.tell_what_stays(now, &placement);
+        let wanted = self.wanted(&placement);
+        let neighbours =
+            wanted.members.iter().flat_map(|member| self.inventory.neighbours_on(member.ifindex)).collect();
+        let job = Job { group, epoch: placement.epoch, wanted, neighbours };
+        if self.applier.submit(Box::new(job)).is_err() {
+            tracing::warn!("a placement waits: earlier ones are still being carried out");
+            self.reassert.postponed(now);
+        }
+        self.placements.insert(group, placement);
+    }
+
+    /// What a placement means for the interfaces as they are now.
+    fn wanted(&self, placement: &Placement) -> Wanted {
+        let group = placement.group;
         let members = || self.members.iter().filter(|member| member.group == group);
-        let wanted = Wanted {
+        Wanted {
             members: members()
                 .filter(|member| !member.is_withheld())
                 .filter_map(|member| Some(MemberLink { group, member: member.id, ifindex: member.ifindex? }))
@@ -105,15 +119,25 @@ impl Daemon {
             outbound: placement.outbound.clone(),
             failed: placement.failed.clone(),
             withdrawn: members().filter(|_| placement.withdrawn).map(|member| member.id).collect(),
-        };
-        let neighbours =
-            wanted.members.iter().flat_map(|member| self.inventory.neighbours_on(member.ifindex)).collect();
-        let job = Job { group, epoch: placement.epoch, wanted, neighbours };
-        if self.applier.submit(Box::new(job)).is_err() {
-            tracing::warn!("a placement waits: earlier ones are still being carried out");
-            self.reassert.postponed(now);
         }
-        self.placements.insert(group, placement);
+    }
+
+    /// Has made ready what may be ordered next of groups that have had their last placement carried out.
+    pub(super) fn foresee(&mut self, now: Timestamp) {
+        let settled = std::mem::take(&mut self.settled);
+        if settled.is_empty() {
+            return;
+        }
+        let mut next: BTreeMap<GroupId, Vec<Wanted>> =
+            settled.into_iter().map(|group| (group, Vec::new())).collect();
+        for placement in self.engine.foreseen(now) {
+            if let Some(list) = next.get_mut(&placement.group) {
+                list.push(self.wanted(&placement));
+            }
+        }
+        for (group, wanted) in next {
+            self.applier.foresee(group, wanted);
+        }
     }
 
     /// Asks all hosts on a member's link to show themselves. They resolve our address in order to answer, and so
@@ -161,7 +185,9 @@ impl Daemon {
             outbound,
             left_alone,
             moved: _,
+            foreseen,
         } = outcome;
+        tracing::debug!(?group, epoch, changes, foreseen, "a placement was carried out");
         self.note_left_alone(group, left_alone);
         if let Some(outbound) = outbound {
             self.note_outbound(group, outbound);
@@ -179,6 +205,7 @@ impl Daemon {
         // While a newer placement is under way the kernel has better to do than to count.
         if self.placements.get(&group).is_none_or(|placement| placement.epoch == epoch) {
             self.count_after(group);
+            self.settled.insert(group);
         }
     }
 

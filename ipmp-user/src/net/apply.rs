@@ -2,6 +2,7 @@
 
 mod ahead;
 mod announcing;
+mod exchange;
 mod job;
 mod opening;
 mod outbound;
@@ -18,7 +19,7 @@ use std::{
 use ipmp_common::engine::{ids::GroupId, time::Timestamp};
 
 use self::{
-    ahead::{Ahead, Learned},
+    ahead::Ahead,
     opening::Opened,
     outbound::Spreading,
     watch::{PATIENCE, Watch},
@@ -39,21 +40,11 @@ use super::{
         neighbours::{Moving, Neighbours},
         placement::Placement,
     },
-    route::RouteKey,
     rules,
-    socket::{Request, Socket},
+    socket::Socket,
     state::StateFile,
 };
 use crate::announce::Announcer;
-
-/// What the kernel refused of one exchange.
-#[derive(Debug, Default)]
-struct Refused {
-    /// Additions of addresses.
-    addresses: BTreeSet<(u32, IpAddr)>,
-    /// Lists of routes.
-    routes: BTreeSet<RouteKey>,
-}
 
 /// Owns the netlink socket, the base and the state file. Not for two at the same time on the same members.
 #[derive(Debug)]
@@ -147,14 +138,15 @@ impl Applier {
         let wanted = self.merged();
         let (mut ahead, stale) = self.recall();
         let opened = ahead.as_mut().and_then(|ahead| self.open_move(ahead, &wanted, job, &mut outcome));
-        let still_true = ahead.filter(|_| !stale && opened.is_none());
-        let learned_nothing = !self.watch.heard_nothing();
-        let known =
-            still_true.map(|ahead| (ahead.inventory, Some(ahead.learned).filter(|_| !learned_nothing)));
-        match known.map_or_else(|| self.look().map(|inventory| (inventory, None)), Ok) {
+        let undisturbed = self.watch.heard_nothing();
+        let known = ahead.filter(|_| !stale && opened.is_none());
+        let known = known.map(|ahead| Ok((ahead.inventory, undisturbed.then_some(ahead.learned))));
+        match known.unwrap_or_else(|| Ok((self.look()?, None))) {
             Ok((inventory, learned)) => {
-                let opened = opened.unwrap_or_default();
-                self.converge(inventory, learned, &wanted, opened, job, &mut outcome);
+                if opened.is_none() {
+                    self.learn_from(&inventory, &wanted, learned);
+                }
+                self.converge(inventory, &wanted, opened, job, &mut outcome);
             }
             Err(error) => {
                 outcome.errors.push(Failure::of("reading the kernel's addresses and routes", &error));
@@ -170,13 +162,11 @@ impl Applier {
     fn converge(
         &mut self,
         mut inventory: Inventory,
-        learned: Option<Learned>,
         wanted: &Wanted,
-        mut opened: Opened,
+        opened: Option<Opened>,
         job: &Job,
         outcome: &mut Outcome,
     ) {
-        self.learn_from(&inventory, wanted, learned);
         if self.state.is_blank() {
             // Whoever comes after a crash in the first move must know what was there before it.
             let failure = self.save();
@@ -187,9 +177,10 @@ impl Applier {
         let blocked = addresses.blocked.drain(..).map(|what| Failure { what, errno: libc::ENETDOWN });
         outcome.errors.extend(blocked);
         self.narrow_outbound(&mut inventory, wanted, outcome);
-        if !opened.moved_traffic() {
+        if opened.is_none() {
             self.watch.begin();
         }
+        let mut opened = opened.unwrap_or_default();
         let (first, mut later) = addresses.stages(&inventory);
         let known = &job.neighbours;
         let mut failed = self.add_and_route(&mut inventory, wanted, &addresses, first, known, outcome);
@@ -311,61 +302,6 @@ impl Applier {
         self.execute(&routes.broadcasts, outcome);
         failed.extend(refused.addresses);
         failed
-    }
-
-    /// Sends operations as part of a job; returns what was refused.
-    fn execute(&mut self, ops: &[Op], outcome: &mut Outcome) -> Refused {
-        let (refused, failures) = self.send(ops);
-        outcome.changes += ops.len() as u32;
-        outcome.errors.extend(failures);
-        refused
-    }
-
-    /// Sends operations and notes the results; returns what was refused, and with which words.
-    fn send(&mut self, ops: &[Op]) -> (Refused, Vec<Failure>) {
-        let requests: Vec<Request> = ops.iter().map(Op::request).collect();
-        let results = self.socket.batch(&requests);
-        let (mut refused, mut failures) = (Refused::default(), Vec::new());
-        for (op, result) in ops.iter().zip(results) {
-            tracing::trace!(%op, refused = ?result.as_ref().err(), "netlink request");
-            match result.err().filter(|error| !op.is_satisfied_by(error.errno())) {
-                None => self.note(op),
-                Some(error) => {
-                    refused.routes.extend(op.route_key());
-                    if let Op::AddAddress(address) = op {
-                        refused.addresses.insert((address.ifindex(), address.ip()));
-                    }
-                    failures.push(Failure::of(op, &error));
-                }
-            }
-        }
-        (refused, failures)
-    }
-
-    /// What was carried out.
-    fn note(&mut self, op: &Op) {
-        match op {
-            Op::AddRoute(route) => {
-                self.present.insert(route.identity().to_vec());
-            }
-            Op::SetNexthop(nexthop) => self.present.extend(nexthop.id().map(presence)),
-            Op::DelRoute(route) => {
-                self.present.remove(route.identity());
-            }
-            Op::ReplaceRoute { old, new } => {
-                self.present.remove(old.identity());
-                self.present.insert(new.identity().to_vec());
-            }
-            Op::DelAddress(address) => {
-                self.deleted.insert((address.ifindex(), address.ip()));
-            }
-            Op::AddAddress(address) => {
-                if address.has_prefix_route() && self.base.original(address.ip()).is_none() {
-                    self.base.made.insert(address.ip());
-                }
-            }
-            Op::SetAddress(_) | Op::AddNeighbour(_) | Op::DelNeighbour(_) => {}
-        }
     }
 
     /// Takes addresses off their old interfaces, except where the new one did not accept them, and those that shall be

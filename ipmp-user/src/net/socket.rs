@@ -9,10 +9,7 @@ use nix::sys::{
 };
 use rtnetlink::{
     MulticastGroup,
-    packet_core::{
-        NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkHeader,
-        NetlinkMessage, NetlinkPayload,
-    },
+    packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR},
     packet_route::{
         AddressFamily, RouteNetlinkMessage,
         address::AddressMessage,
@@ -24,24 +21,24 @@ use rtnetlink::{
     sys,
 };
 
+mod batch;
 mod frames;
 mod inbox;
 
-use self::frames::is_kernels_own;
+pub use self::batch::{Batch, Body, Request};
 pub(super) use self::{
+    batch::serialize,
     frames::{Frame, Frames},
     inbox::Inbox,
 };
+use self::{batch::serialize_raw, frames::is_kernels_own};
 use super::{
     NetError,
-    nexthop::{self, GET_NEXTHOP, NEW_NEXTHOP, Nexthop},
+    nexthop::{self, GET_NEXTHOP},
 };
 
 /// Receive buffer in bytes: an answer takes about 1 KiB of it, so a chunk of requests and a large dump both fit.
 const RECEIVE_BUFFER: usize = 4 << 20;
-/// Requests sent in one go. Their answers (under 1 KiB each with overhead) must fit the receive buffer, also the
-/// default one of 208 KiB where a larger one is not permitted.
-const CHUNK_REQUESTS: usize = 128;
 /// How long the kernel may take for one answer; it holds the RTNL lock only for moments.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// A dump is repeated if the tables changed meanwhile (`NLM_F_DUMP_INTR`), this often at most.
@@ -62,26 +59,6 @@ pub enum Table {
     Neighbours,
     /// Policy rules of one family.
     Rules(Family),
-}
-
-/// What is asked.
-#[derive(Clone, Debug)]
-pub enum Body {
-    /// A message that the netlink crate knows.
-    Known(RouteNetlinkMessage),
-    /// `RTM_NEWNEXTHOP`.
-    Nexthop(Nexthop),
-    /// Another that it does not know: kind and payload.
-    Raw(u16, Vec<u8>),
-}
-
-/// One request of a batch.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The message.
-    pub message: Body,
-    /// `NLM_F_*` beyond request and acknowledgement.
-    pub flags: u16,
 }
 
 /// The socket.
@@ -192,53 +169,6 @@ impl Socket {
         }
     }
 
-    /// Sends requests in as few system calls as fit and collects every answer: one result a request, in order.
-    /// A request that fails does not keep the kernel from the next.
-    pub fn batch(&mut self, requests: &[Request]) -> Vec<Result<(), NetError>> {
-        let mut results = Vec::with_capacity(requests.len());
-        for chunk in requests.chunks(CHUNK_REQUESTS) {
-            results.extend(self.chunk(chunk));
-        }
-        results
-    }
-
-    fn chunk(&mut self, requests: &[Request]) -> Vec<Result<(), NetError>> {
-        let first = self.sequence.wrapping_add(1);
-        let mut bytes = Vec::with_capacity(requests.len() * 128);
-        for request in requests {
-            let sequence = self.next_sequence();
-            let flags = request.flags | NLM_F_ACK;
-            match &request.message {
-                Body::Known(message) => serialize(message.clone(), flags, sequence, &mut bytes),
-                Body::Nexthop(nexthop) => {
-                    serialize_raw(NEW_NEXTHOP, nexthop.to_bytes(), flags, sequence, &mut bytes);
-                }
-                Body::Raw(kind, payload) => serialize_raw(*kind, payload, flags, sequence, &mut bytes),
-            }
-        }
-        let mut results: Vec<Option<Result<(), NetError>>> = requests.iter().map(|_| None).collect();
-        let mut missing = results.len();
-        let mut failure = self.send(&bytes).err();
-        while missing > 0 && failure.is_none() {
-            failure = self.receive().err();
-            if failure.is_some() {
-                break;
-            }
-            for frame in self.inbox.frames() {
-                let index = frame.sequence.wrapping_sub(first) as usize;
-                if let (NLMSG_ERROR, Some(slot @ None)) = (frame.kind, results.get_mut(index)) {
-                    *slot = Some(frame.refusal().map_or(Ok(()), Err));
-                    missing -= 1;
-                }
-            }
-        }
-        // Without an answer nobody knows whether it was done: the next dump tells.
-        let errno = failure.map_or(0, |e| e.errno());
-        let unanswered =
-            || Err(NetError::Refused { errno, text: Some("no answer from the kernel".to_owned()) });
-        results.into_iter().map(|result| result.unwrap_or_else(unanswered)).collect()
-    }
-
     fn next_sequence(&mut self) -> u32 {
         self.sequence = self.sequence.wrapping_add(1);
         self.sequence
@@ -310,29 +240,6 @@ pub(super) fn receive(socket: &sys::Socket, buffer: &mut Vec<u8>, flags: i32) ->
             Err(e) => return Err(NetError::io("reading from netlink", e)),
         }
     }
-}
-
-/// Appends one message to a batch.
-pub(super) fn serialize(message: RouteNetlinkMessage, flags: u16, sequence: u32, out: &mut Vec<u8>) {
-    let mut header = NetlinkHeader::default();
-    header.flags = flags | NLM_F_REQUEST;
-    header.sequence_number = sequence;
-    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
-    message.finalize();
-    let start = out.len();
-    out.resize(start + message.buffer_len().next_multiple_of(4), 0);
-    message.serialize(&mut out[start..]);
-}
-
-/// The same for a message that the netlink crate does not know.
-fn serialize_raw(kind: u16, payload: &[u8], flags: u16, sequence: u32, out: &mut Vec<u8>) {
-    out.extend(((HEADER + payload.len()) as u32).to_ne_bytes());
-    out.extend(kind.to_ne_bytes());
-    out.extend((flags | NLM_F_REQUEST).to_ne_bytes());
-    out.extend(sequence.to_ne_bytes());
-    out.extend(0_u32.to_ne_bytes());
-    out.extend(payload);
-    out.resize(out.len().next_multiple_of(4), 0);
 }
 
 const fn number(family: Family) -> AddressFamily {

@@ -121,6 +121,16 @@ fn announcements_of(lab: &Lab) -> BTreeMap<IpAddr, Vec<(MemberId, Timestamp)>> {
     times
 }
 
+/// So many addresses were announced: five times those of IPv4, three times those of IPv6. Returns when.
+fn announced_in_full(lab: &Lab, addresses: usize) -> Vec<Vec<(MemberId, Timestamp)>> {
+    let times = announcements_of(lab);
+    assert_eq!(times.len(), addresses, "{times:?}");
+    for (address, times) in &times {
+        assert_eq!(times.len(), if address.is_ipv4() { 5 } else { 3 }, "{address}");
+    }
+    times.into_values().collect()
+}
+
 #[test]
 fn announcements_are_five_for_ipv4_and_three_for_ipv6_two_seconds_apart() {
     let mut lab = Lab::settled(Setup::probed(2).addresses(a(), 2));
@@ -128,10 +138,7 @@ fn announcements_are_five_for_ipv4_and_three_for_ipv6_two_seconds_apart() {
     lab.forget_history();
     lab.set_carrier(a(), false);
     lab.run(secs(30));
-    let times = announcements_of(&lab);
-    assert_eq!(times.len(), 2);
-    for (address, times) in times {
-        assert_eq!(times.len(), if address.is_ipv4() { 5 } else { 3 }, "{address}");
+    for times in announced_in_full(&lab, 2) {
         assert!(times.iter().all(|(member, _)| *member == b()));
         assert!(times.windows(2).all(|pair| pair[1].1.since(pair[0].1) == secs(2)), "{times:?}");
     }
@@ -170,9 +177,7 @@ fn many_addresses_are_announced_again_in_bursts() {
         .collect();
     assert!(bursts.iter().all(|(_, addresses)| *addresses <= BURST), "{bursts:?}");
     assert!(bursts.windows(2).all(|pair| pair[1].0.since(pair[0].0) >= BURST_INTERVAL), "{bursts:?}");
-    let times = announcements_of(&lab);
-    assert_eq!(times.len(), 2 * BURST + 1);
-    assert!(times.iter().all(|(address, times)| times.len() == if address.is_ipv4() { 5 } else { 3 }));
+    announced_in_full(&lab, 2 * BURST + 1);
 }
 
 #[test]
@@ -185,10 +190,8 @@ fn a_neighbour_with_another_hardware_address_is_told_but_causes_no_storm() {
         lab.run(ms(10));
     }
     lab.run(secs(30));
-    let times = announcements_of(&lab);
-    assert_eq!(times.len(), 2, "what is on the other member is not for this neighbour");
-    for (address, times) in times {
-        assert_eq!(times.len(), if address.is_ipv4() { 5 } else { 3 }, "{address}");
+    // What is on the other member is not for this neighbour.
+    for times in announced_in_full(&lab, 2) {
         assert!(times.iter().all(|(member, _)| *member == a()), "{times:?}");
     }
 }
@@ -205,10 +208,7 @@ fn what_stands_on_a_link_that_returns_is_announced_again() {
     lab.set_carrier(a(), true);
     let returned_at = lab.now;
     lab.run(secs(30));
-    let times = announcements_of(&lab);
-    assert_eq!(times.len(), 2);
-    for (address, times) in times {
-        assert_eq!(times.len(), if address.is_ipv4() { 5 } else { 3 }, "{address}");
+    for times in announced_in_full(&lab, 2) {
         assert_eq!(times[0], (a(), returned_at));
     }
 }
@@ -228,10 +228,8 @@ fn a_new_hardware_address_is_announced() {
     lab.forget_history();
     lab.tell(with_mac(0x78));
     lab.run(secs(30));
-    let times = announcements_of(&lab);
-    assert_eq!(times.len(), 2, "what is on the other member has not changed");
-    for (address, times) in times {
-        assert_eq!(times.len(), if address.is_ipv4() { 5 } else { 3 }, "{address}");
+    // What is on the other member has not changed.
+    for times in announced_in_full(&lab, 2) {
         assert!(times.iter().all(|(member, _)| *member == a()), "{times:?}");
     }
 }

@@ -54,6 +54,8 @@ pub struct Outcome {
     pub moved: Vec<(u32, IpAddr)>,
     /// Netlink requests it took; 0 = everything was as wanted.
     pub changes: u32,
+    /// Whether it had been foreseen, and its beginning was ready.
+    pub foreseen: bool,
     /// Requests that failed.
     pub errors: Vec<Failure>,
     /// What was found on members but is somebody else's to manage.
@@ -72,6 +74,7 @@ impl Outcome {
             announced_at: None,
             moved: Vec::new(),
             changes: 0,
+            foreseen: false,
             errors,
             left_alone: Vec::new(),
             outbound: None,

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::{Ahead, Applier, Job, Outcome, monotonic};
 use crate::net::{
     plan::{Op, Wanted, neighbours::Moving, opening::Opening},
-    socket::Request,
+    socket::Batch,
     spread,
 };
 
@@ -22,11 +22,15 @@ const MAX_READY: usize = 32;
 #[derive(Debug)]
 pub(super) struct Ready {
     opening: Opening,
+    /// Its additions.
+    additions: Batch,
+    /// Its routes.
+    routes: Batch,
     /// Takes outbound flows off members that are not to be used any more.
-    narrowing: Vec<Request>,
+    narrowing: Batch,
 }
 
-/// What has been done of a placement before the rest of it is planned; by default nothing.
+/// What has been done of a placement before the rest of it is planned.
 #[derive(Debug, Default)]
 pub(super) struct Opened {
     /// Addresses that stand on their new interface now.
@@ -36,11 +40,6 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// Whether anything has been done.
-    pub(super) fn moved_traffic(&self) -> bool {
-        !self.moved.is_empty()
-    }
-
     /// The addresses with their new interfaces.
     pub(super) fn arrived(&self) -> BTreeSet<(u32, IpAddr)> {
         self.moved.iter().map(|(_, on, net)| (*on, net.addr())).collect()
@@ -96,8 +95,12 @@ impl Applier {
         }
         let opening = Opening::plan(inventory, &learned.base, wanted, monotonic())?;
         let changes = self.narrowing(inventory, &learned.base, wanted);
-        let narrowing = changes.iter().map(spread::Change::request).collect();
-        Some(Ready { opening, narrowing })
+        Some(Ready {
+            additions: opening.additions.iter().map(Op::request).collect(),
+            routes: opening.routes.iter().map(Op::request).collect(),
+            narrowing: changes.iter().map(spread::Change::request).collect(),
+            opening,
+        })
     }
 
     /// Begins a move, if that is ready and the kernel is still as it was then: all that may have changed is a link that is
@@ -114,34 +117,40 @@ impl Applier {
             return None;
         }
         let at = ahead.ready.iter().position(|ready| ready.opening.wanted == *wanted)?;
-        let Ready { opening, narrowing } = ahead.ready.swap_remove(at);
-        let news = std::mem::take(&mut self.base.news);
-        self.base.clone_from(&ahead.learned.base);
-        self.base.news.extend(&news);
-        self.present.clone_from(&ahead.learned.present);
-
-        let Opening { additions, routes, rest, moved, .. } = opening;
-        let moving = Moving { wanted, known: &job.neighbours, moved: &moved, routes: &routes.add };
+        let Ready { opening, additions: mut batch, routes: route_batch, mut narrowing } =
+            ahead.ready.swap_remove(at);
+        let Opening { additions: mut ops, routes, removals, rest, moved, .. } = opening;
+        let moving = Moving { wanted, known: &job.neighbours, moved: &moved, routes: &routes };
         let copies = moving.copies();
-        let mut ops = additions;
-        let added = ops.len();
+        batch.extend(copies.iter().map(Op::request));
+        batch.append(&route_batch);
+        let results = self.socket.exchange(&mut batch);
+        outcome.applied_at = monotonic();
+        outcome.foreseen = true;
+
+        let news = std::mem::take(&mut self.base.news);
+        self.base = std::mem::take(&mut ahead.learned.base);
+        self.base.news.extend(&news);
+        self.present = std::mem::take(&mut ahead.learned.present);
+        // The kernel appends their connected routes: no order that somebody wants.
+        self.base.news.robbed.extend(ops.iter().filter_map(Op::brings_route));
         ops.extend(copies);
-        ops.extend(routes.add.iter().cloned());
-        let (refused, failures) = self.send(&ops);
+        ops.extend(routes);
+        let (refused, failures) = self.take_results(&ops, results);
         outcome.changes += ops.len() as u32;
         if refused.addresses.is_empty() {
-            let removable = routes.removable(&refused.routes);
-            self.send(&removable);
-            outcome.changes += removable.len() as u32;
+            let removable = removals.removable(&refused.routes);
+            if !removable.is_empty() {
+                self.send(&removable);
+                outcome.changes += removable.len() as u32;
+                outcome.applied_at = monotonic();
+            }
         }
-        outcome.applied_at = monotonic();
         let mut opened = Opened { moved, rest };
         opened.moved.retain(|(_, on, net)| !refused.addresses.contains(&(*on, net.addr())));
         let places: Vec<(u32, IpAddr)> = opened.moved.iter().map(|(_, on, net)| (*on, net.addr())).collect();
         outcome.announced_at = self.announce(&ahead.inventory, &places, &mut outcome.errors);
-        self.socket.batch(&narrowing);
-        // The kernel appends their connected routes: no order that somebody wants.
-        self.base.news.robbed.extend(ops.iter().take(added).filter_map(Op::brings_route));
+        self.socket.exchange(&mut narrowing);
         for failure in failures {
             tracing::debug!(what = failure.what, "refused at first");
         }

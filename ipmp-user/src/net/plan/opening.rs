@@ -5,7 +5,7 @@
 //! planned from what the kernel has afterwards, as after any other change: an opening that did less than it should costs
 //! time, and nothing else.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipmp_common::engine::{ids::Family, time::Timestamp};
 use ipnet::IpNet;
@@ -15,7 +15,12 @@ use super::{
     Op, Wanted, addresses,
     routes::{RoutePlan, routes},
 };
-use crate::net::{address::Address, base::Base, inventory::Inventory, route::Route};
+use crate::net::{
+    address::Address,
+    base::Base,
+    inventory::Inventory,
+    route::{Route, RouteKey},
+};
 
 /// Addresses and routes up to which openings are planned, each of which takes less than a millisecond then. Where there are
 /// more the kernel takes so long for the move that planning it does not matter.
@@ -28,8 +33,11 @@ pub struct Opening {
     pub wanted: Wanted,
     /// Additions of addresses.
     pub additions: Vec<Op>,
-    /// The routes that go with them, if it is certain which these are.
-    pub routes: RoutePlan,
+    /// The routes that go with them, if it is certain which these are, and then those that the kernel's own take over from:
+    /// if the kernel refuses such an address, the rest of the move adds its route.
+    pub routes: Vec<Op>,
+    /// What goes if nothing of the same destination was refused.
+    pub removals: RoutePlan,
     /// What gives those addresses the flags that they had, and may come later.
     pub rest: Vec<Op>,
     /// Addresses that change their interface: the old one where there is one, the new one, the address.
@@ -58,8 +66,15 @@ impl Opening {
         } else {
             routes(inventory, base, wanted)
         };
-        let opening = Self { wanted: wanted.clone(), additions, routes, rest, moved: plan.moved };
-        (!opening.additions.is_empty() || !opening.routes.add.is_empty()).then_some(opening)
+        let mut removals = routes;
+        let mut routes = std::mem::take(&mut removals.add);
+        if plan.brings_routes {
+            let added: BTreeSet<RouteKey> = routes.iter().filter_map(Op::route_key).collect();
+            let is_taken_over = |op: &mut Op| matches!(op, Op::DelRoute(old) if !added.contains(&old.key()));
+            routes.extend(removals.remove.extract_if(.., is_taken_over));
+        }
+        let opening = Self { wanted: wanted.clone(), additions, routes, removals, rest, moved: plan.moved };
+        (!opening.additions.is_empty() || !opening.routes.is_empty()).then_some(opening)
     }
 }
 
@@ -76,10 +91,9 @@ fn with_connected_routes(inventory: &Inventory, base: &Base, additions: &[Op]) -
         let subnet = address.net().trunc();
         let neighbours = there.iter().any(|other| other.net().trunc() == subnet);
         there.push(address.clone());
-        if !address.has_prefix_route() || subnet.prefix_len() == subnet.max_prefix_len() {
-            continue;
-        }
-        if neighbours && address.family() == Family::V4 {
+        let alone = subnet.prefix_len() == subnet.max_prefix_len();
+        let without = address.family() == Family::V4 && (neighbours || alone);
+        if !address.has_prefix_route() || without {
             continue;
         }
         let route = connected(base, address)?;
@@ -106,3 +120,6 @@ fn connected<'a>(base: &'a Base, address: &Address) -> Option<&'a Route> {
     let mut found = base.all_routes().filter(made);
     found.next().filter(|_| found.next().is_none())
 }
+
+#[cfg(test)]
+mod tests;
