@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Nothing else in this process changes state. Addresses and routes are moved by a thread of their own
-//! (`net::apply`), so that a busy kernel lock never keeps probes from leaving; carriers are polled by another for the same
-//! reason (`kernel::carrier`), and the kernel's tables are read anew by one (`net::monitor`), because there may be a hundred
+//! (`net::apply`), so that a busy kernel lock never keeps probes from leaving; carriers are polled by another, which
+//! wakes the loop only when one changed (`kernel::carrier`), and the kernel's tables are read anew by one (`net::monitor`), because there may be a hundred
 //! thousand routes. Clients are served by another (`control`), so that none of them can delay a verdict.
 
 mod actions;
@@ -74,7 +74,7 @@ use crate::{
     config::FileConfig,
     control::{self, ControlHandle},
     journal::{Journal, Names},
-    kernel::Kernel,
+    kernel::{Kernel, Sysfs},
     net::{apply, base::Base, inventory::Inventory, monitor::Monitor, resolve::Resolver, sysctl::Sysctl},
     probe::Sender,
     recorder::Recorded,
@@ -93,6 +93,8 @@ pub struct DaemonOptions {
     pub runtime_dir: PathBuf,
     /// The bpffs directory under which the ABI version's sub-directory holds programs, links and maps.
     pub pin_dir: PathBuf,
+    /// Where carrier changes are counted, if that can be had: opened before privileges are given up.
+    pub sysfs: Option<Sysfs>,
     /// Where to record what the engine is told and asks for, if anywhere.
     pub record: Option<PathBuf>,
 }

@@ -1,13 +1,17 @@
 //! Carrier changes faster than rtnetlink tells of them, seen by the tracing programs.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use ipmp_common::abi::{CARRIER_BY_TRACING, EVENT_CARRIER_DOWN, EVENT_CARRIER_UP, RingEvent};
 use ipmp_tests::{fault::set_device, pace, skip};
-use ipmp_user::kernel::{CarrierRung, Kernel, KernelOptions};
+use ipmp_user::kernel::{CarrierRung, Kernel, KernelOptions, Sysfs};
 
 use crate::{
     links::Listener,
+    rtnl::Held,
     world::{self, Neighbour, World, now_ns, sh, until},
 };
 
@@ -29,8 +33,8 @@ fn cable(world: &World) -> Neighbour<'_> {
 }
 
 /// The kernel room with `rung` for the carrier, or why the kernel has it not.
-fn with_rung(world: &World, rung: CarrierRung) -> Result<Kernel, String> {
-    let options = KernelOptions { carrier: rung, ..KernelOptions::new(world.pin_dir()) };
+fn with_rung(world: &World, rung: CarrierRung, sysfs: Option<Sysfs>) -> Result<Kernel, String> {
+    let options = KernelOptions { carrier: rung, sysfs, ..KernelOptions::new(world.pin_dir()) };
     let mut kernel = world::open(&options);
     let rungs = kernel.attach(INDEX, "near");
     if rungs.carrier == rung {
@@ -63,7 +67,7 @@ fn flap(neighbour: &Neighbour<'_>) -> Vec<(u64, u64, u32)> {
 fn every_flap_is_in_the_map(rung: CarrierRung) {
     world::run(move |world| {
         let neighbour = cable(world);
-        let mut kernel = match with_rung(world, rung) {
+        let mut kernel = match with_rung(world, rung, None) {
             Ok(kernel) => kernel,
             Err(reason) => return skip::say(&format!("this kernel has no {rung}: {reason}")),
         };
@@ -102,15 +106,17 @@ fn every_flap_that_netlink_withholds_is_in_the_map_by_kprobe() {
     every_flap_is_in_the_map(CarrierRung::Kprobe);
 }
 
+/// The kernel room that polls: counts, or what drivers say.
+fn polling(world: &World, sysfs: Option<Sysfs>) -> Kernel {
+    with_rung(world, CarrierRung::Poll, sysfs)
+        .unwrap_or_else(|reason| panic!("a veth pair tells its link: {reason}"))
+}
+
 /// The second loss within a second, which netlink withholds, is found by polling within that second.
-#[test]
-fn a_second_loss_within_a_second_is_found_by_polling() {
-    world::run(|world| {
+fn a_second_loss_within_a_second_is_found(sysfs: fn() -> Option<Sysfs>) {
+    world::run(move |world| {
         let neighbour = cable(world);
-        let mut kernel = match with_rung(world, CarrierRung::Poll) {
-            Ok(kernel) => kernel,
-            Err(reason) => panic!("a veth pair tells its link: {reason}"),
-        };
+        let mut kernel = polling(world, sysfs());
         for up in [false, true, false] {
             let before_ns = neighbour.inside(|| set_device("far", up)).expect("far");
             let seen = until("the change is polled", || {
@@ -122,6 +128,76 @@ fn a_second_loss_within_a_second_is_found_by_polling() {
         }
         let history = kernel.carrier(INDEX).expect("armed");
         assert_eq!((history.downs, history.ups, history.up), (2, 1, 0));
+        kernel.release();
+    });
+}
+
+/// sysfs of the test's network namespace; `/sys` is of another.
+fn sysfs() -> Sysfs {
+    Sysfs::of_namespace().expect("sysfs of this namespace")
+}
+
+#[test]
+fn a_second_loss_within_a_second_is_found_by_polling_counts() {
+    a_second_loss_within_a_second_is_found(|| Some(sysfs()));
+}
+
+#[test]
+fn a_second_loss_within_a_second_is_found_by_polling_drivers() {
+    a_second_loss_within_a_second_is_found(|| None);
+}
+
+/// Whoever works on routes or devices keeps the RTNL lock, linkwatch among them before it tells of a loss.
+#[test]
+fn a_loss_is_found_while_somebody_keeps_the_rtnl_lock() {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    world::run(|world| {
+        let neighbour = cable(world);
+        let mut kernel = polling(world, Some(sysfs()));
+        neighbour.inside(|| set_device("far", false)).expect("far");
+        let held = match Held::take() {
+            Ok(held) => held,
+            Err(error) => return skip::say(&format!("nobody can keep the lock: no userfaultfd(2): {error}")),
+        };
+        let held_ns = now_ns();
+        let end = Instant::now() + pace::stretched(PATIENCE);
+        let seen = loop {
+            kernel.note_link_event();
+            match kernel.carrier_poll().as_slice() {
+                [] => assert!(Instant::now() < end, "the answer waits for the lock"),
+                [change] => break *change,
+                more => panic!("{more:?}"),
+            }
+        };
+        drop(held);
+        assert_eq!((seen.ifindex, seen.up), (INDEX, false));
+        assert!(seen.at_ns >= held_ns, "it was seen before: {seen:?}");
+        kernel.release();
+    });
+}
+
+/// Links fail in company: who hears of one looks at all, without having to wait for the thread that polls.
+#[test]
+fn after_one_loss_the_others_are_known_at_once() {
+    world::run(|world| {
+        let neighbour = cable(world);
+        let there = neighbour.path();
+        sh(&format!("ip link add near2 type veth peer name far2 netns {there}"));
+        sh("ip link set near2 up");
+        neighbour.inside(|| sh("ip link set far2 up"));
+        until("its ends are up", || sh("ip -o link show near2").contains("LOWER_UP").then_some(()));
+        let second = nix::net::if_::if_nametoindex("near2").expect("near2");
+        let mut kernel = polling(world, Some(sysfs()));
+        kernel.attach(second, "near2");
+        neighbour.inside(|| {
+            for far in ["far", "far2"] {
+                set_device(far, false).expect(far);
+            }
+        });
+        kernel.note_link_event();
+        let seen: BTreeMap<u32, bool> =
+            kernel.carrier_poll().iter().map(|change| (change.ifindex, change.up)).collect();
+        assert_eq!(seen, BTreeMap::from([(INDEX, false), (second, false)]));
         kernel.release();
     });
 }

@@ -8,5 +8,6 @@ mod frames;
 mod links;
 mod pins;
 mod programs;
+mod rtnl;
 mod veth;
 mod world;

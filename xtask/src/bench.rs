@@ -33,6 +33,8 @@ pub(crate) struct Options {
 struct Figures {
     /// Act to the verdict.
     decided: Vec<Duration>,
+    /// Act to the evidence.
+    evident: Vec<Duration>,
     /// Evidence to the announcement.
     announced: Vec<Duration>,
     /// Act to the announcement.
@@ -87,6 +89,7 @@ impl Figures {
         let evidence = time(&away.verdict, "evidence_ns")?;
         let between = |from: u64, to: u64| Duration::from_nanos(to.saturating_sub(from));
         self.decided.push(between(away.at_ns, decided));
+        self.evident.push(between(away.at_ns, evidence));
         self.announced.push(between(evidence, announced));
         self.act_announced.push(between(away.at_ns, announced));
         self.away.add(away);
@@ -118,6 +121,7 @@ fn table(cable: &Figures, path: &Figures) -> Result<String> {
         sent as f64 / watched.as_secs_f64()
     );
     let of_fdt = |value: Duration| format!("{:.2} × FDT", value.as_secs_f64() / FDT.as_secs_f64());
+    row(&mut text, "carrier loss: port down → its evidence", &cable.evident, in_ms)?;
     row(&mut text, "carrier loss: its evidence → announced", &cable.announced, in_ms)?;
     row(&mut text, "carrier loss: port down → announced", &cable.act_announced, in_ms)?;
     outage(&mut text, "carrier loss", &cable.away)?;

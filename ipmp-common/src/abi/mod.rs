@@ -189,7 +189,7 @@ pub struct Carrier {
 
 /// [`Carrier::source`]: a tracing program.
 pub const CARRIER_BY_TRACING: u32 = 1;
-/// [`Carrier::source`]: the daemon's `ETHTOOL_GLINK` poll.
+/// [`Carrier::source`]: the daemon's poll.
 pub const CARRIER_BY_POLL: u32 = 2;
 /// [`Carrier::source`]: an `RTM_NEWLINK` message.
 pub const CARRIER_BY_NETLINK: u32 = 3;

@@ -221,7 +221,7 @@ pub enum CarrierSource {
     Fentry,
     /// kprobe on the same.
     Kprobe,
-    /// `ETHTOOL_GLINK` poll.
+    /// Polled.
     Poll,
     /// `RTM_NEWLINK`.
     Netlink,

@@ -18,7 +18,8 @@ use crate::{
     config::{self, ConfigError, FileConfig},
     control,
     daemon::{self, DaemonOptions},
-    kernel, privilege, release,
+    kernel::{self, Sysfs},
+    privilege, release,
 };
 
 /// Log lines that may wait for a slow standard error; more are dropped rather than delaying a verdict.
@@ -71,6 +72,8 @@ fn start(args: DaemonArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     check_capabilities()?;
+    // While it is permitted; without it drivers are asked, see there.
+    let sysfs = Sysfs::of_namespace().ok();
     drop_privileges(&args, &config)?;
     let _log = start_log(filter);
     let options = DaemonOptions {
@@ -79,6 +82,7 @@ fn start(args: DaemonArgs) -> Result<ExitCode, Failure> {
         config_path: args.config,
         runtime_dir: args.runtime_dir,
         pin_dir: args.pin_dir,
+        sysfs,
         record: args.record,
     };
     daemon::run(&options).map_err(|error| Failure::new(exit::SOFTWARE, format!("{error:#}")))

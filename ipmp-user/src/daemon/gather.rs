@@ -325,7 +325,8 @@ impl Daemon {
 
     fn gather_poll(&mut self, now: Timestamp) {
         for change in self.kernel.carrier_poll() {
-            let at = Timestamp(change.at_ns);
+            // What was seen in this turn is decided upon at its time.
+            let at = Timestamp(change.at_ns).min(now);
             self.take_carrier(now, change.ifindex, change.up, at, CarrierSource::Poll);
         }
     }

@@ -56,7 +56,7 @@ impl Daemon {
         claims.add(&config)?;
         let base = known_homes(&options.runtime_dir);
         let priority = options.config.daemon.real_time_priority;
-        let kernel = Kernel::open(&KernelOptions { priority, ..KernelOptions::new(&options.pin_dir) });
+        let kernel = open_kernel(options, priority);
         if let Some(dir) = kernel.pins_taken() {
             bail!("another ipmpd runs: {}: stop it, or give this one its own --pin-dir", dir.display());
         }
@@ -193,6 +193,11 @@ impl Daemon {
             hangup: signal(SignalKind::hangup()).context("cannot catch SIGHUP")?,
         })
     }
+}
+
+fn open_kernel(options: &DaemonOptions, priority: u8) -> Kernel {
+    let sysfs = options.sysfs.clone();
+    Kernel::open(&KernelOptions { priority, sysfs, ..KernelOptions::new(&options.pin_dir) })
 }
 
 /// Homes as the state file has them.

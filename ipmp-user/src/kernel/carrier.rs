@@ -1,6 +1,7 @@
-//! The carrier where no tracing program tells: `ETHTOOL_GLINK`, polled at a bounded cost. It costs about a
-//! microsecond and sees the truth at once, while `RTM_NEWLINK` may be withheld for a second (linkwatch).
+//! The carrier where no tracing program tells: polled at a bounded cost. `RTM_NEWLINK` may be withheld for a second, and comes
+//! when linkwatch has done all else; the kernel counts at once.
 
+mod counts;
 mod polling;
 
 use std::{
@@ -12,10 +13,15 @@ use std::{
 
 use tokio::sync::Notify;
 
-use self::polling::{Order, Pass, Polled};
+pub use self::counts::Sysfs;
+use self::{
+    counts::{Counter, Counts},
+    polling::{Order, Pass, Polled, Source},
+};
+use crate::daemon::clock;
 
-/// How long the loop waits for the others to be looked at: some hundred times what it takes, and no harm to any failure
-/// detection time.
+/// How long the loop waits for drivers to be asked: some hundred times what it takes, and no harm to any failure detection
+/// time.
 const PATIENCE: Duration = Duration::from_micros(500);
 
 /// A carrier change that polling saw.
@@ -25,24 +31,36 @@ pub struct CarrierChange {
     pub ifindex: u32,
     /// Whether the link is up now.
     pub up: bool,
-    /// When it was seen, `CLOCK_MONOTONIC` nanoseconds: at most one interval after it happened, unless the
-    /// kernel kept the answer.
+    /// When it was seen, `CLOCK_MONOTONIC` nanoseconds: at most one interval after it happened, unless a driver's answer
+    /// had to be waited for.
     pub at_ns: u64,
 }
 
-/// The members that are polled: by a thread of its own, for the question takes the RTNL lock (`dev_ethtool` in
-/// net/ethtool/ioctl.c), which others may hold for a hundred milliseconds. It hands over what it sees, and keeps nothing but
-/// what it saw last.
+/// The members that are polled, by a thread of its own: it need not wake the loop while nothing changes, and where the counts
+/// cannot be had it asks the driver, which takes the RTNL lock that others may hold for a hundred milliseconds. It keeps
+/// nothing but what it saw last.
 #[derive(Debug)]
 pub(super) struct Poller {
+    /// Where the counts are, if they can be had.
+    sysfs: Option<Sysfs>,
     thread: Option<Thread>,
-    /// Those who are polled, by the number of the order.
-    members: BTreeMap<u32, u64>,
+    members: BTreeMap<u32, Member>,
     orders: u64,
-    /// The others are to be looked at, and have not been yet.
+    /// Drivers are to be asked, and have not been yet.
     asked: bool,
+    /// Counts are to be looked at.
+    look: bool,
     priority: u8,
     bell: Arc<Notify>,
+}
+
+/// One who is polled.
+#[derive(Debug)]
+struct Member {
+    /// The number of the order.
+    order: u64,
+    /// And how the counts stood when they were looked at last; none where its driver is asked.
+    counter: Option<(Arc<Counter>, Counts)>,
 }
 
 #[derive(Debug)]
@@ -53,9 +71,9 @@ struct Thread {
 
 impl Poller {
     /// Its thread will have this real-time priority.
-    pub(super) fn new(priority: u8) -> Self {
+    pub(super) fn new(priority: u8, sysfs: Option<Sysfs>) -> Self {
         let (members, bell) = (BTreeMap::new(), Arc::default());
-        Self { thread: None, members, orders: 0, asked: false, priority, bell }
+        Self { sysfs, thread: None, members, orders: 0, asked: false, look: false, priority, bell }
     }
 
     /// Starts to poll an interface, which is in this state.
@@ -63,11 +81,28 @@ impl Poller {
         if self.thread.is_none() {
             self.thread = Some(polling::start(self.priority, Arc::clone(&self.bell))?);
         }
+        let counter = self.counter(name).inspect_err(|error| {
+            tracing::info!(
+                interface = name,
+                "carrier changes are not counted for us ({error}): its driver is asked, which may have to wait"
+            );
+        });
+        let counter = counter.ok();
+        let source = match &counter {
+            Some((counter, known)) => Source::Counter { counter: Arc::clone(counter), known: *known },
+            None => Source::Driver { name: name.to_owned(), up },
+        };
         self.orders += 1;
-        self.members.insert(ifindex, self.orders);
-        let member = Polled { ifindex, order: self.orders, name: name.to_owned(), up };
-        self.order(Order::Add(member));
+        self.members.insert(ifindex, Member { order: self.orders, counter });
+        self.order(Order::Add(Polled { ifindex, order: self.orders, source }));
         Ok(())
+    }
+
+    fn counter(&self, name: &str) -> io::Result<(Arc<Counter>, Counts)> {
+        let sysfs = self.sysfs.as_ref().ok_or(io::ErrorKind::PermissionDenied)?;
+        let counter = Counter::open(sysfs, name)?;
+        let known = counter.counts()?;
+        Ok((Arc::new(counter), known))
     }
 
     pub(super) fn remove(&mut self, ifindex: u32) {
@@ -79,8 +114,9 @@ impl Poller {
     /// Links fail in company (a switch, a dual-port card), so the others are looked at in the same turn, before
     /// anything is moved to one of them.
     pub(super) fn link_event(&mut self) {
-        if !self.members.is_empty() && !self.asked {
-            self.asked = true;
+        if !self.members.is_empty() && !self.look {
+            self.look = true;
+            self.asked = self.members.values().any(|member| member.counter.is_none());
             self.order(Order::Look);
         }
     }
@@ -93,9 +129,18 @@ impl Poller {
         }
     }
 
-    /// What changed since this was asked last. After a link event the others have been looked at, unless the kernel keeps
-    /// the answer.
+    /// What changed since this was asked last. After a link event, or if one of them changed, all have been looked at, but
+    /// for drivers whose answer the kernel keeps.
     pub(super) fn take(&mut self) -> Vec<CarrierChange> {
+        let mut changes = self.take_passes();
+        if std::mem::take(&mut self.look) || !changes.is_empty() {
+            self.look_at_counts(&mut changes);
+        }
+        changes
+    }
+
+    /// What the thread saw. Counts are looked at here again, so of these it only says that they changed.
+    fn take_passes(&mut self) -> Vec<CarrierChange> {
         let Some(thread) = &self.thread else { return Vec::new() };
         let mut changes = Vec::new();
         let until = Instant::now() + PATIENCE;
@@ -107,11 +152,26 @@ impl Poller {
             };
             let Some(pass) = pass else { break };
             self.asked &= !pass.asked;
-            let current = |seen: &(u64, CarrierChange)| self.members.get(&seen.1.ifindex) == Some(&seen.0);
+            self.look |= pass.counted;
+            let current = |seen: &(u64, CarrierChange)| {
+                self.members.get(&seen.1.ifindex).is_some_and(|member| member.order == seen.0)
+            };
             changes.extend(pass.changes.into_iter().filter(current).map(|(_, change)| change));
         }
         self.asked = false;
         changes
+    }
+
+    fn look_at_counts(&mut self, changes: &mut Vec<CarrierChange>) {
+        for (ifindex, member) in &mut self.members {
+            let Some((counter, known)) = &mut member.counter else { continue };
+            // One that is gone is netlink's to tell.
+            let Ok(Some(counts)) = counter.other_than(*known) else { continue };
+            if let Some(up) = counts.news_since(*known) {
+                changes.push(CarrierChange { ifindex: *ifindex, up, at_ns: clock::now().0 });
+            }
+            *known = counts;
+        }
     }
 
     /// Rings when there is something to take.

@@ -45,7 +45,7 @@ use self::{
     socket::ReplySocket,
 };
 pub use self::{
-    carrier::CarrierChange,
+    carrier::{CarrierChange, Sysfs},
     driver::bus_of,
     evidence::Totals,
     load::detach_clsact,
@@ -137,7 +137,7 @@ impl Kernel {
             tracing,
             tracing_refused,
             members: BTreeMap::new(),
-            poller: Poller::new(options.priority),
+            poller: Poller::new(options.priority, options.sysfs.clone()),
             drivers: Drivers::new().ok(),
             own: Table::default(),
         }

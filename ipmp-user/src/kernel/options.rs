@@ -8,7 +8,7 @@ use std::{
 use aya::maps::MapError;
 use ipmp_common::abi::MAX_SESSIONS;
 
-use super::{CarrierRung, DepartureRung, bpffs};
+use super::{CarrierRung, DepartureRung, Sysfs, bpffs};
 
 /// How to open the kernel room.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct KernelOptions {
     pub departure: DepartureRung,
     /// The real-time priority of the thread that polls carriers (sched(7)); 0 = none.
     pub priority: u8,
+    /// Where carrier changes are counted; without it drivers are asked, which may have to wait.
+    pub sysfs: Option<Sysfs>,
 }
 
 impl KernelOptions {
@@ -35,6 +37,7 @@ impl KernelOptions {
             carrier: CarrierRung::Fentry,
             departure: DepartureRung::Tcx,
             priority: 0,
+            sysfs: None,
         }
     }
 }

@@ -38,7 +38,7 @@ pub enum CarrierRung {
     Fentry,
     /// kprobe on the same.
     Kprobe,
-    /// `ETHTOOL_GLINK`, polled.
+    /// The kernel's count of carrier changes, polled; where that cannot be read, `ETHTOOL_GLINK`.
     Poll,
     /// `RTM_NEWLINK` only.
     Netlink,

@@ -5,7 +5,7 @@ use super::{
 };
 
 #[test]
-fn polls_every_ten_milliseconds_and_every_millisecond_after_a_link_event() {
+fn polls_every_five_milliseconds_and_every_millisecond_after_a_link_event() {
     let mut schedule = Schedule::default();
     schedule.polled(0, 2);
     assert_eq!(schedule.next_ns, INTERVAL_NS);
@@ -28,7 +28,7 @@ fn many_members_are_polled_less_often() {
 
 #[test]
 fn nothing_to_poll_needs_no_thread() {
-    let mut poller = Poller::new(0);
+    let mut poller = Poller::new(0, None);
     poller.link_event();
     assert_eq!(poller.take(), []);
     assert!(poller.thread.is_none());
@@ -36,7 +36,7 @@ fn nothing_to_poll_needs_no_thread() {
 
 #[test]
 fn what_was_seen_before_an_interface_was_added_is_no_news() {
-    let mut poller = Poller::new(0);
+    let mut poller = Poller::new(0, None);
     let up = Drivers::new().and_then(|drivers| drivers.link_up("lo")).expect("ETHTOOL_GLINK on lo");
     // Taken to be otherwise than it is: that is seen at once.
     poller.add(1, "lo", !up).expect("a thread");
@@ -62,4 +62,55 @@ fn who_is_not_there_has_no_link_to_tell() {
     let drivers = Drivers::new().expect("a socket");
     assert!(drivers.link_up("no-such-interface").is_err());
     assert!(drivers.link_up("a-name-longer-than-the-kernel-has").is_err());
+}
+
+#[test]
+fn where_no_sysfs_can_be_had_the_driver_is_asked() {
+    let mut poller = Poller::new(0, None);
+    poller.add(1, "lo", true).expect("a thread");
+    assert!(poller.members.values().all(|member| member.counter.is_none()));
+    poller.link_event();
+    assert!(poller.asked, "its answer is waited for");
+    assert_eq!(poller.take(), []);
+    assert!(!poller.asked);
+}
+
+#[test]
+fn a_change_of_the_counts_is_told_once_by_whoever_sees_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let count = |changes: u32, downs: u32| {
+        for (attribute, count) in [("carrier_changes", changes), ("carrier_down_count", downs)] {
+            let path = directory.path().join("class/net/eth0").join(attribute);
+            std::fs::write(path, format!("{count}\n")).expect("written");
+        }
+    };
+    std::fs::create_dir_all(directory.path().join("class/net/eth0")).expect("made");
+    count(2, 1);
+    let sysfs = Sysfs::at(std::fs::File::open(directory.path()).expect("opened").into());
+    let mut poller = Poller::new(0, Some(sysfs));
+    poller.add(7, "eth0", true).expect("a thread");
+    assert_eq!(poller.take(), [], "as it was");
+
+    count(3, 2);
+    poller.link_event();
+    assert!(!poller.asked, "nobody is waited for");
+    let seen = poller.take();
+    assert!(matches!(seen.as_slice(), [CarrierChange { ifindex: 7, up: false, .. }]), "{seen:?}");
+    // As if the thread had seen it as well.
+    poller.look = true;
+    assert_eq!(poller.take(), [], "it has been told");
+
+    count(4, 2);
+    let seen = loop {
+        match poller.take().as_slice() {
+            [] => std::thread::yield_now(),
+            [change] => break *change,
+            more => panic!("{more:?}"),
+        }
+    };
+    assert_eq!((seen.ifindex, seen.up), (7, true), "by the thread alone");
+    poller.remove(7);
+    count(5, 3);
+    poller.link_event();
+    assert_eq!(poller.take(), []);
 }
