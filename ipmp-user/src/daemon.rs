@@ -21,6 +21,7 @@ mod culprit;
 mod detach;
 mod detached;
 mod draw;
+mod duplicates;
 mod follow;
 mod gather;
 mod identity;
@@ -196,6 +197,7 @@ impl Daemon {
             let now = clock::now();
             self.gather(now);
             self.reassert(now);
+            self.sysctl.remember_again();
             self.engine.handle(now, Event::Judge);
             self.act(now);
             self.go_on_detaching();

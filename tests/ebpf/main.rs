@@ -6,6 +6,7 @@ mod carrier;
 mod flaps;
 mod frames;
 mod links;
+mod pins;
 mod programs;
 mod rtnl;
 mod veth;

@@ -84,7 +84,7 @@ impl<'a> Wire<'a> {
     }
 
     /// One round trip to the neighbour's kernel.
-    fn round_trip(&self, kernel: &mut Kernel, pair: Pair) {
+    pub(crate) fn round_trip(&self, kernel: &mut Kernel, pair: Pair) {
         kernel.arm(SESSION, session(pair, self.ifindex)).expect("armed");
         let before_ns = now_ns();
         self.send(pair, 1);

@@ -10,10 +10,10 @@ use ipmp_tests::{
     ping::Pinger,
     snapshot::Snapshot,
     topology::data,
-    wait,
+    wait::{self, now_ns},
 };
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{Bed, FDT_MS, Traffic};
 
@@ -52,6 +52,13 @@ fn a35_the_last_one_goes_offline_only_by_force_and_online_returns_it_even_withou
 
     assert_eq!(order(&bed, &["offline", "eth1", "--force"])?, (Some(0), String::new()));
     bed.wait_state("eth1", "offline")?;
+    let whys = bed.daemon.events()?.into_iter().filter(|event| event["kind"] == "offline");
+    let whys: Vec<Value> = whys.map(|event| event["why"].clone()).collect();
+    let [usual, forced] = [json!({"why": "administrator"}), json!({"why": "administrator", "forced": true})];
+    assert_eq!(whys, [usual, forced]);
+    let told = bed.daemon.client(&["explain", "eth1"])?.stdout;
+    let told = String::from_utf8_lossy(&told);
+    assert!(told.contains("forced: no other functioning interface is in its group"), "{told}");
     // There is no better place: they stay, and work as long as the interface does.
     traffic.wait_flow()?;
     for nic in ["eth1", "eth0"] {
@@ -162,5 +169,33 @@ fn a32_a61_an_idle_standby_holds_only_its_test_address_and_stays_up() -> Result<
     // Its link must be seen: never administratively down.
     let flags = shown[0]["flags"].as_array().context("flags")?;
     assert!(flags.contains(&"UP".into()) && flags.contains(&"LOWER_UP".into()), "{shown:#}");
+    Ok(())
+}
+
+/// It is tried again after a second, two, four and so on, and each time in vain.
+#[test]
+fn what_cannot_be_placed_is_told_once_until_it_can() -> Result<()> {
+    let Some(bed) = Bed::healthy(&Config::new(FDT_MS, 1, 1).link_based())? else {
+        return Ok(());
+    };
+    let address = data(0, true).to_string();
+    let refusals = |from_ns| -> Result<usize> {
+        let events = bed.daemon.events_since(from_ns)?;
+        let of_it = |event: &&Value| {
+            event["kind"] == "action-failed" && event.to_string().contains("eth0 is administratively down")
+        };
+        Ok(events.iter().filter(of_it).count())
+    };
+    for _ in 0..2 {
+        let from_ns = now_ns();
+        // The kernel deletes the IPv6 address for that, and there is nowhere to put it.
+        bed.lab.host.ip("link set eth0 down")?;
+        wait::until("it is told", || Ok(refusals(from_ns)? > 0))?;
+        wait::until("it was tried again twice", || Ok(now_ns() - from_ns >= 4_500_000_000))?;
+        assert_eq!(refusals(from_ns)?, 1, "{}", bed.daemon.log_tail());
+        bed.lab.host.ip("link set eth0 up")?;
+        wait::until("it is back", || Ok(bed.lab.host.ip("-6 address show dev eth0")?.contains(&address)))?;
+        bed.daemon.wait_healthy()?;
+    }
     Ok(())
 }

@@ -1,10 +1,6 @@
 //! Restarts, second daemons, and what a daemon finds of its predecessor.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{fs, path::Path, process::Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::links::{FdLink, PinnedLink};
@@ -18,7 +14,7 @@ use ipmp_tests::{
     wait,
 };
 use nix::{
-    mount::{MntFlags, MsFlags, mount, umount2},
+    mount::{MntFlags, umount2},
     sys::signal::Signal,
 };
 use serde_json::Value;
@@ -78,7 +74,7 @@ fn a_crash_and_restart_touches_no_address_no_link_and_no_program() -> Result<()>
 }
 
 /// Runs another daemon with the same configuration until it gives up; its exit code and what it said.
-fn another(bed: &Bed, runtime: &Path, pins: &Path) -> Result<(Option<i32>, String)> {
+pub(crate) fn another(bed: &Bed, runtime: &Path, pins: &Path) -> Result<(Option<i32>, String)> {
     another_by(bed, &[], runtime, pins)
 }
 
@@ -201,79 +197,6 @@ fn a_failed_group_is_failed_after_a_restart_until_it_is_proved() -> Result<()> {
 #[test]
 fn withdrawn_addresses_do_not_return_by_a_restart() -> Result<()> {
     restart_of_a_failed_group(true)
-}
-
-#[test]
-fn a_damaged_state_file_is_set_aside_and_never_trusted() -> Result<()> {
-    let Some(mut bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
-        return Ok(());
-    };
-    let before = Snapshot::take(&bed.lab.host)?;
-    bed.daemon.signal(Signal::SIGKILL)?;
-    bed.daemon.wait_exit()?;
-    let state = bed.daemon.files().runtime().join("state.json");
-    let text = fs::read_to_string(&state).context("the state file")?;
-    fs::write(&state, &text[..text.len() / 2]).context("damaging the state file")?;
-    bed.daemon.start_again(&bed.lab.host)?;
-    bed.daemon.wait_healthy()?;
-    assert!(state.with_extension("json.damaged").exists());
-    let log = fs::read_to_string(bed.daemon.files().log()).context("the log")?;
-    assert!(log.contains("state.json") && log.contains("damaged"), "{log}");
-    bed.wait_unchanged_since(&before)
-}
-
-/// A file system of its own for a directory, so small that it can be filled.
-struct Tiny(PathBuf);
-
-impl Tiny {
-    fn on(dir: PathBuf) -> Result<Self> {
-        mount(Some("ipmpt"), &dir, Some("tmpfs"), MsFlags::empty(), Some("size=64k")).context("a tmpfs")?;
-        Ok(Self(dir))
-    }
-
-    fn fill(&self) -> Result<PathBuf> {
-        let filler = self.0.join("filler");
-        let mut file = fs::File::create(&filler).context("a filler")?;
-        while std::io::Write::write(&mut file, &[0; 4096]).is_ok() {}
-        Ok(filler)
-    }
-}
-
-impl Drop for Tiny {
-    fn drop(&mut self) {
-        if let Err(error) = umount2(&self.0, MntFlags::MNT_DETACH) {
-            eprintln!("{}: {error}", self.0.display());
-        }
-    }
-}
-
-#[test]
-fn a_full_disk_is_reported_and_keeps_no_address_from_moving() -> Result<()> {
-    let Some(mut bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
-        return Ok(());
-    };
-    bed.daemon.signal(Signal::SIGTERM)?;
-    bed.daemon.wait_exit()?;
-    let disk = Tiny::on(bed.daemon.files().runtime())?;
-    bed.daemon.start_again(&bed.lab.host)?;
-    bed.daemon.wait_healthy()?;
-    let before = Snapshot::take(&bed.lab.host)?;
-    let filler = disk.fill()?;
-    let pulled_ns = bed.lab.pull(0)?;
-    bed.wait_address_on(&data(0, false).to_string(), "eth1")?;
-    bed.daemon.wait_event("the full disk is reported", pulled_ns, |event| {
-        let text = event.to_string();
-        event["kind"] == "action-failed" && text.contains("state.json") && text.contains("No space left")
-    })?;
-    fs::remove_file(filler).context("making room")?;
-    wait::until("what could not be written is written", || {
-        let text = fs::read_to_string(disk.0.join("state.json")).unwrap_or_default();
-        let state: Value = serde_json::from_str(&text).unwrap_or_default();
-        Ok(state["placement"][data(0, false).to_string()] == "eth1")
-    })?;
-    bed.lab.plug(0)?;
-    bed.daemon.wait_healthy()?;
-    bed.wait_unchanged_since(&before)
 }
 
 /// What a standby without a list stood in for when the daemon ended is not its own.

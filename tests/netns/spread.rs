@@ -2,10 +2,11 @@
 
 mod rules;
 
-use std::{collections::BTreeMap, fs, net::IpAddr, process::Stdio, time::Duration};
+use std::{collections::BTreeMap, fs, net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use ipmp_tests::{
+    changes::Changes,
     config::Config,
     daemon::{Daemon, group},
     flows::{Flow, Flows},
@@ -28,7 +29,7 @@ const FAIR: usize = 8;
 /// Between two numbers of one flow.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// As in `net/spread.rs`.
-const PROTOCOL: &str = "73";
+pub(crate) const PROTOCOL: &str = "73";
 
 /// Flows are spread unless somebody says no.
 fn config() -> Config {
@@ -70,7 +71,7 @@ fn spreading() -> Result<Option<Bed>> {
 }
 
 impl Bed {
-    fn wait_outbound(&self, nics: &[&str]) -> Result<()> {
+    pub(crate) fn wait_outbound(&self, nics: &[&str]) -> Result<()> {
         let wanted = Value::from(nics);
         let nobody = Value::from(Vec::<&str>::new());
         self.daemon
@@ -81,7 +82,7 @@ impl Bed {
     }
 
     /// What is ours in the host.
-    fn traces(&self) -> Result<String> {
+    pub(crate) fn traces(&self) -> Result<String> {
         traces(&self.lab.host)
     }
 }
@@ -283,29 +284,14 @@ fn b29_spreading_leaves_the_routes_of_others_alone_and_no_trace() -> Result<()> 
 #[test]
 fn b29_restart_of_a_killed_daemon_tells_nobody_of_rules_routes_or_nexthops() -> Result<()> {
     let Some(mut bed) = spreading()? else { return Ok(()) };
-    let log = tempfile::NamedTempFile::new()?;
-    let ip = skip::find_program("ip").context("ip(8)")?;
-    let mut listener = bed.lab.host.command(ip)?;
-    listener.args(["-o", "monitor", "rule", "route", "nexthop"]).stdin(Stdio::null()).stdout(log.reopen()?);
-    let mut listener = Listener(listener.spawn()?);
-    // What ends the log shows that it has heard everything before.
-    let heard = |host: &Netns, mark: &str| {
-        wait::until("ip monitor hears", || {
-            host.batch(&format!("route add {mark} dev lo\nroute del {mark} dev lo"))?;
-            Ok(fs::read_to_string(log.path())?.contains(mark))
-        })
-    };
-    heard(&bed.lab.host, "198.51.100.1")?;
+    let log = Changes::start(&bed.lab.host)?;
     let traces = bed.traces()?;
     bed.daemon.signal(Signal::SIGKILL)?;
     bed.daemon.wait_exit()?;
     bed.daemon.start_again(&bed.lab.host)?;
     bed.daemon.wait_healthy()?;
     bed.wait_outbound(&["eth0", "eth1"])?;
-    heard(&bed.lab.host, "198.51.100.2")?;
-    listener.end();
-    let text = fs::read_to_string(log.path())?;
-    let other: Vec<&str> = text.lines().filter(|line| !line.contains("198.51.100.")).collect();
+    let other = log.heard()?;
     ensure!(other.is_empty(), "{other:#?}");
     ensure!(bed.traces()? == traces);
     Ok(())
@@ -326,23 +312,6 @@ fn b29_restart_of_a_failed_group_leaves_flows_where_they_are() -> Result<()> {
     bed.wait_outbound(&["eth0", "eth1"])?;
     ensure!(bed.traces()? == traces, "{traces} is now {}", bed.traces()?);
     Ok(())
-}
-
-/// A process that ends with the test.
-struct Listener(std::process::Child);
-
-impl Listener {
-    fn end(&mut self) {
-        // It may have ended itself.
-        let _gone = self.0.kill();
-        let _reaped = self.0.wait();
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.end();
-    }
 }
 
 /// A carrier that is gone for less than `link-down-delay` is no failure; the kernel deletes what leaves by it all the same.

@@ -5,6 +5,7 @@
 
 pub mod address_log;
 pub mod call_fault;
+pub mod changes;
 pub mod config;
 pub mod daemon;
 pub mod echo;

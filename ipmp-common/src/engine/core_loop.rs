@@ -9,6 +9,7 @@ use super::{
     action::Action,
     config::Config,
     event::{Command, Event},
+    failures::Failures,
     group::Group,
     ids::{Family, GroupId, MemberId, SessionId},
     member::Member,
@@ -35,6 +36,7 @@ pub struct Engine {
     pub(super) actions: VecDeque<Action>,
     pub(super) stalls: u64,
     pub(super) skipped_slots: u64,
+    pub(super) failures: Failures,
 }
 
 /// Why a command is refused.
@@ -84,6 +86,7 @@ impl Engine {
             actions: VecDeque::new(),
             stalls: 0,
             skipped_slots: 0,
+            failures: Failures::default(),
         }
     }
 
@@ -107,9 +110,8 @@ impl Engine {
             Event::ProbeNotSent { session, seq, cause } => self.probe_not_sent(now, session, seq, cause),
             Event::Reply { session, seq, received_at } => self.reply(now, session, seq, received_at),
             Event::Applied(applied) => self.applied(now, &applied),
-            Event::ApplyFailed { group, epoch: _, what, errno } => {
-                let reason = Reason::Errno { errno, what };
-                self.publish(now, Kind::ActionFailed, Some(group), None, reason);
+            Event::ApplyFailed { group, epoch, what, errno } => {
+                self.action_failed(now, (group, epoch), what, errno);
             }
             Event::PutBack { group, changes, by } => self.put_back(now, group, changes, by),
             Event::Counted { member, within, errors } => self.counted(now, member, within, errors),

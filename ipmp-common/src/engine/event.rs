@@ -105,7 +105,8 @@ pub enum Event {
     },
     /// A placement was carried out (result of `Action::SetPlacement`).
     Applied(Applied),
-    /// A placement, or part of it, could not be carried out.
+    /// A placement, or part of it, could not be carried out. What fails again and again for the same placement is
+    /// published once.
     ApplyFailed {
         /// The group.
         group: GroupId,

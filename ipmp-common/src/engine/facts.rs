@@ -335,8 +335,14 @@ impl Engine {
             return;
         }
         match command {
-            Command::Offline { member, .. } => self.obey(now, *member, Kind::Offline, Reason::Administrator),
-            Command::Online { member } => self.obey(now, *member, Kind::Online, Reason::Administrator),
+            Command::Offline { member, .. } => {
+                let unforced = Command::Offline { member: *member, force: false };
+                let forced = self.check(&unforced).is_err();
+                self.obey(now, *member, Kind::Offline, Reason::Administrator { forced });
+            }
+            Command::Online { member } => {
+                self.obey(now, *member, Kind::Online, Reason::Administrator { forced: false });
+            }
             Command::Detach { members, .. } => {
                 for member in members {
                     self.obey(now, *member, Kind::Offline, Reason::Detached);

@@ -14,6 +14,7 @@
 //! | `foresee` | what would be ordered next |
 //! | `absence` | interfaces that are to be removed, or are missing at start |
 //! | `foreign` | what others changed and was put back, and who they were |
+//! | `failures` | what could not be done, told once |
 //! | `adaptive` | the detection time follows the round trip |
 //! | `consistency` | what members must not, or should, have in common |
 //! | `damping` | how long good and bad news must last before they count |
@@ -39,6 +40,7 @@ mod discovery;
 pub mod errors;
 pub mod event;
 mod facts;
+mod failures;
 #[cfg(any(test, feature = "forecast"))]
 pub mod forecast;
 pub mod foreign;

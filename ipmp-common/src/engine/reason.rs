@@ -166,7 +166,11 @@ pub enum Reason {
         wanted: u32,
     },
     /// The administrator ordered it.
-    Administrator,
+    Administrator {
+        /// Although no other functioning member was left in the group.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        forced: bool,
+    },
     /// The administrator gave the interface up, so that it can be removed.
     Detached,
     /// The configuration in force is another one.

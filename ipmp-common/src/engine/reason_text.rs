@@ -53,7 +53,7 @@ impl fmt::Display for Reason {
             Self::NotTaken { obstacle } => f.write_str(obstacle),
             Self::Activated { active, wanted } => needed(f, "needed", *active, *wanted),
             Self::Deactivated { active, wanted } => needed(f, "not needed", *active, *wanted),
-            Self::Administrator
+            Self::Administrator { .. }
             | Self::Detached
             | Self::Reconfigured { .. }
             | Self::GroupRemoved
@@ -241,7 +241,10 @@ impl Reason {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the caller's list names what comes here")]
     fn of_configuration(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Administrator => f.write_str("administrator's order"),
+            Self::Administrator { forced: false } => f.write_str("administrator's order"),
+            Self::Administrator { forced: true } => {
+                f.write_str("administrator's order, forced: no other functioning interface is in its group")
+            }
             Self::Detached => f.write_str("detached by the administrator"),
             Self::Reconfigured { members, addresses } => {
                 write!(f, "configuration in force: {members} members, {addresses} data addresses")

@@ -81,7 +81,10 @@ pub(super) fn lock(dir: &Path) -> Result<File, ControlError> {
         Err(TryLockError::WouldBlock) => return Err(ControlError::AlreadyRunning(dir.join(SOCKET))),
         Err(TryLockError::Error(source)) => return Err(failed(source)),
     }
-    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
+    // The lock is what counts: a full disk keeps no daemon from its work.
+    if let Err(error) = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())) {
+        tracing::warn!(path = %path.display(), %error, "the process id is not written there");
+    }
     Ok(file)
 }
 

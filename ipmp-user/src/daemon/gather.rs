@@ -46,6 +46,7 @@ impl Daemon {
 
     fn gather_netlink(&mut self, now: Timestamp) {
         self.unread = true;
+        let mut addresses = false;
         let began = clock::now();
         while clock::now().since(began) < NETLINK_TIME {
             let changes = match self.monitor.drain(&mut self.inventory) {
@@ -61,8 +62,12 @@ impl Daemon {
                 }
             };
             for change in changes {
+                addresses |= matches!(change, Change::Address { .. } | Change::Resync);
                 self.take_change(now, &change);
             }
+        }
+        if addresses {
+            self.tell_duplicates(now);
         }
         self.note_authors(now);
         for refusal in self.resolver.drain() {

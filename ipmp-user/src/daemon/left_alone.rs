@@ -12,7 +12,7 @@ use ipmp_common::engine::{
 use ipnet::IpNet;
 use rtnetlink::packet_route::address::AddressFlags;
 
-use super::Daemon;
+use super::{Daemon, duplicates::Duplicates};
 use crate::net::inventory::Inventory;
 
 /// What was told.
@@ -20,6 +20,8 @@ use crate::net::inventory::Inventory;
 pub(super) struct LeftAlone {
     /// Addresses that stay on a member that is out of use.
     stay: BTreeSet<(MemberId, IpNet)>,
+    /// Those that another host has, too.
+    pub(super) duplicates: Duplicates,
     /// What the applier left alone.
     found: BTreeMap<GroupId, Vec<String>>,
 }

@@ -116,6 +116,7 @@ impl Daemon {
         self.sync_links(now, None);
         self.kernel.forget_others();
         self.sync_sources(now);
+        self.tell_duplicates(now);
         self.targets.changed();
         self.gather(now);
         self.await_missing(now);

@@ -89,7 +89,7 @@ const fn member_of(reason: &Reason) -> Option<(&'static str, MemberId)> {
         | Reason::MembersUsable { .. }
         | Reason::Activated { .. }
         | Reason::Deactivated { .. }
-        | Reason::Administrator
+        | Reason::Administrator { .. }
         | Reason::Detached
         | Reason::Reconfigured { .. }
         | Reason::GroupRemoved
@@ -131,6 +131,9 @@ const fn member_of(reason: &Reason) -> Option<(&'static str, MemberId)> {
 /// A reason as text, with names and with the text of an errno.
 pub(crate) fn reason_text(reason: &Reason, names: &Names) -> String {
     if let Reason::Errno { errno, what } = reason {
+        if *errno == 0 {
+            return what.clone();
+        }
         return format!("{what}: {}", std::io::Error::from_raw_os_error(*errno));
     }
     if matches!(reason, Reason::Missing { .. }) {

@@ -151,7 +151,7 @@ fn levels_are_in_mpathds() {
     assert_eq!(level(Kind::Probing, Reason::NoTestAddress, false), Level::INFO);
     assert_eq!(level(Kind::Absent, Reason::InterfaceRemoved, false), Level::INFO);
     assert_eq!(level(Kind::Absent, Reason::NoInterface, false), Level::WARN);
-    assert_eq!(level(Kind::Offline, Reason::Administrator, false), Level::INFO);
+    assert_eq!(level(Kind::Offline, Reason::Administrator { forced: false }, false), Level::INFO);
     let mac = "02:00:00:00:00:01".to_owned();
     assert_eq!(level(Kind::Online, Reason::UniqueMac { mac }, false), Level::ERROR);
 }

@@ -24,8 +24,22 @@ pub(super) struct Bpf {
 }
 
 impl Bpf {
-    /// Loads the object; what an earlier run left armed in adopted maps is disarmed.
-    pub(super) fn open(pins: &Pins, namespace: Namespace) -> Result<Self, String> {
+    /// Loads the object with these pins. If the kernel accepts it only without them, they are given up, and the second value
+    /// says why.
+    pub(super) fn open(pins: &mut Pins, namespace: Namespace) -> Result<(Self, Option<String>), String> {
+        let refused = match Self::load(pins, namespace) {
+            Ok(bpf) => return Ok((bpf, None)),
+            Err(reason) => reason,
+        };
+        let Some(dir) = pins.dir() else { return Err(refused) };
+        let why = format!("{}: {refused}", dir.display());
+        let unpinned = Self::load(&Pins::none(), namespace).map_err(|_| refused)?;
+        *pins = Pins::none();
+        Ok((unpinned, Some(why)))
+    }
+
+    /// What an earlier run left armed in adopted maps is disarmed.
+    fn load(pins: &Pins, namespace: Namespace) -> Result<Self, String> {
         let mut loaded = Loaded::new(pins, namespace)?;
         let evidence = Mapped::new(loaded.evidence_fd()).map_err(|error| explain(&error))?;
         for number in 0..MAX_SESSIONS {

@@ -87,7 +87,8 @@ impl Kernel {
     /// [`Kernel::complaints`] says why.
     pub fn open(options: &KernelOptions) -> Self {
         let mut complaints = Vec::new();
-        let (pins, unpinned) = if options.bpf { Pins::open(&options.pin_dir) } else { (Pins::none(), None) };
+        let (mut pins, unpinned) =
+            if options.bpf { Pins::open(&options.pin_dir) } else { (Pins::none(), None) };
         let taken = match unpinned {
             Some(NoPins::Taken(dir)) => {
                 complaints.push(format!("nothing is pinned: {}: another process uses it", dir.display()));
@@ -100,10 +101,16 @@ impl Kernel {
             None => None,
         };
         let namespace = Namespace::current();
-        let opened =
-            if options.bpf { Bpf::open(&pins, namespace) } else { Err("it was not asked for".to_owned()) };
+        let opened = if options.bpf {
+            Bpf::open(&mut pins, namespace)
+        } else {
+            Err("it was not asked for".to_owned())
+        };
         let mut bpf = match opened {
-            Ok(bpf) => Some(bpf),
+            Ok((bpf, unpinned)) => {
+                complaints.extend(unpinned.map(|reason| format!("nothing is pinned: {reason}")));
+                Some(bpf)
+            }
             Err(reason) => {
                 complaints.push(format!("eBPF is not in use: {reason}"));
                 None

@@ -1,6 +1,8 @@
 //! The pin directory: `<pin dir>/v<ABI version>/ipmp_*`. Pins outlive the daemon, so that a restart finds its
 //! links attached and its maps filled. One directory serves one network namespace.
 
+mod maps;
+
 use std::{
     fs::{self, File, TryLockError},
     io,
@@ -40,7 +42,13 @@ impl Pins {
         Self { dir: None, _claim: None }
     }
 
-    /// Prepares the directory below `root`. The second value says why there are no pins.
+    /// The directory, if there is one.
+    pub(super) fn dir(&self) -> Option<&Path> {
+        self.dir.as_deref()
+    }
+
+    /// Prepares the directory below `root`; what is pinned in place of a map of ours goes. The second value says why there
+    /// are no pins.
     pub(super) fn open(root: &Path) -> (Self, Option<NoPins>) {
         let dir = root.join(format!("v{ABI_VERSION}"));
         let refused = |error: io::Error| (Self::none(), Some(NoPins::Refused(at(&dir, &error))));
@@ -56,6 +64,9 @@ impl Pins {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return (Self::none(), Some(NoPins::Taken(dir))),
             Err(TryLockError::Error(error)) => return refused(error),
+        }
+        if let Err(reason) = maps::remove_strangers(&dir) {
+            return (Self::none(), Some(NoPins::Refused(reason)));
         }
         remove_other_versions(root, &dir);
         (Self { dir: Some(dir), _claim: Some(claim) }, None)

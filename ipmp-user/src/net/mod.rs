@@ -44,7 +44,7 @@ pub mod sysctl;
 
 use std::{collections::BTreeMap, io, path::PathBuf};
 
-pub(crate) use state::write_atomically;
+pub(crate) use state::{put_aside, write_atomically};
 
 /// What says in the kernel's tables that we made an entry: 73 is none of the protocols that
 /// include/uapi/linux/rtnetlink.h, `linux/if_addr.h` and iproute2's `rt_protos` name.

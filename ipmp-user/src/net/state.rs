@@ -92,11 +92,7 @@ impl StateFile {
             }
             Ok(None) => Ok(Base::default()),
             Err(what) => {
-                let aside = path.with_extension("json.damaged");
-                let moved = match fs::rename(&path, &aside) {
-                    Ok(()) => format!("put aside as {}", aside.display()),
-                    Err(error) => format!("and it could not be renamed: {error}"),
-                };
+                let moved = put_aside(&path);
                 let advice = "addresses that are away from home now will be taken to be at home where they are; \
                               check `ip address` and `ip route` against the configuration";
                 Err(state_error(&path, format!("damaged ({what}), {moved}; {advice}")))
@@ -136,6 +132,15 @@ pub(crate) fn write_atomically(directory: &Path, path: &Path, bytes: &[u8]) -> i
         let _ = fs::remove_file(&temporary);
     }
     written
+}
+
+/// Renames a file that cannot be trusted, so that somebody can look at it and nobody takes it for good; what came of that.
+pub(crate) fn put_aside(path: &Path) -> String {
+    let aside = path.with_extension("json.damaged");
+    match fs::rename(path, &aside) {
+        Ok(()) => format!("put aside as {}", aside.display()),
+        Err(error) => format!("and it could not be renamed: {error}"),
+    }
 }
 
 fn state_error(path: &Path, what: String) -> NetError {

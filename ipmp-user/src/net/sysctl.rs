@@ -6,11 +6,12 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{NetError, Renames, renamed, state::write_atomically};
+use super::{NetError, Renames, put_aside, renamed, write_atomically};
 
 /// Settings of each member and why, see Documentation/networking/ip-sysctl.rst:
 /// * `arp_ignore` 1: only the interface that has an address answers ARP for it, not every one on the segment.
@@ -18,6 +19,9 @@ use super::{NetError, Renames, renamed, state::write_atomically};
 /// * `promote_secondaries` 1: deleting the first address of a subnet keeps the others.
 const SETTINGS: [(&str, &str); 3] =
     [("arp_ignore", "1"), ("arp_announce", "2"), ("promote_secondaries", "1")];
+
+/// Between two attempts to write down what could not be written: a disk stays full for a while.
+const PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Previous {
@@ -43,6 +47,8 @@ pub struct Sysctl {
     root: PathBuf,
     directory: PathBuf,
     previous: Previous,
+    /// When writing it down failed, and did not succeed since.
+    unwritten: Option<Instant>,
 }
 
 impl Sysctl {
@@ -55,7 +61,7 @@ impl Sysctl {
     pub fn with_root(root: impl Into<PathBuf>, runtime_dir: impl Into<PathBuf>) -> Self {
         let directory = runtime_dir.into();
         let previous = load(&directory.join("sysctl.json"));
-        Self { root: root.into(), directory, previous }
+        Self { root: root.into(), directory, previous, unwritten: None }
     }
 
     /// Puts back what was there before on interfaces that are members no longer.
@@ -80,7 +86,8 @@ impl Sysctl {
         self.previous.ipv4.keys().map(String::as_str)
     }
 
-    /// Sets a member up. A value that serves at least as well (`arp_ignore` 2 and above) is left. Returns a warning, with
+    /// Sets a member up, also where the values before cannot be written down: without its settings the group's other members
+    /// would answer for its addresses. A value that serves at least as well (`arp_ignore` 2 and above) is left. Returns a warning, with
     /// the remedy, if reverse path filtering would drop the answers to probes.
     pub fn prepare(&mut self, interface: &str) -> Result<Option<String>, NetError> {
         for (setting, wanted) in SETTINGS {
@@ -90,7 +97,7 @@ impl Sysctl {
             }
             // Also if something is remembered already: this is another interface of that name, or somebody's new wish.
             self.previous.ipv4.entry(interface.to_owned()).or_default().insert(setting.to_owned(), now);
-            self.save()?;
+            self.remember();
             self.write(interface, setting, wanted)?;
         }
         self.reverse_path_warning(interface)
@@ -157,6 +164,26 @@ impl Sysctl {
         write(self.path(interface, setting), value)
     }
 
+    /// Writes down what was there before; where that fails, [`Sysctl::remember_again`] does it.
+    fn remember(&mut self) {
+        let failed = self.save().inspect_err(|error| {
+            if self.unwritten.is_none() {
+                tracing::warn!(%error, "settings of before are not written down: until then, only this process can restore them");
+            }
+        });
+        self.unwritten = failed.is_err().then(Instant::now);
+    }
+
+    /// Writes down what could not be written before, if that is so.
+    pub fn remember_again(&mut self) {
+        if self.unwritten.is_some_and(|since| since.elapsed() >= PAUSE) {
+            self.remember();
+            if self.unwritten.is_none() {
+                tracing::info!("settings of before are written down now");
+            }
+        }
+    }
+
     fn save(&self) -> Result<(), NetError> {
         let path = self.directory.join("sysctl.json");
         let bytes = serde_json::to_vec_pretty(&self.previous).map_err(io::Error::from);
@@ -169,9 +196,8 @@ impl Sysctl {
 fn load(path: &Path) -> Previous {
     let Ok(bytes) = fs::read(path) else { return Previous::default() };
     serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-        let aside = path.with_extension("json.damaged");
-        let moved = fs::rename(path, &aside);
-        tracing::warn!(path = %path.display(), %error, ?moved, "damaged, set aside: earlier settings of members are not known");
+        let aside = put_aside(path);
+        tracing::warn!(path = %path.display(), %error, "damaged, {aside}: earlier settings of members are not known");
         Previous::default()
     })
 }

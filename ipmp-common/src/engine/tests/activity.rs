@@ -164,7 +164,7 @@ fn what_is_repaired_while_offline_stays_offline_and_comes_online_working() {
     lab.set_carrier(a(), true);
     lab.run(secs(1));
     assert_eq!((lab.state(a()), lab.places()), (ShownState::Offline, [b(), b()].into()));
-    assert_eq!(lab.member(a()).reason, Reason::Administrator, "not its repair");
+    assert_eq!(lab.member(a()).reason, Reason::Administrator { forced: false }, "not its repair");
     lab.command(Command::Online { member: a() });
     lab.turn();
     assert_eq!((lab.state(a()), lab.places()), (ShownState::Ok, [a(), b()].into()));
@@ -189,6 +189,8 @@ fn b12_unless_forced_and_then_the_addresses_stay() {
     lab.command(offline(a(), true));
     lab.turn();
     assert_eq!((lab.state(a()), lab.places()), (ShownState::Offline, [a(), a()].into()));
+    assert_eq!(lab.member(a()).reason, Reason::Administrator { forced: true });
+    assert_eq!(lab.records(Kind::Offline)[0].reason, Reason::Administrator { forced: true });
 }
 
 #[test]
@@ -199,6 +201,14 @@ fn commands_that_change_nothing_are_refused() {
     lab.command(offline(a(), false));
     lab.turn();
     assert_eq!(lab.engine.check(&offline(a(), true)), Err(Refusal::AlreadyOffline));
+}
+
+#[test]
+fn force_that_was_not_needed_is_not_told() {
+    let mut lab = Lab::settled(Setup::probed(2));
+    lab.command(offline(a(), true));
+    lab.turn();
+    assert_eq!(lab.member(a()).reason, Reason::Administrator { forced: false });
 }
 
 #[test]

@@ -336,6 +336,26 @@ fn what_the_kernel_refuses_is_told() {
     assert!(matches!(&told[0].reason, Reason::Errno { errno: 105, what } if what.contains("198.51.0.10")));
 }
 
+/// The daemon tries again, every minute at last.
+#[test]
+fn what_is_refused_again_and_again_is_told_once() {
+    let mut lab = Lab::settled(Setup::link_only(2));
+    let mut told = |epoch, errno| {
+        lab.tell(Event::ApplyFailed { group: GROUP, epoch, what: "it".into(), errno });
+        lab.run(Nanos::from_secs(60));
+        lab.records(Kind::ActionFailed).len()
+    };
+    for _ in 0..10 {
+        assert_eq!(told(1, 105), 1);
+    }
+    assert_eq!(told(1, 28), 2, "for another reason");
+    assert_eq!(told(2, 105), 3, "another placement");
+    for _ in 0..3 {
+        assert_eq!(told(2, 28), 4);
+    }
+    assert_eq!(told(2, 105), 5, "it had not failed for a while");
+}
+
 #[test]
 fn what_others_changed_is_told_and_counted() {
     let mut lab = Lab::settled(Setup::link_only(2));

@@ -39,8 +39,18 @@ fn every_shortened_or_altered_file_is_an_error_or_another_base() {
     let (_, base) = at_home();
     StateFile::new(directory.path()).save(&base).expect("saved");
     let bytes = fs::read(directory.path().join("state.json")).expect("read");
-    for length in 0..bytes.len() - 1 {
-        assert!(decode(&bytes[..length]).is_err(), "cut at {length}");
+    for length in 0..bytes.len() {
+        let begun = &bytes[..length];
+        assert!(decode(begun).is_err(), "cut at {length}");
+        for rest in [&[0; 64][..], b"\xff\x00garbage}", &bytes] {
+            assert!(
+                decode(&[begun, rest].concat()).is_err() || length == 0,
+                "cut at {length}, then {rest:?}"
+            );
+        }
+    }
+    for rest in [&[0_u8][..], b"}", &bytes] {
+        assert!(decode(&[&bytes, rest].concat()).is_err(), "whole, then {rest:?}");
     }
     for at in 0..bytes.len() {
         let mut altered = bytes.clone();

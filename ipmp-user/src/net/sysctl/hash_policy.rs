@@ -27,7 +27,7 @@ impl Sysctl {
             let wanted = match (spreading, before) {
                 (true, _) if now == BY_ADDRESSES => {
                     self.previous.namespace.insert(setting.to_owned(), now.clone());
-                    self.save()?;
+                    self.remember();
                     BY_PORTS.to_owned()
                 }
                 (false, Some(before)) if now == BY_PORTS => before,

@@ -127,3 +127,23 @@ fn b29_the_hash_policy_is_set_while_flows_are_spread_and_put_back_by_a_later_dae
     assert!(open().set_hash_policy(false).expect("left").is_empty());
     assert_eq!((read("ipv4"), open().remembers()), ("2".into(), false));
 }
+
+#[test]
+fn what_cannot_be_written_down_is_set_all_the_same_and_written_later() {
+    let (directory, root) = tree("eth0", "0", "0");
+    let run = directory.path().join("run");
+    // In the way of the directory.
+    fs::write(&run, "").expect("a file");
+    let mut sysctl = Sysctl::with_root(&root, &run);
+    sysctl.prepare("eth0").expect("prepared");
+    assert_eq!(value(&root, "eth0", "arp_ignore"), "1");
+    fs::remove_file(&run).expect("removed");
+    sysctl.remember_again();
+    assert!(!run.exists(), "not at once");
+    sysctl.unwritten = sysctl.unwritten.and_then(|since| since.checked_sub(PAUSE));
+    sysctl.remember_again();
+    assert_eq!(sysctl.unwritten, None);
+    drop(sysctl);
+    Sysctl::with_root(&root, &run).restore_of("eth0").expect("restored");
+    assert_eq!(value(&root, "eth0", "arp_ignore"), "0");
+}
