@@ -106,7 +106,7 @@ impl Settings {
     }
 
     fn open(&mut self, ifindex: u32) -> io::Result<bool> {
-        self.0.remove(&ifindex);
+        self.0.retain(|known, file| *known != ifindex && is_set(file).is_ok());
         let name = nix::net::if_::if_indextoname(ifindex)?;
         let file = File::open(format!("/proc/sys/net/ipv6/conf/{}/forwarding", name.to_string_lossy()))?;
         let set = is_set(&file)?;

@@ -23,6 +23,7 @@ mod detached;
 mod draw;
 mod duplicates;
 mod follow;
+mod foresight;
 mod gather;
 mod identity;
 mod kept;
@@ -133,8 +134,7 @@ struct Daemon {
     admin: Admin,
     /// The interfaces that each group's outbound flows are spread over.
     outbound: BTreeMap<GroupId, BTreeSet<u32>>,
-    /// Groups of which the newest placement was carried out since somebody looked.
-    settled: BTreeSet<GroupId>,
+    foresight: foresight::Foresight,
 }
 
 /// What the daemon remembers of a probe session.
@@ -231,6 +231,7 @@ impl Daemon {
             self.culprits.due(),
             self.settled_at(),
             self.counted.due(),
+            self.foresight.due(),
         ];
         self.engine.poll_timeout().into_iter().chain(ours.into_iter().flatten()).min()
     }

@@ -32,7 +32,7 @@ use ipmp_common::engine::{
 use ipmp_user::net::{
     address::Address,
     apply::{Applier, Job},
-    plan::{MemberLink, Op, Wanted},
+    plan::{MemberLink, Op, Wanted, stages::AT_ONCE},
     route::Route,
     socket::{Batch, Request, Socket},
 };
@@ -180,7 +180,10 @@ fn turn(applier: &mut Applier, kind: Kind, job: &Job) -> ([Duration; 3], usize) 
     applier.save();
     assert_eq!(outcome.errors, []);
     let since = |at: u64| Duration::from_nanos(at.saturating_sub(start_ns));
+    // The first one finds everything in its place.
     let announced = outcome.announced_at.map_or(Duration::ZERO, |at| since(at.0));
+    assert_eq!(announced > Duration::ZERO, !outcome.moved.is_empty(), "what moves is announced");
+    assert_eq!(outcome.foreseen, (1..=AT_ONCE).contains(&outcome.moved.len()), "small moves are made ready");
     ([since(outcome.applied_at.0), announced, done], outcome.moved.len())
 }
 

@@ -151,3 +151,46 @@ fn another_order_than_the_foreseen_one_is_carried_out() {
         assert_eq!(ip_json("route show default")[0]["dev"], "eth1");
     });
 }
+
+/// It stood nowhere before, so nobody knows what the kernel makes for it.
+#[test]
+fn a_first_homecoming_keeps_the_kernels_connected_route() {
+    in_namespace(|| {
+        interfaces(&["eth0", "eth1"]);
+        let data = [("10.0.0.10/24", "eth0"), ("2001:db8::10/64", "eth0")];
+        let mut group = Group::new(&["eth0", "eth1"], &data);
+        group.fail(&["eth0"], "eth1");
+        group.home();
+        settled();
+        for (family, net) in [("-4", "10.0.0.0/24"), ("-6", "2001:db8::/64")] {
+            let routes = ip_json(&format!("{family} route show {net}"));
+            assert_eq!((&routes[0]["dev"], &routes[0]["protocol"]), (&"eth0".into(), &"kernel".into()));
+        }
+        let home = snapshot();
+        assert!(group.fail(&["eth0"], "eth1").foreseen);
+        assert!(group.home().foreseen);
+        settled();
+        assert_same(&home, &snapshot(), "after failback");
+    });
+}
+
+/// Of addresses in one subnet, at home on both.
+#[test]
+fn where_both_members_have_a_route_of_the_subnet_neither_is_ever_without() {
+    in_namespace(|| {
+        interfaces(&["eth0", "eth1"]);
+        let data = [("10.0.0.10/24", "eth0"), ("10.0.0.11/24", "eth1")];
+        for (net, dev) in data {
+            ip(&format!("addr add {net} brd + dev {dev}"));
+        }
+        let mut group = Group::new(&["eth0", "eth1"], &data);
+        group.home();
+        let home = snapshot();
+        for (failed, on) in [("eth0", "eth1"), ("eth1", "eth0")] {
+            assert!(group.fail(&[failed], on).foreseen);
+            assert_eq!(ip_json("route get 10.0.0.1")[0]["dev"], on);
+            assert!(group.home().foreseen);
+            assert_same(&home, &snapshot(), "after failback");
+        }
+    });
+}

@@ -89,12 +89,17 @@ fn an_address_that_becomes_a_duplicate_is_told_each_time_and_causes_no_loop() ->
     wait::until("it is told", || Ok(!told(&bed, from_ns)?.is_empty()))?;
     ensure_quiet(&bed)?;
     assert_eq!(told(&bed, from_ns)?.len(), 1);
-    // Its interface fails, and all others of the group's addresses move as ever.
+    // Its interface fails, and all others of the group's addresses move as ever. This one would be taken from its owner.
     bed.lab.pull(0)?;
     bed.wait_address_on(&data(0, false).to_string(), "eth1")?;
+    ensure_quiet(&bed)?;
+    let shown = bed.lab.host.ip("-6 address show dev eth1")?;
+    assert!(!shown.contains(&format!("{}/", data(0, true))), "{shown}\n{}", bed.daemon.log_tail());
     bed.lab.plug(0)?;
     bed.daemon.wait_healthy()?;
-    ensure_quiet(&bed)
+    ensure_quiet(&bed)?;
+    assert!(bed.lab.host.ip("-6 address show dev eth0")?.contains("dadfailed"));
+    Ok(())
 }
 
 /// Linux looks for no IPv4 duplicates, nor does IPMP when it moves an address: the two hosts fight as they would without us.

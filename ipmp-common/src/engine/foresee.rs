@@ -3,30 +3,29 @@
 use alloc::vec::Vec;
 
 use super::{
-    action::Placement, activity::settle, core_loop::Engine, group::Group, placement::wanted,
+    action::Placement, activity::settle, core_loop::Engine, group::Group, ids::GroupId, placement::wanted,
     standing::Standing, time::Timestamp,
 };
 
 /// Larger groups are left out. The work grows with the square of the members: each of them may change, and each such
 /// change asks for the place of every address.
 const MAX_MEMBERS: usize = 16;
-/// So are groups with more addresses.
-const MAX_ADDRESSES: usize = 500;
+/// So are groups with more addresses: what the kernel has to do for those takes far longer than planning it.
+const MAX_ADDRESSES: usize = 100;
 
 impl Engine {
-    /// The placements that would be ordered if one more member failed, or one that failed were repaired, each on its
-    /// own. A failback delay is taken as over; that of a member which is repaired already and waits for its end is a
+    /// The placements that would be ordered of a group if one more member failed, or one that failed were repaired, each on
+    /// its own. A failback delay is taken as over; that of a member which is repaired already and waits for its end is a
     /// change of its own. Their epoch is 0: which one it will be depends on what happens before.
     ///
     /// Not foreseen is what happens at once with it: where the last one that functioned fails, whoever was only held down
     /// or delayed is repaired in the same turn (see [`Damping`](super::config::Damping)).
     ///
-    /// Of each group that has been told a placement, those that differ from that one, each once; in the order of the
-    /// configuration. None of interfaces that are in no group, and none of a group of more than 16 members or 500
-    /// addresses, where they would cost too much.
-    pub fn foreseen(&self, now: Timestamp) -> Vec<Placement> {
-        let groups = self.order.iter().filter_map(|id| self.group(*id));
-        groups.flat_map(|group| foreseen_of(group, &self.standings(now, group))).collect()
+    /// None equals the one that the group was told last, and each comes once. There are none for interfaces that are in no
+    /// group, before the first placement, and for a group of more than 16 members or 100 addresses, where they would cost
+    /// too much.
+    pub fn foreseen(&self, now: Timestamp, group: GroupId) -> Vec<Placement> {
+        self.group(group).map_or_else(Vec::new, |group| foreseen_of(group, &self.standings(now, group)))
     }
 }
 

@@ -7,7 +7,7 @@ use ipmp_common::{
     engine::{
         action::{Action, Placement, Session},
         event::{Applied, Event},
-        ids::{GroupId, MemberId, SessionId},
+        ids::{MemberId, SessionId},
         time::{Nanos, Timestamp},
     },
     wire::mapped,
@@ -102,7 +102,7 @@ impl Daemon {
     }
 
     /// What a placement means for the interfaces as they are now.
-    fn wanted(&self, placement: &Placement) -> Wanted {
+    pub(super) fn wanted(&self, placement: &Placement) -> Wanted {
         let group = placement.group;
         let members = || self.members.iter().filter(|member| member.group == group);
         Wanted {
@@ -119,24 +119,6 @@ impl Daemon {
             outbound: placement.outbound.clone(),
             failed: placement.failed.clone(),
             withdrawn: members().filter(|_| placement.withdrawn).map(|member| member.id).collect(),
-        }
-    }
-
-    /// Has made ready what may be ordered next of groups that have had their last placement carried out.
-    pub(super) fn foresee(&mut self, now: Timestamp) {
-        let settled = std::mem::take(&mut self.settled);
-        if settled.is_empty() {
-            return;
-        }
-        let mut next: BTreeMap<GroupId, Vec<Wanted>> =
-            settled.into_iter().map(|group| (group, Vec::new())).collect();
-        for placement in self.engine.foreseen(now) {
-            if let Some(list) = next.get_mut(&placement.group) {
-                list.push(self.wanted(&placement));
-            }
-        }
-        for (group, wanted) in next {
-            self.applier.foresee(group, wanted);
         }
     }
 
@@ -205,7 +187,7 @@ impl Daemon {
         // While a newer placement is under way the kernel has better to do than to count.
         if self.placements.get(&group).is_none_or(|placement| placement.epoch == epoch) {
             self.count_after(group);
-            self.settled.insert(group);
+            self.foresight.settled(group);
         }
     }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use ipmp_common::engine::{event::Event, time::Timestamp};
 use ipnet::IpNet;
-use rtnetlink::packet_route::address::AddressFlags;
 
 use super::Daemon;
 use crate::net::address::Address;
@@ -16,14 +15,14 @@ pub(super) type Duplicates = BTreeSet<(u32, IpNet)>;
 impl Daemon {
     /// Tells of each once, for as long as it is one.
     pub(super) fn tell_duplicates(&mut self, now: Timestamp) {
-        let failed = |address: &&Address| address.flags().contains(AddressFlags::Dadfailed);
         let mut found = Duplicates::new();
         let mut fresh = Vec::new();
         for member in &self.members {
             let Some(link) = member.ifindex.and_then(|ifindex| self.inventory.link(ifindex)) else {
                 continue;
             };
-            for address in self.inventory.addresses(link.ifindex).iter().filter(failed) {
+            for address in self.inventory.addresses(link.ifindex).iter().filter(|a| Address::is_duplicate(a))
+            {
                 let place = (link.ifindex, address.net());
                 found.insert(place);
                 if !self.left_alone.duplicates.contains(&place) {

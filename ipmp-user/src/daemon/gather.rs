@@ -83,6 +83,9 @@ impl Daemon {
     fn take_change(&mut self, now: Timestamp, change: &Change) {
         self.newcomers |= matches!(change, Change::Link { .. } | Change::Resync)
             && !self.admin.source.file.daemon.track_interfaces_only_with_groups;
+        if !matches!(change, Change::Neighbour { .. }) {
+            self.foresight.changed(now);
+        }
         match change {
             Change::Link { ifindex, name, gone, .. } => {
                 if *gone {

@@ -90,7 +90,7 @@ impl Daemon {
             unread: false,
             reassert: Reassert::default(),
             counted: Counted::new(counters::start().context("no way to read counters")?),
-            settled: std::collections::BTreeSet::new(),
+            foresight: super::foresight::Foresight::default(),
             culprits: Culprits::start().context("no thread that finds out who changes addresses")?,
             left_alone: super::left_alone::LeftAlone::default(),
             watch: super::watch::Watch::default(),

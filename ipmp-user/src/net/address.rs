@@ -174,6 +174,11 @@ impl Address {
             && (!flags.contains(AddressFlags::Tentative) || flags.contains(AddressFlags::Optimistic))
     }
 
+    /// Whether another host on the link was found to have it, too: the kernel keeps it and does not use it (RFC 4862 5.4.5).
+    pub fn is_duplicate(&self) -> bool {
+        self.flags().contains(AddressFlags::Dadfailed)
+    }
+
     /// Whether it is IPv6 link-local.
     pub const fn is_link_local_v6(&self) -> bool {
         match self.ip {

@@ -143,9 +143,10 @@ impl Applier {
         let known = known.map(|ahead| Ok((ahead.inventory, undisturbed.then_some(ahead.learned))));
         match known.unwrap_or_else(|| Ok((self.look()?, None))) {
             Ok((inventory, learned)) => {
-                if opened.is_none() {
-                    self.learn_from(&inventory, &wanted, learned);
+                if let Some(opened) = &opened {
+                    self.note_opening(&inventory, &wanted, opened);
                 }
+                self.learn_from(&inventory, &wanted, learned);
                 self.converge(inventory, &wanted, opened, job, &mut outcome);
             }
             Err(error) => {
@@ -180,8 +181,8 @@ impl Applier {
         if opened.is_none() {
             self.watch.begin();
         }
-        let mut opened = opened.unwrap_or_default();
-        let (first, mut later) = addresses.stages(&inventory);
+        let opened = opened.unwrap_or_default();
+        let (first, later) = addresses.stages(&inventory);
         let known = &job.neighbours;
         let mut failed = self.add_and_route(&mut inventory, wanted, &addresses, first, known, outcome);
         addresses.moved.splice(0..0, opened.moved.iter().copied());
@@ -192,8 +193,6 @@ impl Applier {
             outcome.moved.iter().copied().filter(|place| !told.contains(place)).collect();
         outcome.announced_at =
             self.announce(&inventory, &untold, &mut outcome.errors).or(outcome.announced_at);
-        let in_stages = !later.is_empty();
-        later.append(&mut opened.rest);
         if !later.is_empty() {
             failed.extend(self.execute(&later, outcome).addresses);
             outcome.moved = addresses.arrived(&failed);
@@ -206,7 +205,7 @@ impl Applier {
         }
         let moving = Moving { wanted, known, moved: &addresses.moved, routes: &[] };
         self.remove(&moving, &addresses, &failed, outcome);
-        if in_stages {
+        if !later.is_empty() {
             // Now nobody else answers for them, and what was refused stands where it was.
             self.announce(&inventory, &addresses.places(&failed), &mut outcome.errors);
         }

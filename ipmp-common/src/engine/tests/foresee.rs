@@ -27,7 +27,7 @@ fn ordered(lab: &Lab, since: usize) -> Vec<Placement> {
 
 /// Pulls a cable or plugs it in; returns what was ordered, which must have been foreseen.
 fn turn_carrier(lab: &mut Lab, member: MemberId, up: bool) -> Placement {
-    let (foreseen, since) = (lab.engine.foreseen(lab.now), lab.actions.len());
+    let (foreseen, since) = (lab.engine.foreseen(lab.now, GROUP), lab.actions.len());
     lab.set_carrier(member, up);
     lab.turn();
     let ordered = ordered(lab, since).pop().expect("a placement");
@@ -84,11 +84,11 @@ fn a_failback_is_foreseen_whatever_its_delay() {
     let damping = Damping { failback_delay: secs(5), ..Damping::default() };
     let mut lab = Lab::settled(Setup { damping, ..Setup::link_only(2) });
     turn_carrier(&mut lab, a(), false);
-    let failed = lab.engine.foreseen(lab.now);
+    let failed = lab.engine.foreseen(lab.now, GROUP);
     lab.set_carrier(a(), true);
     lab.run(secs(1));
     assert_eq!(lab.places(), [b(), b()]);
-    let (waiting, since) = (lab.engine.foreseen(lab.now), lab.actions.len());
+    let (waiting, since) = (lab.engine.foreseen(lab.now, GROUP), lab.actions.len());
     lab.run(secs(5));
     let returned = ordered(&lab, since);
     assert_eq!(hosts(&returned[0]), [a(), b()]);
@@ -122,7 +122,9 @@ fn the_repair_of_one_that_is_awaited_is_foreseen_without_the_wait() {
 #[test]
 fn each_group_is_foreseen_for_itself() {
     let lab = Lab::settled(Setup { groups: 2, ..Setup::link_only(2) });
-    let foreseen = lab.engine.foreseen(lab.now);
+    let groups = [0, 1].map(crate::engine::ids::GroupId);
+    let foreseen: Vec<Placement> =
+        groups.iter().flat_map(|group| lab.engine.foreseen(lab.now, *group)).collect();
     let of: Vec<_> = foreseen.iter().map(|placement| (placement.group.0, placement.failed.clone())).collect();
     let failing =
         [(0, 0), (0, 1), (1, 2), (1, 3)].map(|(group, member)| (group, [MemberId(member)].to_vec()));
@@ -131,12 +133,12 @@ fn each_group_is_foreseen_for_itself() {
 
 #[test]
 fn nothing_is_foreseen_of_interfaces_in_no_group_of_large_groups_and_before_the_first_placement() {
-    let foreseen = |lab: &Lab| lab.engine.foreseen(lab.now).len();
+    let foreseen = |lab: &Lab| lab.engine.foreseen(lab.now, GROUP).len();
     assert_eq!(foreseen(&Lab::settled(Setup { name: "", ..Setup::link_only(2) })), 0);
     let of_size = |count| foreseen(&Lab::settled(Setup::link_only(count)));
     assert_eq!((of_size(16), of_size(17)), (16, 0));
     let lab = Lab::settled(Setup::link_only(2));
-    assert_eq!(Engine::new(lab.setup.config()).foreseen(lab.now), []);
+    assert_eq!(Engine::new(lab.setup.config()).foreseen(lab.now, GROUP), []);
 }
 
 /// How a member stood or stands, as people see it.
@@ -300,7 +302,7 @@ impl Tally {
     /// Lets something happen; if it is one change of those that are to be foreseen, what was ordered must have been.
     fn watch(&self, lab: &mut Lab, by_hand: bool, act: impl FnOnce(&mut Lab)) -> Result<(), TestCaseError> {
         let (before, since) = (shown(lab), lab.actions.len());
-        let foreseen = lab.engine.foreseen(lab.now);
+        let foreseen = lab.engine.foreseen(lab.now, GROUP);
         act(lab);
         let (after, ordered) = (shown(lab), ordered(lab, since));
         let Changes { failed, repaired, returned, else_happened } = changes(&before, &after);
@@ -325,7 +327,7 @@ impl Tally {
 
 /// What is foreseen is never what is so already, and nothing twice.
 fn is_news(lab: &Lab) -> Result<(), TestCaseError> {
-    let foreseen = lab.engine.foreseen(lab.now);
+    let foreseen = lab.engine.foreseen(lab.now, GROUP);
     let last = ordered(lab, 0).pop();
     for (position, placement) in foreseen.iter().enumerate() {
         prop_assert!(placement.epoch == 0 && placement.group == GROUP);

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::{Ahead, Applier, Job, Outcome, monotonic};
 use crate::net::{
+    inventory::Inventory,
     plan::{Op, Wanted, neighbours::Moving, opening::Opening},
     socket::Batch,
     spread,
@@ -35,8 +36,8 @@ pub(super) struct Ready {
 pub(super) struct Opened {
     /// Addresses that stand on their new interface now.
     pub(super) moved: Vec<(Option<u32>, u32, IpNet)>,
-    /// Operations on addresses that are still to be done.
-    pub(super) rest: Vec<Op>,
+    /// What the kernel refused, with the interface it was for.
+    refused: BTreeSet<(u32, IpAddr)>,
 }
 
 impl Opened {
@@ -62,6 +63,10 @@ impl Applier {
         if self.foreseen.is_empty() || is_awaited() {
             return;
         }
+        // Reading it again would take longer than planning saves.
+        if self.ahead.as_ref().is_some_and(|ahead| !Opening::is_worthwhile(&ahead.inventory)) {
+            return;
+        }
         let (ahead, _) = self.recall();
         self.ahead = ahead.filter(|_| self.watch.heard_nothing());
         if self.ahead.is_none() {
@@ -69,9 +74,14 @@ impl Applier {
         }
         let Some(mut ahead) = self.ahead.take() else { return };
         ahead.ready.clear();
-        let each =
-            self.foreseen.iter().flat_map(|(group, each)| each.iter().map(move |wanted| (*group, wanted)));
-        for (group, wanted) in each.take(MAX_READY) {
+        // Of each group one in turn.
+        let mut each: Vec<(usize, GroupId, &Wanted)> = self
+            .foreseen
+            .iter()
+            .flat_map(|(group, each)| each.iter().enumerate().map(|(turn, wanted)| (turn, *group, wanted)))
+            .collect();
+        each.sort_by_key(|(turn, group, _)| (*turn, *group));
+        for (_, group, wanted) in each.into_iter().take(MAX_READY) {
             if is_awaited() {
                 break;
             }
@@ -132,8 +142,6 @@ impl Applier {
         self.base = std::mem::take(&mut ahead.learned.base);
         self.base.news.extend(&news);
         self.present = std::mem::take(&mut ahead.learned.present);
-        // The kernel appends their connected routes: no order that somebody wants.
-        self.base.news.robbed.extend(ops.iter().filter_map(Op::brings_route));
         ops.extend(copies);
         ops.extend(routes);
         let (refused, failures) = self.take_results(&ops, results);
@@ -146,15 +154,28 @@ impl Applier {
                 outcome.applied_at = monotonic();
             }
         }
-        let mut opened = Opened { moved, rest };
-        opened.moved.retain(|(_, on, net)| !refused.addresses.contains(&(*on, net.addr())));
+        let mut opened = Opened { moved, refused: refused.addresses };
+        let stands = |on: u32, ip: IpAddr| !opened.refused.contains(&(on, ip));
+        opened.moved.retain(|(_, on, net)| stands(*on, net.addr()));
         let places: Vec<(u32, IpAddr)> = opened.moved.iter().map(|(_, on, net)| (*on, net.addr())).collect();
         outcome.announced_at = self.announce(&ahead.inventory, &places, &mut outcome.errors);
+        let is_refused = |op: &Op| matches!(op, Op::SetAddress(set) if !stands(set.ifindex(), set.ip()));
+        let rest: Vec<Op> = rest.into_iter().filter(|op| !is_refused(op)).collect();
+        self.execute(&rest, outcome);
         self.socket.exchange(&mut narrowing);
         for failure in failures {
             tracing::debug!(what = failure.what, "refused at first");
         }
+        // What is read from now on is as the kernel has it after that.
+        self.watch.forget_carrier_loss();
         Some(opened)
+    }
+
+    /// Things are where the opening put them; what others did meanwhile is theirs. Nothing is said by what is missing: that
+    /// may be the opening's doing.
+    pub(super) fn note_opening(&mut self, inventory: &Inventory, wanted: &Wanted, opened: &Opened) {
+        self.base.note_placement(inventory, wanted, &opened.refused);
+        self.base.news.lost = true;
     }
 }
 

@@ -87,6 +87,7 @@ impl Applier {
             Work::Forget(groups) => {
                 for group in groups {
                     self.wanted.remove(group);
+                    self.foreseen.remove(group);
                 }
                 self.respread()
             }

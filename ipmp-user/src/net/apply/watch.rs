@@ -86,7 +86,7 @@ struct Seen {
     came: BTreeSet<(u32, IpAddr)>,
     /// A link without carrier.
     carrier_loss: bool,
-    /// Links that were told of.
+    /// Links of which something changed that matters.
     links: BTreeSet<u32>,
     /// Anything else by others.
     others: bool,
@@ -107,6 +107,11 @@ impl Watch {
     /// Whether a link without carrier was told of since.
     pub(super) const fn saw_carrier_loss(&self) -> bool {
         self.seen.carrier_loss
+    }
+
+    /// What the carrier's loss took along has been seen.
+    pub(super) const fn forget_carrier_loss(&mut self) {
+        self.seen.carrier_loss = false;
     }
 
     /// Whether nobody else has done anything since.
@@ -191,13 +196,19 @@ fn take(
     seen.others |= !matches!(message, Some(RouteNetlinkMessage::NewLink(_)));
     match message {
         Some(RouteNetlinkMessage::NewLink(message)) => {
-            seen.links.insert(message.header.index);
             seen.carrier_loss |= !carries(message.header.flags);
-            let Some(picture) = picture else { return true };
             let ifindex = message.header.index;
+            let Some(picture) = picture else {
+                seen.links.insert(ifindex);
+                return true;
+            };
             let before = identity(picture, ifindex);
             picture.update(RouteNetlinkMessage::NewLink(message));
-            before.is_none() || before != identity(picture, ifindex)
+            let changed = before.is_none() || before != identity(picture, ifindex);
+            if changed {
+                seen.links.insert(ifindex);
+            }
+            changed
         }
         Some(RouteNetlinkMessage::NewAddress(message)) => {
             seen.came.extend(Address::from_message(message).map(|address| (address.ifindex(), address.ip())));

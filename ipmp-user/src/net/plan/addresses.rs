@@ -63,12 +63,18 @@ pub fn addresses(inventory: &Inventory, base: &Base, wanted: &Wanted, now: Times
         let ip = placed.address.addr();
         let ifindex = wanted.ifindex(placed.on);
         if let Some(on) = ifindex.filter(|ifindex| hosts.contains(&(ip, *ifindex))) {
-            plan.add.extend(prolonged(inventory, base, on, ip, now));
+            plan.add.extend(amended(inventory, base, (on, placed.on == placed.home), ip, now));
             continue;
         }
         let from = hosts.range((ip, 0)..=(ip, u32::MAX)).map(|(_, ifindex)| *ifindex).next();
         if from.and_then(|from| inventory.address(from, ip)).is_some_and(|a| inventory.is_renewed(a)) {
             // Whoever renews it would not find it; the removals say so.
+            continue;
+        }
+        if is_duplicate_only(inventory, &hosts, ip) {
+            // Added elsewhere, without detection, it would be taken from the host that has it.
+            plan.left_alone
+                .push(format!("{} is another host's, too (duplicate address detection)", placed.address));
             continue;
         }
         match up_link(inventory, ifindex) {
@@ -87,13 +93,33 @@ pub fn addresses(inventory: &Inventory, base: &Base, wanted: &Wanted, now: Times
     plan
 }
 
-/// What gives an address that stands where it shall the life that it has by now.
-fn prolonged(inventory: &Inventory, base: &Base, on: u32, ip: IpAddr, now: Timestamp) -> Option<Op> {
-    let lifetimes = base.original(ip)?.lifetimes(now);
+/// Whether an address stands somewhere, and serves nowhere because another host has it.
+fn is_duplicate_only(inventory: &Inventory, hosts: &BTreeSet<(IpAddr, u32)>, ip: IpAddr) -> bool {
+    let standing = hosts.range((ip, 0)..=(ip, u32::MAX));
+    let mut standing = standing.filter_map(|(_, ifindex)| inventory.address(*ifindex, ip)).peekable();
+    standing.peek().is_some() && standing.all(Address::is_duplicate)
+}
+
+/// What gives an address that stands where it shall the life that it has by now; and at home the `nodad` that it had: a
+/// homecoming that was not finished leaves it behind.
+fn amended(
+    inventory: &Inventory,
+    base: &Base,
+    (on, at_home): (u32, bool),
+    ip: IpAddr,
+    now: Timestamp,
+) -> Option<Op> {
+    let original = base.original(ip)?;
+    let lifetimes = original.lifetimes(now);
     let there = inventory.address(on, ip)?;
     let left = there.lifetimes().later(inventory.read_at, now);
-    let differs = lifetimes.valid != 0 && !inventory.is_renewed(there) && !left.agrees(lifetimes);
-    differs.then(|| Op::SetAddress(there.clone().living(lifetimes)))
+    let ages = lifetimes.valid != 0 && !left.agrees(lifetimes);
+    let marked = at_home && there.has_nodad() && !original.address.has_nodad();
+    if inventory.is_renewed(there) || !(ages || marked) {
+        return None;
+    }
+    let amended = if marked { original.at(now).rebound(on) } else { there.clone().living(lifetimes) };
+    Some(Op::SetAddress(amended))
 }
 
 fn blocked(inventory: &Inventory, placed: &PlacedAddress, ifindex: u32) -> String {
@@ -191,6 +217,10 @@ fn plan_removals(inventory: &Inventory, base: &Base, wanted: &Wanted, plan: &mut
             }
             let elsewhere = on.filter(|on| on != ifindex);
             if up_link(inventory, elsewhere).is_none() && !nowhere.contains(&address.ip()) {
+                continue;
+            }
+            let comes = |on: u32| inventory.address(on, address.ip()).is_none();
+            if address.is_duplicate() && elsewhere.is_some_and(comes) {
                 continue;
             }
             if inventory.is_renewed(address) {

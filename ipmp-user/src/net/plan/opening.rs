@@ -33,10 +33,10 @@ pub struct Opening {
     pub wanted: Wanted,
     /// Additions of addresses.
     pub additions: Vec<Op>,
-    /// The routes that go with them, if it is certain which these are, and then those that the kernel's own take over from:
-    /// if the kernel refuses such an address, the rest of the move adds its route.
+    /// The routes that go with them, in the same exchange, and then those that the kernel's own take over from: if the kernel
+    /// refuses such an address, the rest of the move adds its route.
     pub routes: Vec<Op>,
-    /// What goes if nothing of the same destination was refused.
+    /// In the next exchange: what goes if nothing of the same destination was refused.
     pub removals: RoutePlan,
     /// What gives those addresses the flags that they had, and may come later.
     pub rest: Vec<Op>,
@@ -45,24 +45,28 @@ pub struct Opening {
 }
 
 impl Opening {
+    /// Whether a host is so small that it saves time to plan beforehand.
+    pub fn is_worthwhile(inventory: &Inventory) -> bool {
+        let addresses = inventory.addresses.values().map(Vec::len).sum::<usize>();
+        let routes = inventory.routes.values().map(Vec::len).sum::<usize>();
+        addresses + routes <= MAX_SIZE
+    }
+
     /// Plans it; none if there is nothing to be had from that.
     pub fn plan(inventory: &Inventory, base: &Base, wanted: &Wanted, now: Timestamp) -> Option<Self> {
-        let lists = inventory.routes.values().chain(base.routes.values());
-        let size = wanted.data.len() + lists.map(Vec::len).sum::<usize>();
-        if size > MAX_SIZE {
+        if !Self::is_worthwhile(inventory) {
             return None;
         }
         let plan = addresses(inventory, base, wanted, now);
         let (first, later) = plan.stages(inventory);
         let is_addition = |op: &Op| matches!(op, Op::AddAddress(_));
         let (additions, rest): (Vec<Op>, Vec<Op>) = first.into_iter().partition(is_addition);
-        let passing = |op: &Op| matches!(op, Op::AddAddress(added) if added.lifetimes().run_out());
-        if !later.is_empty() || additions.iter().any(passing) {
+        let passing = |op: &Op| matches!(op, Op::AddAddress(address) | Op::SetAddress(address) if address.lifetimes().run_out());
+        if !later.is_empty() || additions.iter().chain(&rest).any(passing) {
             return None;
         }
         let routes = if plan.brings_routes {
-            with_connected_routes(inventory, base, &additions)
-                .map_or_else(RoutePlan::default, |inventory| routes(&inventory, base, wanted))
+            routes(&with_connected_routes(inventory, base, &additions)?, base, wanted)
         } else {
             routes(inventory, base, wanted)
         };
@@ -70,12 +74,20 @@ impl Opening {
         let mut routes = std::mem::take(&mut removals.add);
         if plan.brings_routes {
             let added: BTreeSet<RouteKey> = routes.iter().filter_map(Op::route_key).collect();
-            let is_taken_over = |op: &mut Op| matches!(op, Op::DelRoute(old) if !added.contains(&old.key()));
+            let again: Vec<Route> = appended(&removals.remove);
+            let is_taken_over = |op: &mut Op| matches!(op, Op::DelRoute(old) if !added.contains(&old.key()) && !again.contains(old));
             routes.extend(removals.remove.extract_if(.., is_taken_over));
         }
         let opening = Self { wanted: wanted.clone(), additions, routes, removals, rest, moved: plan.moved };
         (!opening.additions.is_empty() || !opening.routes.is_empty()).then_some(opening)
     }
+}
+
+/// Routes that are put behind others: deleted, and added anew at once.
+fn appended(ops: &[Op]) -> Vec<Route> {
+    ops.iter()
+        .filter_map(|op| if let Op::AddRoute(route) = op { Some(route.clone()) } else { None })
+        .collect()
 }
 
 /// What the kernel will have when it has made the connected routes of these addresses; none if that is not certain.

@@ -85,8 +85,37 @@ fn a_primary_address_that_is_there_already_keeps_the_kernel_from_making_one() {
 fn a_connected_route_that_is_not_known_is_not_counted_on() {
     let (inventory, mut base) = away();
     base.routes.clear();
-    let opening = Opening::plan(&inventory, &base, &wanted(&DATA, HOME), NOW).expect("an opening");
-    assert_eq!((opening.additions.len(), opening.routes), (2, vec![]));
+    assert_eq!(Opening::plan(&inventory, &base, &wanted(&DATA, HOME), NOW), None);
+}
+
+/// Both members have a route of the subnet, and the returning one's shall be the first again.
+#[test]
+fn what_is_put_behind_others_is_deleted_and_added_in_one_exchange() {
+    let mut inventory = inventory();
+    give(&mut inventory, 2, DATA[0], None, AddressFlags::Permanent);
+    give(&mut inventory, 3, DATA[1], None, AddressFlags::Permanent);
+    let mut other = connected(3);
+    other.attributes.retain(|attribute| !matches!(attribute, RouteAttribute::PrefSource(_)));
+    other.attributes.push(RouteAttribute::PrefSource(RouteAddress::from(ip("10.0.0.11"))));
+    for route in [connected(2), other] {
+        inventory.update(RouteNetlinkMessage::NewRoute(route));
+    }
+    let mut at_home = wanted(&DATA, HOME);
+    (at_home.data[1].home, at_home.data[1].on) = (FOSTER, FOSTER);
+    let mut base = Base::default();
+    base.learn(&inventory, &at_home, &BTreeSet::new());
+    // eth0 has failed: its own address is on eth1, and so is its route, behind the other.
+    take(&mut inventory, 2, DATA[0]);
+    give(&mut inventory, 3, DATA[0], None, AddressFlags::Permanent | AddressFlags::Noprefixroute);
+    inventory.update(RouteNetlinkMessage::DelRoute(connected(2)));
+    inventory.update(RouteNetlinkMessage::NewRoute(connected(3)));
+    let opening = Opening::plan(&inventory, &base, &at_home, NOW).expect("an opening");
+    let is_pair = |ops: &[String]| {
+        let pair = |verb: &str| ops.iter().any(|op| op.starts_with(verb) && op.ends_with("src 10.0.0.11"));
+        (pair("delete route"), pair("add route"))
+    };
+    assert_eq!(is_pair(&texts(&opening.routes)), (false, false));
+    assert_eq!(is_pair(&texts(&opening.removals.remove)), (true, true));
 }
 
 #[test]
