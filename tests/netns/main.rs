@@ -14,6 +14,7 @@ mod disk;
 mod endurance;
 mod failover;
 mod foreign;
+mod foreseen;
 mod former;
 mod group;
 mod identity;

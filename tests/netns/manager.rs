@@ -17,6 +17,8 @@ use ipmp_tests::{
 
 use crate::{Bed, FDT_MS, Traffic, spread::PROTOCOL};
 
+/// How often it starts, as fast as it can.
+const STARTS: usize = 3;
 /// Two comparisons with what shall be are a second apart.
 const QUIET_NS: u64 = 2_500_000_000;
 
@@ -65,7 +67,7 @@ fn put_back(bed: &Bed) -> Result<u64> {
 /// anything any more.
 fn start_manager(bed: &Bed, configured: bool) -> Result<()> {
     let before = Snapshot::take(&bed.lab.host)?;
-    for ipv6 in [false, true] {
+    for ipv6 in [false, true].repeat(STARTS) {
         run(bed, ipv6, &flush(ipv6))?;
         if configured {
             run(bed, ipv6, &own(ipv6))?;

@@ -25,8 +25,12 @@ impl Comparison<'_> {
                 && (self.base.news.removed.contains(&placed.key())
                     || placement.interfaces(placed).iter().all(|ifindex| stable.contains(ifindex)))
         };
-        let kept =
-            || known.iter().zip(&placed).filter(|(_, placed)| !removed(placed)).map(|(route, _)| route);
+        // Who deletes the one that we moved and adds the one that was there before wants it.
+        let again = |route: &Route| kernel.contains(route) && !present.contains(route.identity());
+        let kept = || {
+            let pairs = known.iter().zip(&placed);
+            pairs.filter(|(route, placed)| !removed(placed) || again(route)).map(|(route, _)| route)
+        };
         let ours = |route: &&Route| {
             !placed.contains(route)
                 && !known.contains(route)

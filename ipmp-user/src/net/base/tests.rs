@@ -58,6 +58,29 @@ fn placed_routes_are_not_taken_for_originals() {
     assert!(kept.address.has_prefix_route(), "the foster form is not the original");
 }
 
+/// A manager that starts deletes what it does not know, and adds what its configuration says, on the failed interface.
+#[test]
+fn a_route_that_somebody_deleted_where_it_was_and_added_where_it_had_been_is_wanted() {
+    let (mut inventory, mut base) = at_home();
+    let away = wanted(&DATA, FOSTER);
+    for net in DATA {
+        take(&mut inventory, 2, net);
+        give(&mut inventory, 3, net, None, AddressFlags::Permanent | AddressFlags::Noprefixroute);
+    }
+    base.note_placement(&inventory, &away, &BTreeSet::new());
+    let (home, moved) = (route("0.0.0.0/0", 2, Some("10.0.0.1")), route("0.0.0.0/0", 3, Some("10.0.0.1")));
+    let present = BTreeSet::from([moved.identity().to_vec()]);
+    base.news.removed.insert(home.key());
+    // As it was at home, where the kernel still has it.
+    assert!(inventory.routes[&home.key()].contains(&home));
+    base.learn(&inventory, &away, &present);
+    assert_eq!(base.routes(&home.key()), std::slice::from_ref(&home));
+    // Only deleted.
+    inventory.routes.remove(&home.key());
+    base.learn(&inventory, &away, &present);
+    assert_eq!(base.routes(&home.key()), []);
+}
+
 #[test]
 fn order_at_home_is_the_kernels() {
     let mut inventory = inventory();

@@ -54,7 +54,8 @@ impl Opening {
 
     /// Plans it; none if there is nothing to be had from that.
     pub fn plan(inventory: &Inventory, base: &Base, wanted: &Wanted, now: Timestamp) -> Option<Self> {
-        if !Self::is_worthwhile(inventory) {
+        // What is to leave an interface that is no member any more is only known by where it was put last.
+        if !Self::is_worthwhile(inventory) || !base.strays(inventory, wanted).is_empty() {
             return None;
         }
         let plan = addresses(inventory, base, wanted, now);

@@ -88,6 +88,24 @@ fn foster_label_begins_with_the_interface_it_is_on() {
     assert_eq!(labels, [Some("eth1"), Some("eth1:1")]);
 }
 
+/// A daemon that died after it had added an address at home, and before it gave it the flags that it had.
+#[test]
+fn nodad_that_an_unfinished_homecoming_left_is_cleared() {
+    let mut inventory = inventory();
+    let data = ["2001:db8::10/64"];
+    give(&mut inventory, 2, data[0], None, AddressFlags::Permanent);
+    let mut base = Base::default();
+    base.learn(&inventory, &wanted(&data, HOME), &BTreeSet::new());
+    take(&mut inventory, 2, data[0]);
+    give(&mut inventory, 2, data[0], None, AddressFlags::Permanent | AddressFlags::Nodad);
+    let plan = addresses(&inventory, &base, &wanted(&data, HOME), NOW);
+    assert_eq!(texts(&plan.add), ["set flags and lifetimes of 2001:db8::10/64 on ifindex 2"]);
+    assert!(plan.moved.is_empty() && plan.remove.is_empty());
+    // Away it has to be so.
+    give(&mut inventory, 3, data[0], None, AddressFlags::Permanent | AddressFlags::Nodad);
+    assert_eq!(addresses(&inventory, &base, &wanted(&data, FOSTER), NOW).add, []);
+}
+
 #[test]
 fn failback_uses_the_original_and_clears_nodad() {
     let mut inventory = inventory();
