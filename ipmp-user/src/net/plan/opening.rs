@@ -2,8 +2,8 @@
 //!
 //! As long as the kernel's state does not change, neither does what a placement will take. So the additions and routes of
 //! the placements that are likely next are kept ready, and only have to be sent. What follows (deletions, order, flags) is
-//! planned from what the kernel has afterwards, as after any other change: an opening that did less than it should costs
-//! time, and nothing else.
+//! planned from what the kernel has afterwards, as after any other change: an opening that did less than it should is made up
+//! for. What it deletes is therefore only what something of the same destination takes over from.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -22,8 +22,8 @@ use crate::net::{
     route::{Route, RouteKey},
 };
 
-/// Addresses and routes up to which openings are planned, each of which takes less than a millisecond then. Where there are
-/// more the kernel takes so long for the move that planning it does not matter.
+/// Addresses and routes of a host up to which openings are planned: less than a millisecond for each. Where there are more,
+/// reading and planning again after every change would cost more than it saves.
 const MAX_SIZE: usize = 500;
 
 /// What a placement begins with.
