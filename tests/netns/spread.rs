@@ -1,5 +1,6 @@
 //! Outbound load spreading: shares, flows that survive, and traces that are not left.
 
+mod chosen;
 mod rules;
 
 use std::{collections::BTreeMap, fs, net::IpAddr, time::Duration};
