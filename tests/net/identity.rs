@@ -242,6 +242,24 @@ fn ipv6_with_default_route_by_link_local_router() {
     .run();
 }
 
+/// The kernel shows them as one route with the options of the first.
+#[test]
+fn ipv6_routes_by_one_gateway_on_both_members_with_other_options() {
+    Case {
+        members: &["eth0", "eth1"],
+        setup: &[
+            "addr add 2001:db8::10/64 dev eth0 nodad",
+            "addr add 2001:db8::11/64 dev eth1 nodad",
+            "-6 route append 2001:db8:f2::/48 via fe80::2 dev eth0 metric 5 proto bird mtu 1400",
+            "-6 route append 2001:db8:f2::/48 via fe80::2 dev eth1 metric 5 advmss 1300",
+        ],
+        data: &[("2001:db8::10/64", "eth0"), ("2001:db8::11/64", "eth1")],
+        failed: "eth0",
+        on: "eth1",
+    }
+    .run();
+}
+
 #[test]
 fn ipv6_active_active_with_multipath() {
     Case {

@@ -19,9 +19,14 @@ impl Comparison<'_> {
     pub(super) fn merge(&self, known: &[Route], kernel: &[Route]) -> Vec<Route> {
         let Self { placement, present, stable, .. } = *self;
         let placed: Vec<Route> = known.iter().map(|route| placement.place(route)).collect();
+        // Of several that have become one the kernel keeps one, with options of its own choice.
+        let as_one = |route: &Route| placed.iter().filter(|other| other.clashes(route)).count() > 1;
+        let stands = |placed: &Route| {
+            kernel.contains(placed) || (as_one(placed) && kernel.iter().any(|there| there.clashes(placed)))
+        };
         let removed = |placed: &Route| {
             present.contains(placed.identity())
-                && !kernel.contains(placed)
+                && !stands(placed)
                 && (self.base.news.removed.contains(&placed.key())
                     || placement.interfaces(placed).iter().all(|ifindex| stable.contains(ifindex)))
         };
@@ -35,6 +40,7 @@ impl Comparison<'_> {
             !placed.contains(route)
                 && !known.contains(route)
                 && !present.contains(route.identity())
+                && !as_one(route)
                 && !self.is_left_over(known, route)
         };
         let at_home =

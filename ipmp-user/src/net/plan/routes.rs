@@ -148,8 +148,15 @@ fn desired(inventory: &Inventory, placement: &Placement<'_>, base: &[Route], ker
             && placed.hops().iter().all(|hop| up_link(inventory, Some(hop.oif)).is_some())
             && has_object(inventory, placement, &placed);
         let wanted = possible || kernel.contains(&placed);
-        if wanted && !list.iter().any(|other| other.clashes(&placed)) {
-            list.push(placed);
+        match list.iter_mut().find(|other| other.clashes(&placed)) {
+            // The kernel keeps one of those that become one, with options of its own choice, which will do.
+            Some(one) => {
+                if let Some(there) = kernel.iter().find(|there| there.clashes(&placed)) {
+                    one.clone_from(there);
+                }
+            }
+            None if wanted => list.push(placed),
+            None => {}
         }
     }
     let foreign = kernel.iter().filter(|route| !placement.moves(route));
