@@ -8,8 +8,8 @@
 //!
 //! Nothing else in this process changes state. Addresses and routes are moved by a thread of their own
 //! (`net::apply`), so that a busy kernel lock never keeps probes from leaving; carriers are polled by another, which
-//! wakes the loop only when one changed (`kernel::carrier`), and the kernel's tables are read anew by one (`net::monitor`), because there may be a hundred
-//! thousand routes. Clients are served by another (`control`), so that none of them can delay a verdict.
+//! wakes the loop only when one changed (`kernel::carrier`), and the kernel's tables are read anew by one (`net::monitor`),
+//! because there may be a hundred thousand routes. Clients are served by another (`control`), so that none of them can delay a verdict.
 
 mod actions;
 mod admin;

@@ -214,7 +214,10 @@ impl Daemon {
         let ours =
             ifindex.is_none_or(|ifindex| self.members.iter().any(|member| member.ifindex == Some(ifindex)));
         if ours {
+            // What may be ordered next is told in answer to the outcome.
             self.reassert.changed(now);
+        } else {
+            self.foresight.changed(now);
         }
     }
 

@@ -31,7 +31,7 @@ impl Foresight {
         self.settled.insert(group);
     }
 
-    /// Somebody changed a link, an address or a route.
+    /// Somebody changed a link, an address or a route, and no placement is asserted again for it.
     pub(super) fn changed(&mut self, now: Timestamp) {
         self.due.get_or_insert_with(|| (now + SETTLE).max(self.not_before));
     }

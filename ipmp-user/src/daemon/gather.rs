@@ -83,9 +83,6 @@ impl Daemon {
     fn take_change(&mut self, now: Timestamp, change: &Change) {
         self.newcomers |= matches!(change, Change::Link { .. } | Change::Resync)
             && !self.admin.source.file.daemon.track_interfaces_only_with_groups;
-        if !matches!(change, Change::Neighbour { .. }) {
-            self.foresight.changed(now);
-        }
         match change {
             Change::Link { ifindex, name, gone, .. } => {
                 if *gone {
@@ -99,7 +96,9 @@ impl Daemon {
                 self.follow_names(now);
                 self.sync_links(now, Some(*ifindex));
                 self.sync_hardware(now, *ifindex);
-                if !self.outbound.is_empty() {
+                if self.outbound.is_empty() {
+                    self.foresight.changed(now);
+                } else {
                     // Whatever is judged of it: by an interface without carrier nothing can be spread.
                     self.note_foreign_change(now, Some(*ifindex));
                 }

@@ -157,7 +157,7 @@ impl Applier {
     }
 
     fn merged(&self) -> Wanted {
-        opening::merged(self.wanted.values())
+        self.wanted.values().collect()
     }
 
     fn converge(

@@ -95,6 +95,15 @@ impl Wanted {
     }
 }
 
+impl<'a> FromIterator<&'a Self> for Wanted {
+    /// What is wanted of several groups.
+    fn from_iter<T: IntoIterator<Item = &'a Self>>(each: T) -> Self {
+        let mut all = Self::default();
+        each.into_iter().for_each(|wanted| all.extend(wanted));
+        all
+    }
+}
+
 /// One request to the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {

@@ -42,7 +42,7 @@ pub(super) struct Opened {
 
 impl Opened {
     /// The addresses with their new interfaces.
-    pub(super) fn arrived(&self) -> BTreeSet<(u32, IpAddr)> {
+    pub(super) fn arrived(&self) -> Vec<(u32, IpAddr)> {
         self.moved.iter().map(|(_, on, net)| (*on, net.addr())).collect()
     }
 
@@ -95,7 +95,7 @@ impl Applier {
     fn merged_with(&self, group: GroupId, wanted: &Wanted) -> Wanted {
         let others = self.wanted.iter().map(|(other, known)| (*other, known));
         let then: BTreeMap<GroupId, &Wanted> = others.chain([(group, wanted)]).collect();
-        merged(then.into_values())
+        then.into_values().collect()
     }
 
     fn ready(&self, ahead: &Ahead, wanted: &Wanted) -> Option<Ready> {
@@ -157,8 +157,7 @@ impl Applier {
         let mut opened = Opened { moved, refused: refused.addresses };
         let stands = |on: u32, ip: IpAddr| !opened.refused.contains(&(on, ip));
         opened.moved.retain(|(_, on, net)| stands(*on, net.addr()));
-        let places: Vec<(u32, IpAddr)> = opened.moved.iter().map(|(_, on, net)| (*on, net.addr())).collect();
-        outcome.announced_at = self.announce(&ahead.inventory, &places, &mut outcome.errors);
+        outcome.announced_at = self.announce(&ahead.inventory, &opened.arrived(), &mut outcome.errors);
         let is_refused = |op: &Op| matches!(op, Op::SetAddress(set) if !stands(set.ifindex(), set.ip()));
         let rest: Vec<Op> = rest.into_iter().filter(|op| !is_refused(op)).collect();
         self.execute(&rest, outcome);
@@ -177,13 +176,4 @@ impl Applier {
         self.base.note_placement(inventory, wanted, &opened.refused);
         self.base.news.lost = true;
     }
-}
-
-/// What is wanted of several groups.
-pub(super) fn merged<'a>(each: impl IntoIterator<Item = &'a Wanted>) -> Wanted {
-    let mut all = Wanted::default();
-    for wanted in each {
-        all.extend(wanted);
-    }
-    all
 }

@@ -1,5 +1,5 @@
-//! Outbound flows follow the active members: off a lost one before anything else is done, onto a returned one after
-//! everything else.
+//! Outbound flows follow the active members: off a lost one before anything else is done, or right after the announcement of a
+//! move that was foreseen; onto a returned one after everything else.
 
 use std::collections::BTreeSet;
 

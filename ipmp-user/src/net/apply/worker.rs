@@ -90,6 +90,7 @@ pub fn spawn(
                     if let Some(failure) = applier.save() {
                         sent = results.blocking_send(Outcome::nothing(&job, vec![failure]));
                     }
+                    // What may be ordered next is told in answer to the outcome.
                     applier.look_ahead();
                     if sent.is_err() {
                         return;
@@ -100,13 +101,16 @@ pub fn spawn(
                     let failure = applier.save();
                     applier.pending.extend(failure);
                     applier.look_ahead();
+                    applier.make_ready(|| !incoming.is_empty());
                     if sent.is_err() {
                         return;
                     }
                 }
-                Order::Foresee(group, wanted) => applier.foresee(group, wanted),
+                Order::Foresee(group, wanted) => {
+                    applier.foresee(group, wanted);
+                    applier.make_ready(|| !incoming.is_empty());
+                }
             }
-            applier.make_ready(|| !incoming.is_empty());
         }
     };
     let thread = thread::Builder::new()

@@ -1,7 +1,7 @@
 //! The opening of a move: what traffic waits for, planned before the move is ordered.
 //!
 //! As long as the kernel's state does not change, neither does what a placement will take. So the additions and routes of
-//! the placements that are likely next are kept ready, and only have to be sent. What follows (deletions, order, flags) is
+//! the placements that are likely next are kept ready, and only have to be sent. What follows (deletions, order) is
 //! planned from what the kernel has afterwards, as after any other change: an opening that did less than it should is made up
 //! for. What it deletes is therefore only what something of the same destination takes over from.
 
@@ -38,7 +38,7 @@ pub struct Opening {
     pub routes: Vec<Op>,
     /// In the next exchange: what goes if nothing of the same destination was refused.
     pub removals: RoutePlan,
-    /// What gives those addresses the flags that they had, and may come later.
+    /// What gives those addresses the flags that they had, after the announcement.
     pub rest: Vec<Op>,
     /// Addresses that change their interface: the old one where there is one, the new one, the address.
     pub moved: Vec<(Option<u32>, u32, IpNet)>,
