@@ -24,6 +24,17 @@ fn contested() -> Result<Option<Lab>> {
     Ok(Some(lab))
 }
 
+fn start(lab: Lab) -> Result<Bed> {
+    let daemon = Daemon::start(&lab.host, &Config::active_active(FDT_MS))?;
+    daemon.wait_healthy()?;
+    Ok(Bed { daemon, lab })
+}
+
+/// A daemon that was there before anybody found the address twice.
+fn healthy() -> Result<Option<Bed>> {
+    contested()?.map(start).transpose()
+}
+
 /// Adds the address to the first NIC anew, as a start-up script does, and waits until the kernel has found the other one.
 fn find_duplicate(lab: &Lab) -> Result<()> {
     let address = format!("{}/{PREFIX6} dev eth0", data(0, true));
@@ -55,9 +66,7 @@ fn an_address_that_is_a_duplicate_at_the_start_is_told_once_and_left_alone() -> 
         return Ok(());
     };
     find_duplicate(&lab)?;
-    let daemon = Daemon::start(&lab.host, &Config::active_active(FDT_MS))?;
-    let bed = Bed { daemon, lab };
-    bed.daemon.wait_healthy()?;
+    let bed = start(lab)?;
     assert_eq!(told(&bed, 0)?.len(), 1);
     ensure_quiet(&bed)?;
     assert_eq!(told(&bed, 0)?.len(), 1, "not again");
@@ -77,12 +86,7 @@ fn an_address_that_is_a_duplicate_at_the_start_is_told_once_and_left_alone() -> 
 
 #[test]
 fn an_address_that_becomes_a_duplicate_is_told_each_time_and_causes_no_loop() -> Result<()> {
-    let Some(lab) = contested()? else {
-        return Ok(());
-    };
-    let daemon = Daemon::start(&lab.host, &Config::active_active(FDT_MS))?;
-    let bed = Bed { daemon, lab };
-    bed.daemon.wait_healthy()?;
+    let Some(bed) = healthy()? else { return Ok(()) };
     assert_eq!(told(&bed, 0)?.len(), 0, "it stood there before the other one came");
     let from_ns = now_ns();
     find_duplicate(&bed.lab)?;
@@ -105,12 +109,7 @@ fn an_address_that_becomes_a_duplicate_is_told_each_time_and_causes_no_loop() ->
 /// Linux looks for no IPv4 duplicates, nor does IPMP when it moves an address: the two hosts fight as they would without us.
 #[test]
 fn somebody_else_with_an_ipv4_data_address_makes_nothing_fail_move_or_be_announced() -> Result<()> {
-    let Some(lab) = contested()? else {
-        return Ok(());
-    };
-    let daemon = Daemon::start(&lab.host, &Config::active_active(FDT_MS))?;
-    let bed = Bed { daemon, lab };
-    bed.daemon.wait_healthy()?;
+    let Some(bed) = healthy()? else { return Ok(()) };
     // Announcements of the start are repeated for a while.
     ensure_quiet(&bed)?;
     let (before, from_ns) = (bed.count("announced", 0)?, now_ns());

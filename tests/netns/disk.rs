@@ -105,6 +105,16 @@ impl Drop for Tiny {
     }
 }
 
+fn wait_reported(bed: &Bed, from_ns: u64) -> Result<()> {
+    let reports = |event: &Value| {
+        let text = event.to_string();
+        event["kind"] == "action-failed"
+            && text.contains("state.json")
+            && text.contains("No space left on device (os error 28)\"")
+    };
+    bed.daemon.wait_event("the full disk is reported", from_ns, reports).map(drop)
+}
+
 #[test]
 fn a_full_disk_is_reported_and_keeps_no_address_from_moving() -> Result<()> {
     let Some(mut bed) = Bed::healthy(&Config::active_active(FDT_MS))? else {
@@ -119,12 +129,7 @@ fn a_full_disk_is_reported_and_keeps_no_address_from_moving() -> Result<()> {
     let filler = disk.fill()?;
     let pulled_ns = bed.lab.pull(0)?;
     bed.wait_address_on(&data(0, false).to_string(), "eth1")?;
-    bed.daemon.wait_event("the full disk is reported", pulled_ns, |event| {
-        let text = event.to_string();
-        event["kind"] == "action-failed"
-            && text.contains("state.json")
-            && text.contains("No space left on device (os error 28)\"")
-    })?;
+    wait_reported(&bed, pulled_ns)?;
     fs::remove_file(filler).context("making room")?;
     wait::until("what could not be written is written", || {
         let text = fs::read_to_string(disk.0.join("state.json")).unwrap_or_default();
@@ -157,12 +162,7 @@ fn a_disk_that_is_full_at_the_start_is_reported_and_nothing_is_lost() -> Result<
     bed.wait_log("settings of before are not written down")?;
     let pulled_ns = bed.lab.pull(0)?;
     bed.wait_address_on(&data(0, false).to_string(), "eth1")?;
-    bed.daemon.wait_event("the full disk is reported", pulled_ns, |event| {
-        let text = event.to_string();
-        event["kind"] == "action-failed"
-            && text.contains("state.json")
-            && text.contains("No space left on device (os error 28)\"")
-    })?;
+    wait_reported(&bed, pulled_ns)?;
     fs::remove_file(filler).context("making room")?;
     wait::until("what could not be written is written", || Ok(crate::crash::is_noted(&bed, "eth1")))?;
     bed.lab.plug(0)?;

@@ -1,16 +1,12 @@
 //! Sockets that name an interface without being bound to it, and answers that are looked at strictly.
 
-use std::{
-    fs, io,
-    net::{IpAddr, SocketAddr},
-    os::fd::AsRawFd as _,
-};
+use std::{fs, io, os::fd::AsRawFd as _};
 
 use anyhow::{Context as _, Result, ensure};
-use ipmp_tests::{daemon::Daemon, flows::Flows, netns::Netns};
-use socket2::{Domain, Socket, Type};
+use ipmp_tests::{daemon::Daemon, flows::Flows};
+use socket2::Socket;
 
-use super::{FLOWS, INTERVAL, config, destinations, lab, off, spreading, wait_all_go_on};
+use super::{FLOWS, INTERVAL, config, destinations, lab, off, rules::sources, spreading, wait_all_go_on};
 use crate::Bed;
 
 /// `IP_UNICAST_IF` (linux/in.h) and `IPV6_UNICAST_IF` (linux/in6.h): unlike a bound socket such a one hears all interfaces.
@@ -28,36 +24,17 @@ fn choose(socket: &Socket, nic: &str, ipv6: bool) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The source that the kernel gives a socket which names a NIC, or why it cannot send there.
-fn sources(host: &Netns) -> Result<Vec<String>> {
-    let mut seen = Vec::new();
-    for nic in ["eth0", "eth1"] {
-        for to in destinations()? {
-            let source = host.run(|| -> io::Result<IpAddr> {
-                let domain = if to.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
-                let socket = Socket::new(domain, Type::DGRAM, None)?;
-                choose(&socket, nic, to.is_ipv6())?;
-                socket.connect(&SocketAddr::new(to, 9).into())?;
-                let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidData)?;
-                Ok(local.ip())
-            })?;
-            seen.push(format!("{nic} → {to}: {source:?}"));
-        }
-    }
-    Ok(seen)
-}
-
 #[test]
 fn b29_a_socket_that_names_an_interface_for_its_packets_sends_as_without_spreading() -> Result<()> {
     let Some(lab) = lab()? else { return Ok(()) };
     let daemon = Daemon::start(&lab.host, &off())?;
     daemon.wait_healthy()?;
     let bed = Bed { daemon, lab };
-    let without = sources(&bed.lab.host)?;
+    let without = sources(&bed.lab.host, choose)?;
     ensure!(without.iter().any(|line| line.contains("Ok")), "{without:#?}");
     bed.reload(&config())?;
     bed.wait_outbound(&["eth0", "eth1"])?;
-    let with = sources(&bed.lab.host)?;
+    let with = sources(&bed.lab.host, choose)?;
     ensure!(with == without, "{without:#?} without, {with:#?} with");
     Ok(())
 }

@@ -48,15 +48,22 @@ fn both() -> BTreeSet<String> {
     BTreeSet::from(["eth0".to_owned(), "eth1".to_owned()])
 }
 
-/// The source of a socket that is bound to a NIC, or why it cannot send there.
-fn sources(host: &Netns) -> Result<Vec<String>> {
+/// Makes a socket choose a NIC; whether it is one for IPv6.
+pub(super) type Choose = fn(&Socket, &str, bool) -> std::io::Result<()>;
+
+fn bind(socket: &Socket, nic: &str, _ipv6: bool) -> std::io::Result<()> {
+    socket.bind_device(Some(nic.as_bytes()))
+}
+
+/// The source of a socket that has chosen a NIC, or why it cannot send there.
+pub(super) fn sources(host: &Netns, choose: Choose) -> Result<Vec<String>> {
     let mut seen = Vec::new();
     for nic in ["eth0", "eth1"] {
         for to in destinations()? {
             let source = host.run(|| -> std::io::Result<IpAddr> {
                 let domain = if to.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
                 let socket = Socket::new(domain, Type::DGRAM, None)?;
-                socket.bind_device(Some(nic.as_bytes()))?;
+                choose(&socket, nic, to.is_ipv6())?;
                 socket.connect(&SocketAddr::new(to, 9).into())?;
                 let local = socket.local_addr()?.as_socket().ok_or(std::io::ErrorKind::InvalidData)?;
                 Ok(local.ip())
@@ -73,10 +80,10 @@ fn b29_a_socket_bound_to_an_interface_sends_as_without_spreading() -> Result<()>
     let daemon = Daemon::start(&lab.host, &off())?;
     daemon.wait_healthy()?;
     let bed = Bed { daemon, lab };
-    let without = sources(&bed.lab.host)?;
+    let without = sources(&bed.lab.host, bind)?;
     bed.reload(&config())?;
     bed.wait_outbound(&["eth0", "eth1"])?;
-    let with = sources(&bed.lab.host)?;
+    let with = sources(&bed.lab.host, bind)?;
     ensure!(with == without, "{without:#?} without, {with:#?} with");
     ensure!(
         with.iter().any(|line| line.contains(&format!("eth1 → {}: Ok({})", peer4(0), data4(1)))),
