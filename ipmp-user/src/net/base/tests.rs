@@ -14,6 +14,29 @@ fn route_that_appears_while_away_belongs_where_it_appeared() {
     assert_eq!(base.routes(&added.key()), [added]);
 }
 
+/// As `note_opening` of the applier has it: the opening has moved routes, and somebody added one before the kernel was read.
+#[test]
+fn what_somebody_adds_during_an_opening_is_his_and_what_it_moved_is_not() {
+    let (mut inventory, mut base) = at_home();
+    let (original, away) = (base.routes.clone(), wanted(&DATA, FOSTER));
+    for net in DATA {
+        give(&mut inventory, 3, net, None, AddressFlags::Permanent | AddressFlags::Noprefixroute);
+    }
+    inventory.routes.clear();
+    let moved = [message("10.0.0.0/24", 3, None), message("0.0.0.0/0", 3, Some("10.0.0.1"))];
+    for route in moved.into_iter().chain([message("198.51.100.0/24", 3, Some("10.0.0.9"))]) {
+        inventory.update(RouteNetlinkMessage::NewRoute(route));
+    }
+    let (connected, default) = (route("10.0.0.0/24", 3, None), route("0.0.0.0/0", 3, Some("10.0.0.1")));
+    let present = [&connected, &default].map(|route| route.identity().to_vec()).into();
+    base.note_placement(&inventory, &away, &BTreeSet::new());
+    base.news.lost = true;
+    base.learn(&inventory, &away, &present);
+    let added = route("198.51.100.0/24", 3, Some("10.0.0.9"));
+    assert_eq!(base.routes.remove(&added.key()), Some(vec![added]));
+    assert_eq!(base.routes, original);
+}
+
 /// A daemon that died after it had added a route on the new interface, and before the address left the old one.
 #[test]
 fn route_that_an_unfinished_move_left_is_nobodys_original() {
